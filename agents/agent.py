@@ -1,0 +1,103 @@
+"""What every learning algorithm is to the rest of Fathom.
+
+A run is a chain of segments. Each segment is a pure function of the checkpoint it starts from, the
+run's seed and its own number, so an agent keeps nothing random between two calls of `train`, and
+everything else it needs is in its `State`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium.vector import VectorEnv
+
+Metrics = dict[str, float]
+
+
+@dataclass
+class State:
+    """What a checkpoint holds: tensors and numbers only, so that loading it can execute nothing."""
+
+    weights: dict[str, torch.Tensor]
+    """The network that acts: all that evaluation needs."""
+    tensors: dict[str, torch.Tensor] = field(default_factory=dict)
+    """What else the next segment needs, such as the target network and the optimizer's moments."""
+    numbers: dict[str, int | float] = field(default_factory=dict)
+    """Counters."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a run tells its agent about the place where it learns."""
+
+    num_envs: int = 1
+    segment_steps: int = 1
+    """Agent steps in one segment, summed over the environments."""
+    total_steps: int = 1
+    """Agent steps in the whole run."""
+    frame_stack: int = 0
+    """How many planes of an image observation are a stack of frames, newest last; 0: none are."""
+    storage: Path | None = None
+    """Folder for bulky memory-mapped memory; None for an agent that only acts."""
+    device: str = "cpu"
+
+
+class Agent(ABC):
+    """Learns to act in one environment."""
+
+    Config: ClassVar[type]
+    """A frozen dataclass: its fields are the command-line flags, their docstrings the help."""
+
+    @abstractmethod
+    def __init__(
+        self,
+        observation_space: gym.Space,
+        action_space: gym.Space,
+        config: Any,
+        setting: Setting,
+    ) -> None:
+        """Build the networks.
+
+        Raises:
+            ValueError: the agent cannot act in these spaces, or a hyperparameter makes no sense.
+        """
+
+    @abstractmethod
+    def train(self, env: VectorEnv, steps: int, seed: int) -> Iterator[Metrics]:
+        """Learn for one segment of `steps` agent steps and yield metrics on the way.
+
+        The environments are reset with `seed`, from which all other randomness derives too.
+        Every report has `steps` (done in this segment) and the seconds spent so far in
+        `time/environment`, `time/acting` and `time/learning`.
+        """
+
+    @abstractmethod
+    def act(
+        self,
+        observations: np.ndarray,
+        action_masks: np.ndarray | None,
+        rng: np.random.Generator,
+    ) -> np.ndarray:
+        """Choose actions for a batch: the policy that is evaluated, recorded and played against."""
+
+    @abstractmethod
+    def state(self) -> State:
+        """What the next segment needs; flushes what lies in the storage folder."""
+
+    @abstractmethod
+    def load(self, state: State) -> None:
+        """Go back to a state.
+
+        Raises:
+            ValueError: the state is of another network or another environment.
+        """
+
+    @classmethod
+    @abstractmethod
+    def storage_bytes(cls, observation_space: gym.Space, config: Any, setting: Setting) -> int:
+        """Disk that the storage folder will need, in bytes."""

@@ -1,0 +1,419 @@
+"""Deep Q-network (Mnih et al. 2015), with what later papers made standard as options.
+
+The agent acts ε-greedily in several environments at once, stores every step in a replay memory, and
+every `train_every` agent steps moves Q(s, a) towards r + γ·max Q'(s', ·), where Q' is a frozen copy
+of the network that is renewed every `target_every` updates. Options: Double Q-learning (van Hasselt
+et al. 2016), dueling heads (Wang et al. 2016), n-step targets (Sutton 1988; Hessel et al. 2018).
+
+Different from the paper: Adam takes the place of RMSProp, and on processors that have it the
+convolutions run in bfloat16 with float32 weights.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from time import perf_counter
+from typing import ClassVar
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium.vector import VectorEnv
+from torch import nn
+from torch.nn import functional as F
+
+from agents.agent import Agent, Metrics, Setting, State
+from agents.replay import Batch, Replay, storage_bytes
+from envs.vector import Transitions
+from perception.encoders import encoder, is_image
+
+
+@dataclass(frozen=True)
+class DQNConfig:
+    """Hyperparameters; the paper's value in brackets."""
+
+    num_envs: int = 8
+    """Environments stepped together [1]."""
+    replay_capacity: int = 100_000
+    """Transitions that may be sampled [1,000,000]."""
+    learning_starts: int = 10_000
+    """Agent steps before the first update [50,000]."""
+    train_every: int = 4
+    """Agent steps, over all environments, between two updates [4]."""
+    batch_size: int = 32
+    """Transitions an update [32]. The replay ratio is batch_size / train_every."""
+    learning_rate: float = 1e-4
+    """Of Adam [RMSProp, 2.5e-4]."""
+    adam_epsilon: float = 1.5e-4
+    """Of Adam (Hessel et al. 2018)."""
+    discount: float = 0.99
+    """γ of one agent step [0.99]."""
+    n_step: int = 1
+    """Rewards in a target before it bootstraps [1]."""
+    target_every: int = 2_500
+    """Updates between two copies to the target network [10,000]."""
+    double: bool = True
+    """Double Q-learning: the online network chooses the action the target network values [False]."""
+    dueling: bool = False
+    """Separate heads for the state's value and the actions' advantages [False]."""
+    hidden: int = 512
+    """Width of the dense layers [512]."""
+    epsilon_start: float = 1.0
+    """First probability of a random action [1.0]."""
+    epsilon_end: float = 0.01
+    """Last probability of a random action [0.1]."""
+    epsilon_steps: int = 250_000
+    """Agent steps over which ε falls linearly [1,000,000]."""
+    evaluation_epsilon: float = 0.001
+    """Probability of a random action in evaluation [0.05]."""
+    reward_clip: float = 1.0
+    """The learner clips each reward to ± this [1]; 0 leaves rewards as they are."""
+
+
+class QNetwork(nn.Module):
+    """Encoder and one linear head, or two joined as Wang et al. 2016 have it.
+
+    Takes a batch of observations, gives (batch, actions) float values.
+    """
+
+    def __init__(self, space: gym.Space, num_actions: int, hidden: int, dueling: bool) -> None:
+        super().__init__()
+        self.encoder = encoder(space, hidden)
+        self.advantage = nn.Linear(self.encoder.features, num_actions)
+        self.value = nn.Linear(self.encoder.features, 1) if dueling else None
+
+    def forward(self, observations: torch.Tensor) -> torch.Tensor:
+        features = self.encoder(observations)
+        q = self.advantage(features)
+        if self.value is not None:
+            q = self.value(features) + q - q.mean(dim=1, keepdim=True)
+        return q.float()
+
+
+def td_targets(
+    rewards: torch.Tensor,
+    discounts: torch.Tensor,
+    next_q: torch.Tensor,
+    choice_q: torch.Tensor,
+    masks: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """r + discount · next_q(s', a*), where a* is the best legal action by `choice_q`.
+
+    With `choice_q` the target network's own values this is Q-learning, with the online network's
+    it is Double Q-learning (van Hasselt et al. 2016, equation 4).
+
+    Args:
+        rewards, discounts: (b,)
+        next_q, choice_q: (b, actions)
+        masks: (b, actions) bool, True where an action is legal.
+    """
+    if masks is not None:
+        choice_q = choice_q.masked_fill(~masks, -torch.inf)
+    best = choice_q.argmax(dim=1, keepdim=True)
+    return rewards + discounts * next_q.gather(1, best).squeeze(1)
+
+
+def linear_schedule(start: float, end: float, duration: int, step: int) -> float:
+    """Linear from `start` at step 0 to `end` at `duration`, constant after it."""
+    return start + (end - start) * min(1.0, step / max(1, duration))
+
+
+class DQN(Agent):
+    """Deep Q-network."""
+
+    Config: ClassVar[type] = DQNConfig
+
+    def __init__(
+        self,
+        observation_space: gym.Space,
+        action_space: gym.Space,
+        config: DQNConfig,
+        setting: Setting,
+    ) -> None:
+        if not isinstance(action_space, gym.spaces.Discrete):
+            raise ValueError(
+                f"dqn needs a discrete action space, and this environment's is {action_space}"
+            )
+        _check(config)
+        assert observation_space.shape is not None
+        self.config = config
+        self.setting = setting
+        self.num_actions = int(action_space.n)
+        self.first_action = int(action_space.start)
+        self.observation_space = observation_space
+        self.device = torch.device(setting.device)
+        self.online = QNetwork(
+            observation_space, self.num_actions, config.hidden, config.dueling
+        ).to(self.device)
+        image = is_image(observation_space)
+        if image:
+            self.online.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.target = deepcopy(self.online).requires_grad_(False)
+        self.optimizer = torch.optim.Adam(
+            self.online.parameters(),
+            lr=config.learning_rate,
+            eps=config.adam_epsilon,
+            fused=True,
+        )
+        self.bfloat16 = image and _has_bfloat16(self.device)
+        # Compiling pays for pictures only, and needs a C++ compiler where there is no GPU.
+        compiling = image and setting.storage is not None and _can_compile(self.device)
+        self._loss = torch.compile(self._loss_of, dynamic=False) if compiling else self._loss_of
+        self._greedy: Callable[[torch.Tensor], torch.Tensor] = (
+            torch.compile(self._greedy_of, dynamic=False) if compiling else self._greedy_of
+        )
+        self.steps = 0
+        self.updates = 0
+        self._rows = 0
+        self._replay: Replay | None = None
+
+    # -- acting ---------------------------------------------------------------------------------
+
+    def act(
+        self,
+        observations: np.ndarray,
+        action_masks: np.ndarray | None,
+        rng: np.random.Generator,
+    ) -> np.ndarray:
+        return self._act(
+            self._greedy_of, observations, action_masks, self.config.evaluation_epsilon, rng
+        )
+
+    def _act(
+        self,
+        greedy: Callable[[torch.Tensor], torch.Tensor],
+        observations: np.ndarray,
+        masks: np.ndarray | None,
+        epsilon: float,
+        rng: np.random.Generator,
+    ) -> np.ndarray:
+        """Each environment's best legal action, or with probability ε any legal one."""
+        n = len(observations)
+        legal = np.ones((n, self.num_actions), bool) if masks is None else masks
+        explore = rng.random(n) < epsilon
+        chance = rng.random((n, self.num_actions))
+        actions = np.where(legal, chance, -1.0).argmax(axis=1)
+        if not explore.all():
+            with torch.no_grad():
+                q = greedy(torch.from_numpy(observations).to(self.device)).cpu().numpy()
+            best = np.where(legal, q, -np.inf).argmax(axis=1)
+            actions = np.where(explore, actions, best)
+        return actions + self.first_action
+
+    def _greedy_of(self, observations: torch.Tensor) -> torch.Tensor:
+        with self._precision():
+            return self.online(observations)
+
+    # -- learning -------------------------------------------------------------------------------
+
+    def train(self, env: VectorEnv, steps: int, seed: int) -> Iterator[Metrics]:
+        config, replay = self.config, self._open_replay()
+        rng = np.random.default_rng(seed)
+        stream = Transitions(env)
+        observations = stream.reset(seed)
+        replay.begin()
+        clock = {"environment": 0.0, "acting": 0.0, "sampling": 0.0, "learning": 0.0}
+        losses: list[torch.Tensor] = []
+        values: list[torch.Tensor] = []
+        finished: list[tuple[float, int]] = []
+        done = reported = 0
+        while done < steps:
+            t0 = perf_counter()
+            masks = stream.action_masks
+            epsilon = linear_schedule(
+                config.epsilon_start, config.epsilon_end, config.epsilon_steps, self.steps
+            )
+            actions = self._act(self._greedy, observations, masks, epsilon, rng)
+            t1 = perf_counter()
+            transition = stream.step(actions)
+            t2 = perf_counter()
+            # The memory counts actions from zero, wherever the space starts.
+            replay.append(
+                replace(transition, actions=transition.actions - self.first_action), masks
+            )
+            observations = transition.next_observations
+            finished += stream.finished
+            clock["acting"] += t1 - t0
+            clock["environment"] += t2 - t1
+            clock["sampling"] += perf_counter() - t2
+            before, self.steps = self.steps, self.steps + env.num_envs
+            done += env.num_envs
+            if self.steps > config.learning_starts:
+                for _ in range(self.steps // config.train_every - before // config.train_every):
+                    t3 = perf_counter()
+                    batch = replay.sample(
+                        config.batch_size,
+                        config.n_step,
+                        config.discount,
+                        config.reward_clip or np.inf,
+                        rng,
+                    )
+                    t4 = perf_counter()
+                    loss, q = self._update(batch)
+                    losses.append(loss)
+                    values.append(q)
+                    clock["sampling"] += t4 - t3
+                    clock["learning"] += perf_counter() - t4
+            if done - reported >= 1_000 or done >= steps:
+                reported = done
+                metrics: Metrics = {"steps": done, "epsilon": epsilon, "updates": self.updates}
+                metrics |= {f"time/{phase}": seconds for phase, seconds in clock.items()}
+                if losses:
+                    metrics["loss"] = float(torch.stack(losses).mean())
+                    metrics["q"] = float(torch.stack(values).mean())
+                if finished:
+                    metrics["episode_return"] = float(np.mean([r for r, _ in finished]))
+                    metrics["episode_length"] = float(np.mean([n for _, n in finished]))
+                losses, values, finished = [], [], []
+                yield metrics
+        replay.end(observations, stream.action_masks)
+        self._rows = replay.rows
+
+    def _update(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """One step of Adam on one batch; gives the loss and the mean Q of the actions taken."""
+        parts = [
+            None if part is None else part.to(self.device, non_blocking=True)
+            for part in (
+                batch.observations,
+                batch.actions,
+                batch.rewards,
+                batch.next_observations,
+                batch.discounts,
+                batch.next_masks,
+            )
+        ]
+        loss, q = self._loss(*parts)  # type: ignore[arg-type]
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        self.updates += 1
+        if self.updates % self.config.target_every == 0:
+            self.target.load_state_dict(self.online.state_dict())
+        return loss.detach(), q
+
+    def _loss_of(
+        self,
+        observations: torch.Tensor,
+        actions: torch.Tensor,
+        rewards: torch.Tensor,
+        next_observations: torch.Tensor,
+        discounts: torch.Tensor,
+        next_masks: torch.Tensor | None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Huber loss of the temporal-difference error, and the mean Q."""
+        with self._precision():
+            q = self.online(observations).gather(1, actions.unsqueeze(1)).squeeze(1)
+            with torch.no_grad():
+                next_q = self.target(next_observations)
+                choice_q = self.online(next_observations) if self.config.double else next_q
+                targets = td_targets(rewards, discounts, next_q, choice_q, next_masks)
+        return F.smooth_l1_loss(q, targets), q.detach().mean()
+
+    def _precision(self) -> torch.autocast:
+        return torch.autocast(
+            self.device.type, torch.bfloat16, enabled=self.bfloat16, cache_enabled=False
+        )
+
+    # -- the life of a run ----------------------------------------------------------------------
+
+    def _open_replay(self) -> Replay:
+        if self._replay is None:
+            assert self.setting.storage is not None, "an agent that trains needs a storage folder"
+            space = self.observation_space
+            assert space.shape is not None
+            assert space.dtype is not None
+            self._replay = Replay(
+                self.setting.storage,
+                space.shape,
+                space.dtype,
+                self.setting.num_envs,
+                self.config.replay_capacity,
+                self.setting.segment_steps,
+                self.setting.frame_stack,
+                self.num_actions,
+            )
+            self._replay.rows = self._rows
+        return self._replay
+
+    def state(self) -> State:
+        if self._replay is not None:
+            self._replay.flush()
+        tensors = {f"target.{k}": v for k, v in self.target.state_dict().items()}
+        for name, parameter in self.online.named_parameters():
+            for key, value in self.optimizer.state.get(parameter, {}).items():
+                tensors[f"adam.{name}.{key}"] = value
+        return State(
+            dict(self.online.state_dict()),
+            tensors,
+            {"steps": self.steps, "updates": self.updates, "rows": self._rows},
+        )
+
+    def load(self, state: State) -> None:
+        try:
+            self.online.load_state_dict(state.weights)
+        except RuntimeError as error:
+            raise ValueError(
+                "the checkpoint's network does not fit this environment and these settings"
+            ) from error
+        if not state.tensors:
+            return
+        self.target.load_state_dict(
+            {k.removeprefix("target."): v for k, v in state.tensors.items() if k[:2] == "ta"}
+        )
+        self.optimizer.state.clear()
+        for name, parameter in self.online.named_parameters():
+            prefix = f"adam.{name}."
+            moments = {
+                k.removeprefix(prefix): v.clone(memory_format=torch.preserve_format)
+                for k, v in state.tensors.items()
+                if k.startswith(prefix)
+            }
+            if moments:
+                for key in ("exp_avg", "exp_avg_sq"):
+                    # The same memory layout as a fresh moment has, so that sums are the same too.
+                    moments[key] = torch.empty_like(parameter).copy_(moments[key]).detach()
+                self.optimizer.state[parameter] = moments
+        self.steps = int(state.numbers["steps"])
+        self.updates = int(state.numbers["updates"])
+        self._rows = int(state.numbers["rows"])
+        if self._replay is not None:
+            self._replay.rows = self._rows
+
+    @classmethod
+    def storage_bytes(
+        cls, observation_space: gym.Space, config: DQNConfig, setting: Setting
+    ) -> int:
+        shape, dtype = observation_space.shape, observation_space.dtype
+        assert shape is not None
+        assert dtype is not None
+        return storage_bytes(
+            shape,
+            dtype,
+            setting.num_envs,
+            config.replay_capacity,
+            setting.segment_steps,
+            setting.frame_stack,
+        )
+
+
+def _check(config: DQNConfig) -> None:
+    for name in (
+        "num_envs", "replay_capacity", "train_every", "batch_size", "n_step", "target_every",
+        "hidden", "learning_rate",
+    ):  # fmt: skip
+        if not getattr(config, name) > 0:
+            raise ValueError(f"{name} must be above 0, not {getattr(config, name)}")
+    for name in ("discount", "epsilon_start", "epsilon_end", "evaluation_epsilon"):
+        if not 0 <= getattr(config, name) <= 1:
+            raise ValueError(f"{name} must lie in 0…1, not {getattr(config, name)}")
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return torch.cpu._is_avx512_bf16_supported()
+
+
+def _can_compile(device: torch.device) -> bool:
+    return device.type == "cuda" or shutil.which("g++") is not None

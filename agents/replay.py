@@ -1,0 +1,276 @@
+"""Experience replay (Lin 1992; Mnih et al. 2015) that survives a kill.
+
+The memory is a ring of rows in memory-mapped files; a row is one step of all environments. There is
+room for `capacity` and one segment more, and only the newest `capacity` transitions are sampled: what
+is written after a checkpoint never overwrites what that checkpoint may still sample. A checkpoint is
+therefore a flush and one integer. An image that is a stack of frames is stored as its newest frame;
+stacks and n-step returns are gathered when sampled.
+
+Rows are contiguous in time. A step that only resets an environment is a row as well: it holds the
+episode's last observation, from which the transition before bootstraps, and is never sampled itself.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numba
+import numpy as np
+import torch
+
+from envs.vector import Transition
+
+
+@dataclass
+class Batch:
+    """A sample of b transitions, n-step targets folded in."""
+
+    observations: torch.Tensor
+    """(b, …)"""
+    actions: torch.Tensor
+    """(b,) int64"""
+    rewards: torch.Tensor
+    """(b,) float32: the discounted sum of at most n rewards."""
+    next_observations: torch.Tensor
+    """(b, …) where the sum ends."""
+    discounts: torch.Tensor
+    """(b,) float32: what the value of the next observation is worth; 0 after a termination."""
+    next_masks: torch.Tensor | None
+    """(b, actions) bool, where the environment gives masks."""
+
+
+class Replay:
+    """A memory-mapped ring of the newest transitions.
+
+    Args:
+        folder: where the files lie; made if missing.
+        shape, dtype: of one observation.
+        num_envs: environments that are stepped together.
+        capacity: transitions that may be sampled.
+        segment_steps: agent steps between two checkpoints: the slack.
+        frame_stack: planes of an observation that are a stack of frames, newest last; 0 for none.
+        num_actions: width of the action masks; 0 where the environment gives none.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        shape: tuple[int, ...],
+        dtype: np.dtype,
+        num_envs: int,
+        capacity: int,
+        segment_steps: int,
+        frame_stack: int = 0,
+        num_actions: int = 0,
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.num_envs = num_envs
+        self.capacity = max(1, capacity // num_envs)
+        self.size = rows_needed(num_envs, capacity, segment_steps)
+        self.frame_stack = frame_stack
+        self.shape = shape
+        self.rows = 0
+        """Rows ever written; the row `r` lies in the slot `r % size`."""
+        item = shape[1:] if frame_stack else shape
+        layout: dict[str, tuple[tuple[int, ...], type | np.dtype]] = {
+            "observations": (item, dtype),
+            "actions": ((), np.uint16),
+            "rewards": ((), np.float32),
+            "terminated": ((), np.bool_),
+            "truncated": ((), np.bool_),
+            "valid": ((), np.bool_),
+            "ages": ((), np.uint8),
+        }
+        if num_actions:
+            layout["masks"] = ((num_actions,), np.bool_)
+        self._maps = {
+            name: _open(folder / name, (self.size, num_envs, *inner), kind)
+            for name, (inner, kind) in layout.items()
+        }
+        # Plain views: numba knows no memmap, and every access through one costs a Python object.
+        arrays = {name: np.asarray(memory) for name, memory in self._maps.items()}
+        self._observations = arrays["observations"]
+        self._actions, self._rewards = arrays["actions"], arrays["rewards"]
+        self._terminated, self._truncated = arrays["terminated"], arrays["truncated"]
+        self._valid, self._ages = arrays["valid"], arrays["ages"]
+        self._masks = arrays.get("masks")
+        self._age = np.zeros(num_envs, dtype=np.uint8)
+
+    def begin(self) -> None:
+        """Start a segment: every environment was reset."""
+        self._age[:] = 0
+
+    def append(self, transition: Transition, masks: np.ndarray | None = None) -> None:
+        """Write one row. `masks` are those of the transition's observations."""
+        slot = self._write(transition.observations, masks)
+        self._actions[slot] = transition.actions
+        self._rewards[slot] = transition.rewards
+        self._terminated[slot] = transition.terminated
+        self._truncated[slot] = transition.truncated
+        self._valid[slot] = transition.valid
+        self._age = np.where(transition.valid, np.minimum(self._age, 254) + 1, 0).astype(np.uint8)
+
+    def end(self, observations: np.ndarray, masks: np.ndarray | None = None) -> None:
+        """Close a segment: its episodes are cut, and their last observations kept to bootstrap."""
+        last = (self.rows - 1) % self.size
+        self._truncated[last] |= self._valid[last] & ~self._terminated[last]
+        slot = self._write(observations, masks)
+        self._actions[slot] = 0
+        self._rewards[slot] = 0
+        self._terminated[slot] = self._truncated[slot] = self._valid[slot] = False
+
+    def _write(self, observations: np.ndarray, masks: np.ndarray | None) -> int:
+        slot = self.rows % self.size
+        self._observations[slot] = observations[:, -1] if self.frame_stack else observations
+        self._ages[slot] = self._age
+        if self._masks is not None:
+            self._masks[slot] = True if masks is None else masks
+        self.rows += 1
+        return slot
+
+    def __len__(self) -> int:
+        """Transitions within reach of sampling."""
+        return min(self.rows, self.capacity) * self.num_envs
+
+    def sample(
+        self,
+        batch_size: int,
+        n_step: int,
+        discount: float,
+        reward_clip: float,
+        rng: np.random.Generator,
+    ) -> Batch:
+        """Draw uniformly, with replacement, among the newest `capacity` transitions.
+
+        Args:
+            batch_size: how many.
+            n_step: most rewards in a sum; it ends at an episode's end.
+            discount: of one step.
+            reward_clip: rewards are clipped to ± this before they are summed.
+            rng: what to draw with.
+        """
+        oldest = max(0, self.rows - self.capacity) + max(0, self.frame_stack - 1)
+        newest = self.rows - n_step  # a row's sum must not run off the end
+        if newest <= oldest:
+            raise ValueError("there is nothing to sample yet")
+        rows, envs = _draw(self._valid, oldest, newest, batch_size, int(rng.integers(2**31)))
+        rewards, discounts, ends = _n_step(
+            self._rewards,
+            self._terminated,
+            self._truncated,
+            rows,
+            envs,
+            n_step,
+            discount,
+            reward_clip,
+        )
+        slots = rows % self.size
+        end_slots = ends % self.size
+        masks = None if self._masks is None else torch.from_numpy(self._masks[end_slots, envs])
+        return Batch(
+            self._gather(rows, envs),
+            torch.from_numpy(self._actions[slots, envs].astype(np.int64)),
+            torch.from_numpy(rewards),
+            self._gather(ends, envs),
+            torch.from_numpy(discounts),
+            masks,
+        )
+
+    def _gather(self, rows: np.ndarray, envs: np.ndarray) -> torch.Tensor:
+        if not self.frame_stack:
+            return torch.from_numpy(self._observations[rows % self.size, envs])
+        # Planes innermost: the layout in which convolutions are fastest, ready for them.
+        depth, *picture = self.shape
+        out = np.empty((len(rows), int(np.prod(picture)), depth), self._observations.dtype)
+        frames = self._observations.reshape(self.size, self.num_envs, -1)
+        _stacks(frames, self._ages, rows, envs, out)
+        return torch.from_numpy(out.reshape(len(rows), *picture, depth)).movedim(-1, 1)
+
+    def flush(self) -> None:
+        """Bring everything written to the disk."""
+        for memory in self._maps.values():
+            memory.flush()
+
+
+def rows_needed(num_envs: int, capacity: int, segment_steps: int) -> int:
+    """Rows of the ring: the capacity, one segment, and the row that closes it."""
+    return max(1, capacity // num_envs) + -(-segment_steps // num_envs) + 1
+
+
+def storage_bytes(
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+    num_envs: int,
+    capacity: int,
+    segment_steps: int,
+    frame_stack: int = 0,
+) -> int:
+    """Disk that a ring needs, in bytes (without action masks)."""
+    item = int(np.prod(shape[1:] if frame_stack else shape)) * np.dtype(dtype).itemsize
+    return rows_needed(num_envs, capacity, segment_steps) * num_envs * (item + 10)
+
+
+def _open(path: Path, shape: tuple[int, ...], dtype: type | np.dtype) -> np.memmap:
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    if not (path.exists() and path.stat().st_size == size):
+        with path.open("wb") as file:
+            # A full disk is an error here, where it can be said; in a hole of a sparse file it would
+            # be a bus error in the middle of training.
+            os.posix_fallocate(file.fileno(), 0, size)
+    return np.memmap(path, dtype=dtype, mode="r+", shape=shape)
+
+
+@numba.njit(cache=True)
+def _draw(valid, oldest, newest, count, seed):  # type: ignore[no-untyped-def]
+    np.random.seed(seed)
+    size, num_envs = valid.shape
+    rows = np.empty(count, np.int64)
+    envs = np.empty(count, np.int64)
+    for i in range(count):
+        while True:
+            row = np.random.randint(oldest, newest)
+            env = np.random.randint(0, num_envs)
+            if valid[row % size, env]:
+                break
+        rows[i] = row
+        envs[i] = env
+    return rows, envs
+
+
+@numba.njit(cache=True)
+def _n_step(rewards, terminated, truncated, rows, envs, n_step, discount, clip):  # type: ignore[no-untyped-def]
+    size = rewards.shape[0]
+    sums = np.zeros(len(rows), np.float32)
+    discounts = np.ones(len(rows), np.float32)
+    ends = np.empty(len(rows), np.int64)
+    for i in range(len(rows)):
+        env = envs[i]
+        total, weight = 0.0, 1.0
+        ends[i] = rows[i] + n_step
+        for k in range(n_step):
+            slot = (rows[i] + k) % size
+            total += weight * min(max(rewards[slot, env], -clip), clip)
+            weight *= discount
+            if terminated[slot, env]:
+                weight = 0.0
+            if terminated[slot, env] or truncated[slot, env]:
+                ends[i] = rows[i] + k + 1
+                break
+        sums[i] = total
+        discounts[i] = weight
+    return sums, discounts, ends
+
+
+@numba.njit(cache=True)
+def _stacks(frames, ages, rows, envs, out):  # type: ignore[no-untyped-def]
+    size = frames.shape[0]
+    depth = out.shape[2]
+    for i in range(len(rows)):
+        env = envs[i]
+        age = ages[rows[i] % size, env]
+        for back in range(depth):
+            plane = out[i, :, depth - 1 - back]
+            if back <= age:
+                plane[:] = frames[(rows[i] - back) % size, env]
+            else:
+                plane[:] = 0  # before the episode's start

@@ -1,0 +1,297 @@
+"""How fast does DQN train on Pong, beside stable-baselines3?
+
+Both have the Nature network, batches of 32, one update every 4 agent steps, a discount of 0.99, Adam
+at 1e-4, a hard target copy every 10,000 steps, no Double Q-learning, ε fixed at 0.01 so that the
+network acts in nearly every step, and the protocol of Mnih et al. 2015 (no sticky actions, up to 30
+no-ops, a lost life ends a training episode). stable-baselines3 runs with its own Atari wrappers in
+three ways, and its fastest counts: one environment and one update every 4 steps, or 8 environments,
+in one process or in one each, and two updates every 8 steps.
+
+Every measurement has a process of its own with the same number of threads; they take turns. The clock
+starts when learning has been going on for `--warmup` steps, so that compiling is not in it.
+
+    python benchmarks/dqn_atari.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results" / "dqn_atari.json"
+PEERS = {
+    "stable-baselines3, 1 env": (1, False),
+    "stable-baselines3, 8 envs": (8, False),
+    "stable-baselines3, 8 processes": (8, True),
+}
+OURS = "fathom, 8 envs"
+PACKAGES = ("fathom-rl", "stable-baselines3", "torch", "gymnasium", "ale-py", "numpy")
+GAME = "ALE/Pong-v5"
+BATCH_SIZE = 32
+TRAIN_EVERY = 4
+LEARNING_RATE = 1e-4
+DISCOUNT = 0.99
+TARGET_STEPS = 10_000
+EPSILON = 0.01
+PHASES = ("environment", "acting", "sampling", "learning")
+
+
+def measure_ours(options: argparse.Namespace) -> dict[str, Any]:
+    """Train our DQN, and time it from the end of the warm-up on."""
+    from agents.agent import Setting
+    from agents.dqn import DQN, DQNConfig
+    from envs import atari
+
+    config = DQNConfig(
+        num_envs=8,
+        replay_capacity=options.capacity,
+        learning_starts=options.learning_starts,
+        train_every=TRAIN_EVERY,
+        batch_size=BATCH_SIZE,
+        learning_rate=LEARNING_RATE,
+        discount=DISCOUNT,
+        n_step=1,
+        target_every=TARGET_STEPS // TRAIN_EVERY,
+        double=False,
+        dueling=False,
+        epsilon_start=EPSILON,
+        epsilon_end=EPSILON,
+    )
+    start = options.learning_starts + options.warmup
+    env = atari.make_vector(
+        GAME, config.num_envs, atari.AtariConfig(protocol="nature"), training=True
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        # The agent reports about every thousand steps: one report more than is measured.
+        total = start + options.steps + 2_000
+        setting = Setting(
+            config.num_envs, total, total, atari.FRAME_STACK, Path(folder), options.device
+        )
+        agent = DQN(env.single_observation_space, env.single_action_space, config, setting)
+        began: tuple[float, dict[str, float]] | None = None
+        for metrics in agent.train(env, total, seed=options.seed):
+            now = time.perf_counter()
+            if began is None:
+                began = (now, metrics) if metrics["steps"] >= start else None
+            elif metrics["steps"] >= began[1]["steps"] + options.steps:
+                before = began[1]
+                env.close()
+                return {
+                    "steps": metrics["steps"] - before["steps"],
+                    "updates": metrics["updates"] - before["updates"],
+                    "seconds": now - began[0],
+                    "bfloat16": agent.bfloat16,
+                    "phases": {p: metrics[f"time/{p}"] - before[f"time/{p}"] for p in PHASES},
+                }
+    raise RuntimeError("the agent ended before the measurement did")
+
+
+def make_game(**arguments: Any) -> Any:
+    """Make the bare game, in any process."""
+    import ale_py
+    import gymnasium
+
+    gymnasium.register_envs(ale_py)
+    return gymnasium.make(GAME, **arguments)
+
+
+def measure_peer(options: argparse.Namespace, num_envs: int, processes: bool) -> dict[str, Any]:
+    """Train stable-baselines3's DQN, and time it from the end of the warm-up on."""
+    from stable_baselines3 import DQN
+    from stable_baselines3.common.callbacks import BaseCallback
+    from stable_baselines3.common.env_util import make_atari_env
+    from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecFrameStack
+
+    env = make_atari_env(
+        make_game,
+        n_envs=num_envs,
+        seed=options.seed,
+        env_kwargs={"frameskip": 1, "repeat_action_probability": 0.0},
+        vec_env_cls=SubprocVecEnv if processes else DummyVecEnv,
+    )
+    model = DQN(
+        "CnnPolicy",
+        VecFrameStack(env, n_stack=4),
+        learning_rate=LEARNING_RATE,
+        buffer_size=options.capacity,
+        learning_starts=options.learning_starts,
+        batch_size=BATCH_SIZE,
+        gamma=DISCOUNT,
+        train_freq=TRAIN_EVERY if num_envs == 1 else 1,
+        gradient_steps=1 if num_envs == 1 else num_envs // TRAIN_EVERY,
+        target_update_interval=TARGET_STEPS,
+        exploration_initial_eps=EPSILON,
+        exploration_final_eps=EPSILON,
+        seed=options.seed,
+        device=options.device,
+    )
+    marks: list[tuple[float, int, int]] = []
+    start = options.learning_starts + options.warmup
+
+    class Clock(BaseCallback):
+        """Marks the begin and the end, and ends the training at the second."""
+
+        def _on_step(self) -> bool:
+            goal = start if not marks else marks[0][1] + options.steps
+            if self.num_timesteps >= goal:
+                marks.append((time.perf_counter(), self.num_timesteps, model._n_updates))
+            return len(marks) < 2
+
+    model.learn(start + options.steps + 1_000, callback=Clock())
+    env.close()
+    (began, first, updated), (ended, last, updates) = marks
+    return {"steps": last - first, "updates": updates - updated, "seconds": ended - began}
+
+
+def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Take one measurement in this process."""
+    import torch
+
+    torch.set_num_threads(options.threads)
+    result = measure_ours(options) if name == OURS else measure_peer(options, *PEERS[name])
+    return {"name": name, "steps_per_second": result["steps"] / result["seconds"], **result}
+
+
+def measure_apart(name: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Take one measurement in a process of its own."""
+    flags = [f"--{key}={value}" for key, value in vars(options).items() if key in FLAGS]
+    root = str(Path(__file__).resolve().parents[1])
+    environment = os.environ | {
+        "OMP_NUM_THREADS": str(options.threads),
+        "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")])),
+    }
+    done = subprocess.run(
+        [sys.executable, __file__, f"--measure={name}", *flags],
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def summarise(measurements: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the median speed of each contender and what ours is to the fastest peer."""
+    speeds: dict[str, list[float]] = {}
+    for result in measurements:
+        speeds.setdefault(result["name"], []).append(result["steps_per_second"])
+    medians = {name: statistics.median(values) for name, values in speeds.items()}
+    best = max(PEERS, key=lambda name: medians[name])
+    ours = [result for result in measurements if result["name"] == OURS]
+    spent = {p: sum(result["phases"][p] for result in ours) for p in PHASES}
+    spent["other"] = sum(result["seconds"] for result in ours) - sum(spent.values())
+    steps = sum(result["steps"] for result in ours)
+    return {
+        "steps_per_second": medians,
+        "best_peer": best,
+        "ratio": medians[OURS] / medians[best],
+        "our_microseconds_a_step": {p: seconds / steps * 1e6 for p, seconds in spent.items()},
+    }
+
+
+def report(content: dict[str, Any]) -> None:
+    """Print the figures as tables."""
+    print("\n" + ", ".join(f"{name} {number}" for name, number in content["versions"].items()))
+    print(", ".join(f"{key}: {value}" for key, value in content["machine"].items()))
+    summary = content["summary"]
+    print(
+        f"\n{'training Pong, agent steps a second':36} {'median':>8} {'lowest':>8} {'highest':>8}"
+    )
+    for name, median in summary["steps_per_second"].items():
+        values = [m["steps_per_second"] for m in content["measurements"] if m["name"] == name]
+        print(f"{name:36} {median:8.0f} {min(values):8.0f} {max(values):8.0f}")
+    print(f"\nfathom is {summary['ratio']:.2f} times as fast as {summary['best_peer']}")
+    parts = summary["our_microseconds_a_step"]
+    total = sum(parts.values())
+    print("\nwhere fathom's time goes, µs an agent step")
+    for name, value in parts.items():
+        print(f"  {name:12} {value:8.0f}  {value / total:4.0%}")
+
+
+def versions() -> dict[str, str]:
+    """Return the version of everything that matters; ours may be run without being installed."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            if name != "fathom-rl":
+                raise SystemExit(f"the benchmark needs {name}: pip install -e '.[bench]'") from None
+            found[name] = "not installed, from its folder"
+    return found
+
+
+def machine(options: argparse.Namespace) -> dict[str, Any]:
+    """Say what the figures were measured on."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return {
+        "processor": models[0] if models else platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": options.threads,
+        "device": options.device,
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+    }
+
+
+FLAGS = ("steps", "warmup", "learning_starts", "capacity", "threads", "device", "seed")
+
+
+def arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--steps", type=int, default=8_000, help="agent steps measured")
+    parser.add_argument("--warmup", type=int, default=2_000, help="learning steps before them")
+    parser.add_argument("--learning_starts", type=int, default=2_000)
+    parser.add_argument("--capacity", type=int, default=100_000, help="of both replay memories")
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--repeats", type=int, default=3, help="measurements of each")
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    parser.add_argument("--measure", choices=[OURS, *PEERS], help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Let the contenders take turns, print the table and keep the raw figures."""
+    options = arguments()
+    if options.measure:
+        print(json.dumps(measure(options.measure, options)))
+        return
+    known_versions = versions()
+    measurements = []
+    for turn in range(options.repeats):
+        for name in (OURS, *PEERS):
+            result = measure_apart(name, options)
+            print(f"{turn + 1}/{options.repeats} {name:34} {result['steps_per_second']:7.0f} /s")
+            measurements.append(result)
+    content = {
+        "question": (__doc__ or "").splitlines()[0],
+        "versions": known_versions,
+        "machine": machine(options),
+        "settings": {name: getattr(options, name) for name in (*FLAGS, "repeats")},
+        "summary": summarise(measurements),
+        "measurements": measurements,
+    }
+    report(content)
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    part = options.output.with_name(f".{options.output.name}.{os.getpid()}")
+    part.write_text(json.dumps(content, indent=2) + "\n")
+    os.replace(part, options.output)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,204 @@
+"""Atari games through the Arcade Learning Environment's C++ vector environment.
+
+Observation: (4, 84, 84) uint8, the last four decisions' grey frames, newest last, zeros before an
+episode's start; each is the pixelwise maximum of the last two of 4 skipped frames. Action: the
+game's minimal set, or all 18. Reward: the game's score, raw.
+
+Two protocols are in use in the field, and a score means nothing without its name:
+
+* `machado` (Machado et al. 2018, "Revisiting the Arcade Learning Environment"): the last action is
+  repeated with probability 0.25 in every frame, and losing a life is no signal. As in `ALE/…-v5`
+  and Dopamine the minimal action set is the default; the paper recommends all 18 actions.
+* `nature` (Mnih et al. 2015): no sticky actions, up to 30 no-ops at the start, and in training a
+  lost life ends an episode.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import ale_py
+import gymnasium as gym
+import numpy as np
+from ale_py import roms
+from ale_py.vector_env import AtariVectorEnv
+from gymnasium.vector import AutoresetMode, VectorEnv
+
+FRAME_SKIP = 4
+FRAME_STACK = 4
+MAX_FRAMES = 108_000  # 30 minutes of play, as in all the literature
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a game is made an environment."""
+
+    sticky_actions: float
+    """Probability that a frame repeats the action before."""
+    noop_max: int
+    """Most idle actions at the start of a game."""
+    life_loss: bool
+    """Whether a lost life ends a training episode."""
+
+
+PROTOCOLS = {"machado": Protocol(0.25, 0, False), "nature": Protocol(0.0, 30, True)}
+
+
+@dataclass(frozen=True)
+class AtariConfig:
+    """The environment's own arguments."""
+
+    protocol: Literal["machado", "nature"] = "machado"
+    full_action_space: bool = False
+
+
+def is_atari(env_id: str) -> bool:
+    """Whether the id names an ALE game."""
+    return env_id.startswith("ALE/")
+
+
+def game_ids() -> list[str]:
+    """Every game's id, such as `ALE/Pong-v5`."""
+    return [f"ALE/{name.title().replace('_', '')}-v5" for name in sorted(roms.get_all_rom_ids())]
+
+
+def make_vector(env_id: str, num_envs: int, config: AtariConfig, training: bool) -> VectorEnv:
+    """`num_envs` copies of a game, stepped by ALE's own threads.
+
+    Args:
+        env_id: such as `ALE/Pong-v5`.
+        num_envs: how many.
+        config: the protocol.
+        training: gives the signals meant for the learner alone (the `nature` life loss).
+
+    Raises:
+        ValueError: there is no such game.
+    """
+    protocol = PROTOCOLS[config.protocol]
+    env = AtariVectorEnv(
+        _rom(env_id),
+        num_envs,
+        max_num_frames_per_episode=MAX_FRAMES,
+        repeat_action_probability=protocol.sticky_actions,
+        full_action_space=config.full_action_space,
+        autoreset_mode=AutoresetMode.NEXT_STEP,
+        stack_num=FRAME_STACK,
+        frameskip=FRAME_SKIP,
+        noop_max=protocol.noop_max,
+        # ALE's `episodic_life` starts a new game after every life; this one plays on.
+        life_loss_info=protocol.life_loss and training,
+        reward_clipping=False,
+        use_fire_reset=False,
+    )
+    env.metadata = {
+        **env.metadata,
+        "frame_stack": FRAME_STACK,
+        "life_loss": protocol.life_loss and training,
+    }
+    return env
+
+
+def make_single(env_id: str, config: AtariConfig, render_mode: str | None) -> gym.Env:
+    """One game that can be drawn, with the observations of the vector environment."""
+    return AtariSingle(env_id, config, render_mode)
+
+
+class AtariSingle(gym.Env):
+    """One game on the vector environment itself, so that what is drawn is what was observed.
+
+    `render` gives the last observed frame: the vector environment is asked for RGB beside grey by a
+    twin that plays the same seed and the same actions.
+    """
+
+    def __init__(self, env_id: str, config: AtariConfig, render_mode: str | None = None) -> None:
+        self.metadata = {
+            "render_modes": ["rgb_array"],
+            "render_fps": 60 // FRAME_SKIP,
+            "frame_stack": FRAME_STACK,
+        }
+        self.render_mode = render_mode
+        self._env = make_vector(env_id, 1, config, training=False)
+        self._twin = _colour_twin(env_id, config) if render_mode == "rgb_array" else None
+        self._picture = np.zeros((210, 160, 3), np.uint8)
+        self._over = False
+        self.observation_space = self._env.single_observation_space
+        self.action_space = self._env.single_action_space
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        super().reset(seed=seed)
+        seed = int(self.np_random.integers(2**31)) if seed is None else seed
+        observations, _ = self._env.reset(seed=seed)
+        if self._twin is not None:
+            self._picture = self._twin.reset(seed=seed)[0][0, -1]
+        return observations[0].copy(), {}
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        actions = np.array([action], dtype=np.int64)
+        observations, rewards, terminated, truncated, info = self._env.step(actions)
+        if self._twin is not None:
+            self._picture = self._twin.step(actions)[0][0, -1]
+        return (
+            observations[0].copy(),
+            float(rewards[0]),
+            bool(terminated[0]),
+            bool(truncated[0]),
+            {"lives": int(info["lives"][0])},
+        )
+
+    def render(self) -> np.ndarray:  # type: ignore[override]
+        """(210, 160, 3) uint8, the screen at its true size."""
+        return self._picture.copy()
+
+    def close(self) -> None:
+        self._env.close()
+        if self._twin is not None:
+            self._twin.close()
+
+
+def describe(env_id: str, config: AtariConfig) -> dict[str, str | int | float | bool]:
+    """The protocol as it is printed and stored with every run and score."""
+    protocol = PROTOCOLS[config.protocol]
+    return {
+        "environment": env_id,
+        "name": config.protocol,
+        "sticky_actions": protocol.sticky_actions,
+        "frame_skip": FRAME_SKIP,
+        "frame_stack": FRAME_STACK,
+        "max_pool": True,
+        "noop_max": protocol.noop_max,
+        "life_loss_ends_training_episode": protocol.life_loss,
+        "action_set": "full" if config.full_action_space else "minimal",
+        "max_frames": MAX_FRAMES,
+        "ale_py": ale_py.__version__,
+    }
+
+
+def _colour_twin(env_id: str, config: AtariConfig) -> VectorEnv:
+    protocol = PROTOCOLS[config.protocol]
+    return AtariVectorEnv(
+        _rom(env_id),
+        1,
+        max_num_frames_per_episode=MAX_FRAMES,
+        repeat_action_probability=protocol.sticky_actions,
+        full_action_space=config.full_action_space,
+        stack_num=1,
+        frameskip=FRAME_SKIP,
+        noop_max=protocol.noop_max,
+        reward_clipping=False,
+        use_fire_reset=False,
+        img_height=210,
+        img_width=160,
+        grayscale=False,
+    )
+
+
+def _rom(env_id: str) -> str:
+    match = re.fullmatch(r"ALE/(\w+)-v5", env_id)
+    name = re.sub(r"(?<!^)(?=[A-Z])", "_", match[1]).lower() if match else ""
+    known = {rom.replace("_", ""): rom for rom in roms.get_all_rom_ids()}
+    rom = known.get(name.replace("_", ""))
+    if rom is None:
+        raise ValueError(f"there is no Atari game {env_id!r}; ids look like ALE/Pong-v5")
+    return rom

@@ -1,0 +1,593 @@
+"""The command line. Everything heavy is imported by the command that needs it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import json
+import os
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from fathom.errors import FathomError
+
+if TYPE_CHECKING:
+    from fathom.run import Progress, Run
+
+HELP = """\
+usage: fathom COMMAND ...
+
+  list                       worlds, agents and presets
+  train AGENT ENV [flags]    train an agent, e.g. fathom train dqn ALE/Pong-v5 --seed 1 --name pong
+  resume RUN [--steps N]     go on with a run exactly where it was, or extend it
+  evaluate RUN               its score, with protocol and 95 % interval
+  record RUN                 episodes as mp4
+
+`fathom COMMAND --help` explains a command's flags; `fathom train AGENT ENV --help` shows the
+hyperparameters of that agent with the values that will be used in that environment.
+"""
+
+Device = Literal["auto", "cpu", "cuda"]
+
+
+@dataclass(frozen=True)
+class TrainFlags:
+    """The run."""
+
+    steps: int = 100_000
+    """Agent steps, over all environments."""
+    seed: int = 0
+    """All randomness of the run derives from it."""
+    name: str | None = None
+    """Name of the run's folder (default: made from environment and agent)."""
+    runs_dir: Path = Path("runs")
+    """Folder in which runs are written."""
+    segment_steps: int | None = None
+    """Steps from one checkpoint to the next (default: 10,000 in every environment)."""
+    evaluation_episodes: int = 20
+    """Episodes of the evaluation at each checkpoint; 0 for none."""
+    device: Device = "auto"
+    """Where networks run; auto takes a GPU where there is one."""
+    threads: int | None = None
+    """Threads for computing (default: one a core); exact results hold for the same number."""
+    record: bool = False
+    """Record an episode at the end."""
+    keep_replay: bool = False
+    """Keep the replay memory after the end, so that the run can be extended."""
+    json: bool = False
+    """Print one JSON object on standard output, and progress on standard error."""
+
+
+@dataclass(frozen=True)
+class ResumeFlags:
+    """Go on with a run exactly where it was."""
+
+    steps: int | None = None
+    """New number of steps in all, to extend the run."""
+    runs_dir: Path = Path("runs")
+    """Folder in which a run's name is looked up."""
+    json: bool = False
+    """Print one JSON object on standard output, and progress on standard error."""
+
+
+@dataclass(frozen=True)
+class EvaluateFlags:
+    """Score a run's latest checkpoint in episodes that training never saw."""
+
+    episodes: int | None = None
+    """Episodes (default: as many as the run's own evaluations)."""
+    seed: int = 0
+    """Which set of evaluation episodes; 0 is the one that the run itself uses."""
+    device: Device = "auto"
+    """Where the network runs; auto takes what the run was trained on."""
+    runs_dir: Path = Path("runs")
+    """Folder in which a run's name is looked up."""
+    json: bool = False
+    """Print one JSON object on standard output."""
+
+
+@dataclass(frozen=True)
+class RecordFlags:
+    """Record episodes of a run's latest checkpoint as mp4."""
+
+    episodes: int = 1
+    """Episodes."""
+    seed: int = 0
+    """Which set of evaluation episodes."""
+    device: Device = "auto"
+    """Where the network runs; auto takes what the run was trained on."""
+    runs_dir: Path = Path("runs")
+    """Folder in which a run's name is looked up."""
+    json: bool = False
+    """Print one JSON object on standard output."""
+
+
+@dataclass(frozen=True)
+class ListFlags:
+    """List worlds, agents and presets."""
+
+    json: bool = False
+    """Print one JSON object on standard output."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; gives the exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _dispatch(words)
+    except FathomError as error:
+        message = " ".join(str(error).split()).removesuffix(".")
+        print(f"fathom: {message}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        # The reader of our output went away; keep the interpreter from complaining at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        print("fathom: stopped", file=sys.stderr)
+        return 130
+
+
+def _dispatch(words: list[str]) -> int:
+    commands: dict[str, Callable[[list[str]], int]] = {
+        "list": _list,
+        "train": _train,
+        "resume": _resume,
+        "evaluate": _evaluate,
+        "record": _record,
+    }
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(HELP, end="")
+        return 0
+    if words[0] == "--version":
+        from fathom import __version__
+
+        print(f"fathom {__version__}")
+        return 0
+    command = commands.get(words[0])
+    if command is None:
+        raise FathomError(
+            f"there is no command {words[0]!r}{_nearest(words[0], list(commands))}; see `fathom --help`"
+        )
+    return command(words[1:])
+
+
+def _nearest(word: str, known: list[str]) -> str:
+    from difflib import get_close_matches
+
+    lowered = {item.lower(): item for item in known}
+    found = [
+        lowered[item] for item in get_close_matches(word.lower(), list(lowered), n=3, cutoff=0.5)
+    ]
+    return f"; did you mean {' or '.join(found)}?" if found else ""
+
+
+# -- commands -------------------------------------------------------------------------------------
+
+
+def _list(words: list[str]) -> int:
+    flags: ListFlags = _parse(ListFlags(), words, "fathom list")
+    from importlib.resources import files
+
+    from agents import AGENTS
+
+    with _quiet(flags.json) as out:
+        from fathom import plugins
+
+        found: Any = plugins.list_environments()
+    folder = files("fathom") / "presets"
+    presets = sorted(
+        item.name.removesuffix(".toml")
+        for item in (folder.iterdir() if folder.is_dir() else [])
+        if item.name.endswith(".toml")
+    )
+    environments: dict[str, list[str]] = {}
+    if isinstance(found, dict):
+        environments = found
+    else:
+        for name in found:
+            environments.setdefault(
+                name.partition("/")[0] if "/" in name else "Gymnasium", []
+            ).append(name)
+    if flags.json:
+        _print_json(
+            out, {"agents": sorted(AGENTS), "presets": presets, "environments": environments}
+        )
+        return 0
+    print(f"agents:   {', '.join(sorted(AGENTS))}", file=out)
+    print(f"presets:  {', '.join(presets) or 'none'}", file=out)
+    for group, names in environments.items():
+        print(f"\n{group}:", file=out)
+        for name in names:
+            print(f"  {name}", file=out)
+    print("\nand any Gymnasium environment: module:Id, or path/to/file.py:Class", file=out)
+    return 0
+
+
+def _train(words: list[str]) -> int:
+    words, env_args = _take_environment_arguments(words)
+    positional = _positional(words)
+    asks_help = any(word in ("-h", "--help") for word in words)
+    if asks_help and not positional:
+        _parse(TrainFlags(), words, "fathom train AGENT ENV")
+    if not positional or (len(positional) < 2 and not asks_help):
+        raise FathomError(
+            "train needs an agent and an environment first, as in `fathom train dqn ALE/Pong-v5`"
+        )
+    agent, rest = positional[0], words[min(2, len(positional)) :]
+    from agents import AGENTS, load_agent
+
+    if agent not in AGENTS:
+        raise FathomError(
+            f"there is no agent {agent!r}{_nearest(agent, list(AGENTS))} (agents: {', '.join(sorted(AGENTS))})"
+        )
+    with _quiet(any(word == "--json" for word in words)) as out:
+        from fathom import plugins
+        from fathom.run import Run, Settings, build_config, check_name
+
+        kind = load_agent(agent)
+        world = plugins.resolve(positional[1], env_args) if len(positional) > 1 else None
+        chosen = plugins.preset(agent, world.reference) if world is not None else None
+        preset, tables = chosen if chosen is not None else ("", {})
+        run_defaults = TrainFlags(**_known(TrainFlags, tables.get("run", {}), preset))
+        agent_defaults = build_config(kind.Config, tables.get("agent", {}))
+        prog = " ".join(
+            ["fathom train", *positional[:2], *(["ENV"] if len(positional) < 2 else [])]
+        )
+        flags, config = _parse_pair(run_defaults, agent_defaults, rest, prog, out)
+        assert world is not None
+        settings = _settings(flags, agent, config, world, preset)
+
+        from fathom import training
+        from fathom.display import Display
+
+        if flags.name is not None:
+            check_name(flags.runs_dir, flags.name)
+        complaints = plugins.check(world)
+        training.build_agent(settings, world)
+        if flags.record:
+            training.check_rendering(world)
+        needed = training.storage_needed(settings, world)
+        training.check_room(flags.runs_dir, needed)
+        settings.protocol = dict(world.describe())
+        shown = Display(settings.steps, 0, stderr=flags.json)
+        for complaint in complaints or []:
+            text = re.sub(r"\x1b\[[0-9;]*m", "", complaint).removeprefix("WARN: ")
+            shown.message(f"warning: {text}")
+        for line in training.summary(settings, needed):
+            shown.message(line)
+        run = Run.create(flags.runs_dir, flags.name, Settings(**dataclasses.asdict(settings)))
+        shown.message(f"  run {run.folder}")
+        return _live(run, flags.json, out)
+
+
+def _settings(flags: TrainFlags, agent: str, config: Any, world: Any, preset: str) -> Any:
+    import torch
+
+    from fathom.run import Settings
+
+    num_envs = config.num_envs
+    segment_steps = 10_000 * num_envs if flags.segment_steps is None else flags.segment_steps
+    threads = torch.get_num_threads() if flags.threads is None else flags.threads
+    for name, value, least in (
+        ("steps", flags.steps, 1),
+        ("segment-steps", segment_steps, 1),
+        ("evaluation-episodes", flags.evaluation_episodes, 0),
+        ("seed", flags.seed, 0),
+        ("threads", threads, 1),
+        ("num-envs", num_envs, 1),
+    ):
+        if value < least:
+            raise FathomError(f"--{name} must be at least {least}, not {value}")
+    if flags.seed >= 1 << 63:
+        raise FathomError("--seed must be below 2^63")
+    device = flags.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    elif device == "cuda" and not torch.cuda.is_available():
+        raise FathomError("there is no CUDA device on this machine; use --device cpu")
+    # Environments step together, so only whole rounds of steps can be done.
+    steps = -(-flags.steps // num_envs) * num_envs
+    return Settings(
+        environment=world.reference,
+        agent=agent,
+        steps=steps,
+        segment_steps=min(steps, -(-segment_steps // num_envs) * num_envs),
+        evaluation_episodes=flags.evaluation_episodes,
+        seed=flags.seed,
+        device=device,
+        threads=threads,
+        preset=preset,
+        record=flags.record,
+        keep_replay=flags.keep_replay,
+        environment_arguments=dict(world.env_args),
+        hyperparameters=dataclasses.asdict(config),
+    )
+
+
+def _resume(words: list[str]) -> int:
+    reference, rest = _run_argument(words, "resume", ResumeFlags())
+    flags: ResumeFlags = _parse(ResumeFlags(), rest, f"fathom resume {reference}")
+    with _quiet(flags.json) as out:
+        from fathom.run import find, installed_versions
+
+        run = find(reference, flags.runs_dir)
+        if flags.steps is not None and flags.steps < run.settings.steps:
+            raise FathomError(
+                f"{run.folder} was asked for {run.settings.steps:,} steps already; --steps can only extend that"
+            )
+        for name, version in installed_versions().items():
+            before = run.settings.versions.get(name)
+            if before is not None and before != version:
+                print(
+                    f"fathom: warning: the run began with {name} {before} and goes on with {version}, "
+                    "so the results may differ from those of an uninterrupted run",
+                    file=sys.stderr,
+                )
+        if flags.steps is not None and flags.steps > run.settings.steps:
+            _extend(run, flags.steps)
+        return _live(run, flags.json, out)
+
+
+def _extend(run: Run, steps: int) -> None:
+    """Set a new end, unless the run can no longer go on."""
+    with run.lock():
+        from fathom import training
+
+        settings = run.settings
+        checkpoint = run.load_checkpoint()
+        world = training.world_of(settings)
+        complete = checkpoint is not None and checkpoint.progress.steps >= settings.steps
+        if complete and not run.replay.is_dir() and training.storage_needed(settings, world):
+            raise FathomError(
+                f"{run.folder} is complete and its replay memory was deleted, so it cannot be "
+                "extended; train with --keep-replay to be able to"
+            )
+        num_envs = int(settings.hyperparameters["num_envs"])
+        settings.steps = -(-steps // num_envs) * num_envs
+        run.write_settings()
+
+
+def _live(run: Run, as_json: bool, out: Any) -> int:
+    """Train a run to its end and report."""
+    from fathom import training
+    from fathom.display import clock, score
+
+    try:
+        progress: Progress = training.train(run, to_stderr=as_json)
+    except training.Stopped as stopped:
+        print(
+            "fathom: stopped; the segment that was in progress will be done again. "
+            f"Go on with: fathom resume {run.folder}",
+            file=sys.stderr,
+        )
+        return stopped.exit_code
+    evaluations = run.evaluations()
+    last = evaluations[-1] if evaluations else None
+    if as_json:
+        _print_json(
+            out,
+            {
+                "run": str(run.folder),
+                "steps": progress.steps,
+                "seconds": progress.seconds,
+                "evaluation": last,
+            },
+        )
+    else:
+        ending = f", evaluation {score(last)}" if last is not None else ""
+        print(
+            f"{run.folder}: {progress.steps:,} steps in {clock(progress.seconds)}{ending}", file=out
+        )
+    return 0
+
+
+def _evaluate(words: list[str]) -> int:
+    reference, rest = _run_argument(words, "evaluate", EvaluateFlags())
+    flags: EvaluateFlags = _parse(EvaluateFlags(), rest, f"fathom evaluate {reference}")
+    with _quiet(flags.json) as out:
+        from fathom import training
+        from fathom.display import score
+        from fathom.evaluation import evaluate
+        from fathom.run import find
+
+        run = find(reference, flags.runs_dir)
+        episodes = (
+            (run.settings.evaluation_episodes or 20) if flags.episodes is None else flags.episodes
+        )
+        if episodes < 1:
+            raise FathomError(f"--episodes must be at least 1, not {episodes}")
+        seed = training.evaluation_seed(flags.seed)
+        agent, world, progress = training.trained_agent(run, _warn, flags.device)
+        result = evaluate(agent, world, episodes, seed)
+        if flags.json:
+            _print_json(out, {"run": str(run.folder), "steps": progress.steps, **result})
+        else:
+            print(f"{run.name} after {progress.steps:,} steps: {score(result)}", file=out)
+            protocol = ", ".join(f"{key} {value}" for key, value in result["protocol"].items())
+            print(f"protocol: {protocol}; evaluation seed {seed}", file=out)
+    return 0
+
+
+def _record(words: list[str]) -> int:
+    reference, rest = _run_argument(words, "record", RecordFlags())
+    flags: RecordFlags = _parse(RecordFlags(), rest, f"fathom record {reference}")
+    with _quiet(flags.json) as out:
+        from fathom import training
+        from fathom.recording import record
+        from fathom.run import explained_disk_errors, find
+
+        run = find(reference, flags.runs_dir)
+        if flags.episodes < 1:
+            raise FathomError(f"--episodes must be at least 1, not {flags.episodes}")
+        seed = training.evaluation_seed(flags.seed)
+        agent, world, progress = training.trained_agent(run, _warn, flags.device)
+        name = f"step-{progress.steps}" + (f"-seed-{flags.seed}" if flags.seed else "")
+        with explained_disk_errors(run.folder):
+            paths = record(agent, world, run.videos, flags.episodes, seed, name)
+        if flags.json:
+            _print_json(
+                out,
+                {
+                    "run": str(run.folder),
+                    "steps": progress.steps,
+                    "videos": [str(path) for path in paths],
+                },
+            )
+        else:
+            for path in paths:
+                print(path, file=out)
+    return 0
+
+
+# -- words ----------------------------------------------------------------------------------------
+
+
+def _positional(words: list[str]) -> list[str]:
+    """The words before the first flag."""
+    found = []
+    for word in words:
+        if word.startswith("-"):
+            break
+        found.append(word)
+    return found
+
+
+def _run_argument(words: list[str], command: str, flags: Any) -> tuple[str, list[str]]:
+    if any(word in ("-h", "--help") for word in words):
+        _parse(flags, ["--help"], f"fathom {command} RUN")
+    if not words or words[0].startswith("-"):
+        raise FathomError(f"{command} needs a run first, as in `fathom {command} runs/pong-dqn`")
+    return words[0], words[1:]
+
+
+def _take_environment_arguments(words: list[str]) -> tuple[list[str], dict[str, str]]:
+    """Pick ``--env.NAME VALUE`` and ``--env.NAME=VALUE`` out of the command line."""
+    rest: list[str] = []
+    taken: dict[str, str] = {}
+    remaining = iter(words)
+    for word in remaining:
+        if not word.startswith("--env."):
+            rest.append(word)
+            continue
+        name, equals, value = word.removeprefix("--env.").partition("=")
+        if not equals:
+            following = next(remaining, None)
+            if following is None or following.startswith("--"):
+                raise FathomError(f"--env.{name} needs a value, as in `--env.{name} VALUE`")
+            value = following
+        name = name.replace("-", "_")
+        if not name:
+            raise FathomError("--env. needs a name, as in `--env.size 9`")
+        taken[name] = value
+    return rest, taken
+
+
+def _known(kind: type, table: dict[str, Any], preset: str) -> dict[str, Any]:
+    fields = {item.name for item in dataclasses.fields(kind)}
+    if unknown := sorted(table.keys() - fields):
+        raise FathomError(f"the preset {preset} sets {', '.join(unknown)}, which no run has")
+    return table
+
+
+def _parse(default: Any, words: list[str], prog: str) -> Any:
+    """Read flags into a dataclass like ``default``, whose values are the defaults."""
+    return _tyro(type(default), default, words, prog, [default], sys.stdout)
+
+
+def _parse_pair(
+    run: TrainFlags, agent: Any, words: list[str], prog: str, out: Any
+) -> tuple[TrainFlags, Any]:
+    """Read the flags of a run and of its agent."""
+    clash = {item.name for item in dataclasses.fields(run)} & {
+        item.name for item in dataclasses.fields(agent)
+    }
+    if clash:
+        raise FathomError(
+            f"the agent's hyperparameters {', '.join(sorted(clash))} have the names of flags of the run"
+        )
+    pair = dataclasses.make_dataclass(
+        "Flags", [("run", type(run), run), ("agent", type(agent), agent)]
+    )
+    flags = _tyro(pair, pair(), words, prog, [run, agent], out)
+    return flags.run, flags.agent
+
+
+def _tyro(kind: type, default: Any, words: list[str], prog: str, parts: list[Any], out: Any) -> Any:
+    import tyro
+
+    errors = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(out):
+            result, unknown = tyro.cli(
+                kind,
+                default=default,
+                args=words,
+                prog=prog,
+                description="The environment's own arguments follow as --env.NAME VALUE."
+                if len(parts) > 1
+                else None,
+                config=(tyro.conf.OmitArgPrefixes,),
+                return_unknown_args=True,
+            )
+    except SystemExit as stop:
+        if stop.code in (0, None):
+            raise
+        raise FathomError(_sentence(errors.getvalue())) from None
+    except (ValueError, TypeError) as error:
+        raise FathomError(str(error)) from error
+    if unknown:
+        names = [
+            f"--{item.name.replace('_', '-')}"
+            for part in parts
+            for item in dataclasses.fields(part)
+        ]
+        flag = unknown[0].partition("=")[0]
+        if flag.startswith("-"):
+            raise FathomError(
+                f"there is no flag {flag}{_nearest(flag, names)}; see `{prog} --help`"
+            )
+        raise FathomError(f"{unknown[0]!r} is one word too many; see `{prog} --help`")
+    return result
+
+
+def _sentence(box: str) -> str:
+    """The first paragraph of an error that tyro framed."""
+    said: list[str] = []
+    for line in box.splitlines():
+        text = line.strip().strip("│╭╮╰╯|").strip()
+        if not text.strip("─-"):
+            if said:
+                break
+            continue
+        if "─" in text:
+            continue
+        said.append(text)
+    return " ".join(said).replace("Error parsing ", "").strip() or "the command line cannot be read"
+
+
+# -- output ---------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _quiet(as_json: bool) -> Any:
+    """Give standard output; with JSON asked for, keep everything else (a world's prints too) off it."""
+    out = sys.stdout
+    if as_json:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield out
+    else:
+        yield out
+
+
+def _print_json(out: Any, value: dict[str, Any]) -> None:
+    print(json.dumps(value), file=out, flush=True)
+
+
+def _warn(message: str) -> None:
+    print(f"fathom: warning: {message}", file=sys.stderr)

@@ -1,0 +1,143 @@
+"""What a person sees while a run trains."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+
+_PLAIN_SECONDS = 10.0
+
+
+def clock(seconds: float) -> str:
+    """A duration such as ``1:02:03``."""
+    whole = max(0, round(seconds))
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
+
+
+def number(value: float) -> str:
+    """A number short enough to read."""
+    if value == int(value) and abs(value) < 1e12:
+        return f"{int(value):,}"
+    return f"{value:,.1f}" if abs(value) >= 100 else f"{value:.4g}"
+
+
+def score(result: dict[str, Any]) -> str:
+    """An evaluation in a line: mean, interval and number of episodes."""
+    low, high = result["interval"]
+    return f"{number(result['mean'])} (95 % interval {number(low)} to {number(high)}, {result['episodes']} episodes)"
+
+
+class Display:
+    """Progress, live on a terminal and as plain lines anywhere else."""
+
+    def __init__(self, total: int, start: int, *, stderr: bool = False) -> None:
+        self.console = Console(
+            stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=True
+        )
+        self._total = total
+        self._start = self._steps = start
+        self._seconds = 0.0
+        self._metrics: dict[str, float] = {}
+        self._phases: dict[str, float] = {}
+        self._evaluation = ""
+        self._activity = "training"
+        self._printed = time.monotonic()
+        self._live: Live | None = None
+
+    def __enter__(self) -> Display:
+        if self.console.is_terminal:
+            self._live = Live(
+                self._render(), console=self.console, refresh_per_second=4, transient=True
+            )
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def message(self, text: str) -> None:
+        """Print a line that stays."""
+        self.console.print(text)
+
+    def activity(self, text: str) -> None:
+        """Say what is being done now."""
+        self._activity = text
+        self._refresh()
+
+    def progress(self, steps: int, seconds: float, metrics: dict[str, float]) -> None:
+        """Show how far the run is.
+
+        Args:
+            steps: Agent steps the run has done.
+            seconds: Training time that this process has spent.
+            metrics: The newest report of the agent.
+        """
+        self._steps, self._seconds = steps, seconds
+        self._phases.update(
+            {
+                key.removeprefix("time/"): value
+                for key, value in metrics.items()
+                if key.startswith("time/")
+            }
+        )
+        self._metrics.update(
+            {
+                key: value
+                for key, value in metrics.items()
+                if key != "steps" and not key.startswith("time/")
+            }
+        )
+        self._refresh()
+        now = time.monotonic()
+        if self._live is None and now - self._printed >= _PLAIN_SECONDS:
+            self._printed = now
+            self.message(" · ".join([self._position(), self._speed(), *self._facts()]))
+
+    def evaluation(self, steps: int, result: dict[str, Any]) -> None:
+        """Show a score."""
+        self._evaluation = f"{score(result)} at step {steps:,}"
+        self.message(f"step {steps:,}: evaluation {score(result)}")
+
+    def _position(self) -> str:
+        return f"step {self._steps:,} of {self._total:,} ({100 * self._steps / max(1, self._total):.0f} %)"
+
+    def _speed(self) -> str:
+        if self._seconds <= 0 or self._steps <= self._start:
+            return "starting"
+        rate = (self._steps - self._start) / self._seconds
+        return f"{rate:,.0f} steps/s · {clock((self._total - self._steps) / rate)} left"
+
+    def _facts(self) -> list[str]:
+        return [f"{key.replace('_', ' ')} {number(value)}" for key, value in self._metrics.items()]
+
+    def _refresh(self) -> None:
+        if self._live is not None:
+            self._live.update(self._render())
+
+    def _render(self) -> Group:
+        bar = Progress(BarColumn(bar_width=40), TextColumn("{task.description}", markup=False))
+        bar.add_task(
+            f"{self._position()} · {self._speed()}",
+            total=max(1, self._total),
+            completed=self._steps,
+        )
+        table = Table.grid(padding=(0, 2))
+        table.add_row("now", self._activity)
+        if self._evaluation:
+            table.add_row("evaluation", self._evaluation)
+        if self._metrics:
+            table.add_row("metrics", " · ".join(self._facts()))
+        whole = sum(self._phases.values())
+        if whole > 0:
+            shares = " · ".join(
+                f"{name} {100 * spent / whole:.0f} %" for name, spent in self._phases.items()
+            )
+            table.add_row("time", shares)
+        return Group(bar, table)

@@ -1,0 +1,87 @@
+"""Scores: episodes with fixed seeds that training never saw, and what can be said of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from agents.agent import Agent
+from envs.vector import Transitions
+from fathom.errors import FathomError
+from fathom.plugins import World
+
+MAX_ENVS = 16
+"""At most so many environments side by side."""
+
+STEP_LIMIT = 200_000
+"""An episode longer than this is taken for one that never ends."""
+
+
+def evaluate(agent: Agent, world: World, episodes: int, seed: int) -> dict[str, Any]:
+    """Play `episodes` episodes and return the score with its protocol, ready for JSON.
+
+    Every environment plays the same number of episodes, so that short ones are not
+    over-represented. The same seed gives the same result.
+    """
+    if episodes < 1:
+        raise FathomError("an evaluation needs at least one episode")
+    num_envs = environments_for(episodes)
+    returns, lengths = _play(agent, world, num_envs, episodes // num_envs, seed)
+    return {
+        "mean": float(returns.mean()),
+        "interval": list(interval(returns)),
+        "std": float(returns.std(ddof=1)) if episodes > 1 else 0.0,
+        "episodes": episodes,
+        "returns": returns.tolist(),
+        "lengths": lengths.tolist(),
+        "environments": num_envs,
+        "seed": seed,
+        "protocol": world.describe(),
+    }
+
+
+def environments_for(episodes: int) -> int:
+    """Return how many environments play: the most that share the episodes out evenly."""
+    return next(n for n in range(min(MAX_ENVS, episodes), 0, -1) if episodes % n == 0)
+
+
+def interval(returns: np.ndarray, resamples: int = 10_000) -> tuple[float, float]:
+    """Return the 95 % bootstrap interval of the mean, always drawn with the same seed."""
+    rng = np.random.default_rng(0)
+    n = len(returns)
+    means = np.array([returns[rng.integers(0, n, n)].mean() for _ in range(resamples)])
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def _play(
+    agent: Agent, world: World, num_envs: int, share: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Play `share` episodes in each environment; returns and lengths, first episodes first."""
+    rng = np.random.default_rng(seed)
+    returns = np.zeros((share, num_envs))
+    lengths = np.zeros((share, num_envs), dtype=np.int64)
+    played = np.zeros(num_envs, dtype=np.int64)
+    everyone = np.arange(num_envs)
+    env = world.make_vector(num_envs, training=False)
+    try:
+        transitions = Transitions(env)
+        observations = transitions.reset(seed)
+        while (played < share).any():
+            actions = agent.act(observations, transitions.action_masks, rng)
+            step = transitions.step(actions)
+            observations = step.next_observations
+            # Who has played its share is stepped on, but no longer counted.
+            counted = everyone[step.valid & (played < share)]
+            returns[played[counted], counted] += step.rewards[counted]
+            lengths[played[counted], counted] += 1
+            if lengths.max() > STEP_LIMIT:
+                raise FathomError(
+                    f"an episode of {world.reference} has not ended after {STEP_LIMIT:,} steps;"
+                    " give it a time limit, for example --env.max_episode_steps 1000"
+                )
+            played += step.valid & (played < share) & (step.terminated | step.truncated)
+    finally:
+        env.close()
+    return returns.ravel(), lengths.ravel()

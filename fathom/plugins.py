@@ -1,0 +1,477 @@
+"""From the name of a world, as a person types it, to the world itself.
+
+A reference is a registered id (``ALE/Pong-v5``), ``module:Id`` (the module is imported
+first, then the id is looked up) or ``path/to/file.py:Class``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import fnmatch
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import re
+import sys
+import tomllib
+import traceback
+import types
+import typing
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+from gymnasium import Env, Space
+from gymnasium.envs.registration import EnvSpec, load_env_creator
+from gymnasium.utils.env_checker import check_env
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+
+from envs import atari
+from fathom.errors import FathomError
+
+Value = str | int | float | bool
+
+OUR_PACKAGES = ("agents", "envs", "fathom", "perception")
+"""A user's project may have folders of these names; neither side may shadow the other."""
+
+NEEDED_PACKAGES = {
+    "gymnasium.envs.mujoco": "mujoco",
+    "gymnasium.envs.box2d": "Box2D",
+    "gymnasium.envs.phys2d": "jax",
+    "gymnasium.envs.tabular": "jax",
+}
+"""What Gymnasium's own environments need beside it, by the start of their entry point."""
+
+
+@dataclass(frozen=True)
+class World:
+    """An environment that was asked for, with the arguments it was asked for with."""
+
+    reference: str
+    """The reference, with a file's path made absolute so that it holds in any folder."""
+    env_args: Mapping[str, Value]
+    """The environment's own arguments, converted to their types."""
+    spec: EnvSpec = dataclasses.field(repr=False, compare=False)
+
+    @property
+    def is_atari(self) -> bool:
+        """Whether this is an Atari game, which ALE's own vector environment plays."""
+        return atari.is_atari(self.spec.id)
+
+    @property
+    def frame_stack(self) -> int:
+        """How many planes of an observation are a stack of frames (0: it is not one)."""
+        return 4 if self.is_atari else 0
+
+    def make_vector(self, num_envs: int, training: bool) -> VectorEnv:
+        """Make `num_envs` copies in one vector environment that resets on the next step."""
+        if self.is_atari:
+            return atari.make_vector(self.spec.id, num_envs, self._atari_config(), training)
+        native = self._make_native_vector(num_envs)
+        if native is not None:
+            return native
+        return SyncVectorEnv(
+            [lambda: self.make_single(None)] * num_envs, autoreset_mode=AutoresetMode.NEXT_STEP
+        )
+
+    def make_single(self, render_mode: str | None) -> Env:
+        """Make one environment; with `render_mode="rgb_array"` its `render()` gives a picture."""
+        if self.is_atari:
+            return atari.make_single(self.spec.id, self._atari_config(), render_mode)
+        arguments: dict[str, Any] = dict(self.env_args)
+        if render_mode is not None:
+            metadata = getattr(_creator(self.spec), "metadata", None)
+            if metadata is not None and render_mode not in metadata.get("render_modes", []):
+                raise FathomError(f"{self.reference} has no rendering of the kind {render_mode}")
+            arguments["render_mode"] = render_mode
+        try:
+            return gymnasium.make(self.spec, disable_env_checker=True, **arguments)
+        except Exception as error:
+            raise FathomError(f"{self.reference} cannot be made: {_sentence(error)}") from error
+
+    def describe(self) -> dict[str, Value]:
+        """Return the protocol: what a score in this world has to be printed with."""
+        if self.is_atari:
+            return dict(atari.describe(self.spec.id, self._atari_config()))
+        limit = self.env_args.get("max_episode_steps", self.spec.max_episode_steps)
+        protocol: dict[str, Value] = {
+            "environment": self.reference,
+            "time_limit": "none" if limit is None else limit,
+        }
+        protocol |= {f"env.{name}": value for name, value in self.env_args.items()}
+        protocol["gymnasium"] = gymnasium.__version__
+        return protocol
+
+    def spaces(self) -> tuple[Space, Space]:
+        """Return the observation space and the action space of one environment."""
+        env = self.make_single(None)
+        try:
+            return env.observation_space, env.action_space
+        finally:
+            env.close()
+
+    def _atari_config(self) -> atari.AtariConfig:
+        return atari.AtariConfig(**self.env_args)  # type: ignore[arg-type]
+
+    def _make_native_vector(self, num_envs: int) -> VectorEnv | None:
+        """Make the vector environment registered for this id, if it does all we ask of it."""
+        spec = self.spec
+        if spec.vector_entry_point is None or spec.additional_wrappers:
+            return None
+        entry = spec.vector_entry_point
+        try:
+            creator = entry if callable(entry) else load_env_creator(entry)
+        except (ImportError, AttributeError):
+            return None
+        if _unknown_arguments(creator, self.env_args):
+            return None
+        arguments: dict[str, Any] = dict(self.env_args)
+        env = gymnasium.make_vec(
+            spec, num_envs, vectorization_mode="vector_entry_point", **arguments
+        )
+        if env.metadata.get("autoreset_mode") is AutoresetMode.NEXT_STEP:
+            return env
+        env.close()
+        return None
+
+
+def resolve(reference: str, env_args: Mapping[str, str] | None = None) -> World:
+    """Find the world that `reference` names; FathomError in one sentence when there is none."""
+    given = dict(env_args or {})
+    target, _, name = reference.rpartition(":")
+    if target.endswith(".py"):
+        path = Path(target).expanduser().resolve()
+        spec = _spec_from_file(path, name)
+        reference = f"{path}:{name}"
+    elif name.endswith(".py"):
+        raise FathomError(f"{reference!r} names a file and no class; write {reference}:Class")
+    else:
+        if target:
+            _import_module(target, reference)
+        spec = _registered(name)
+    if atari.is_atari(spec.id):
+        return World(reference, _atari_arguments(reference, given), spec)
+    creator = _creator(spec)
+    unknown = _unknown_arguments(creator, given)
+    if unknown:
+        raise FathomError(_unknown_argument(reference, unknown[0], _argument_names(creator)))
+    values = {key: _convert(value) for key, value in given.items()}
+    return World(reference, values, spec)
+
+
+def check(world: World) -> list[str]:
+    """Check that a world keeps Gymnasium's contract, and return the checker's warnings.
+
+    A broken contract is a FathomError in one sentence. Atari games are not checked.
+    """
+    if world.is_atari:
+        return []
+    env = world.make_single(None)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            check_env(env.unwrapped, skip_render_check=True)
+        except Exception as error:
+            where = f"{world.reference} does not keep Gymnasium's contract"
+            raise FathomError(f"{where}: {_sentence(error)}") from error
+        finally:
+            env.close()
+    colours = re.compile(r"\x1b\[\d*m")
+    return [colours.sub("", str(warning.message)).removeprefix("WARN: ") for warning in caught]
+
+
+def list_environments() -> list[str]:
+    """Return the registered ids that can be made here: newest versions, ours first, then Atari."""
+    _register_all()
+    newest: dict[tuple[str | None, str], EnvSpec] = {}
+    for spec in gymnasium.registry.values():
+        known = newest.get((spec.namespace, spec.name))
+        if known is None or (spec.version or 0) > (known.version or 0):
+            newest[spec.namespace, spec.name] = spec
+    ranks = {"Fathom": 0, "ALE": 1}
+    usable = filter(_is_usable, newest.values())
+    ordered = sorted(usable, key=lambda s: (ranks.get(s.namespace or "", 2), s.id))
+    return [spec.id for spec in ordered]
+
+
+def preset(agent: str, reference: str) -> tuple[str, dict[str, Any]] | None:
+    """Return the name and the tables of the preset that fits best, or None where none fits.
+
+    A preset is a file in `fathom/presets`: `algorithm` names the agent, `environments` lists
+    patterns for the environment's name, and the tables `run` and `agent` hold the flags.
+    """
+    best: tuple[int, str, dict[str, Any]] | None = None
+    folder = files("fathom") / "presets"
+    if not folder.is_dir():
+        return None
+    for file in sorted(folder.iterdir(), key=lambda file: file.name):
+        if not file.name.endswith(".toml"):
+            continue
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
+        if content["algorithm"] != agent:
+            continue
+        for pattern in content["environments"]:
+            if not fnmatch.fnmatchcase(reference, pattern):
+                continue
+            # An exact name beats any pattern; of two patterns the one that says more wins.
+            says = sum(character not in "*?[]" for character in pattern)
+            weight = 2 * says + (pattern == reference)
+            if best is None or weight > best[0]:
+                best = (weight, file.name.removesuffix(".toml"), content)
+    return None if best is None else best[1:]
+
+
+# Registered ids
+
+
+def _register_all() -> None:
+    import ale_py
+
+    gymnasium.register_envs(ale_py)
+
+
+def _registered(name: str) -> EnvSpec:
+    _register_all()
+    try:
+        return gymnasium.spec(name)
+    except Exception:
+        raise FathomError(
+            f"there is no environment {name!r}{_did_you_mean(name, list_environments())}"
+        ) from None
+
+
+def _did_you_mean(name: str, known: list[str]) -> str:
+    """Name the nearest of `known`, with and without the namespace, whatever the case."""
+
+    def bare(text: str) -> str:
+        return text.lower().rpartition("/")[2].rpartition("-v")[0] or text.lower()
+
+    def likeness(other: str) -> float:
+        whole = difflib.SequenceMatcher(None, name.lower(), other.lower()).ratio()
+        return max(whole, difflib.SequenceMatcher(None, bare(name), bare(other)).ratio())
+
+    scored = sorted(((likeness(other), other) for other in known), key=lambda pair: -pair[0])
+    near = [other for score, other in scored[:3] if score >= 0.6]
+    return f"; the nearest names are {', '.join(near)}" if near else "; try `fathom list`"
+
+
+def _is_usable(spec: EnvSpec) -> bool:
+    """Whether it can be made here, and is not an Atari game's old id or a bridge to old Gym."""
+    entry = spec.entry_point
+    if spec.name.startswith(("GymV21", "GymV26")):
+        return False
+    if not isinstance(entry, str):
+        return entry is not None
+    if entry.startswith("ale_py") and spec.namespace != "ALE":
+        return False
+    for start, package in NEEDED_PACKAGES.items():
+        if entry.startswith(start):
+            return importlib.util.find_spec(package) is not None
+    return True
+
+
+def _import_module(module: str, reference: str) -> None:
+    """Import the module of `module:Id`, from the current folder too, but never before ours."""
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)
+    try:
+        importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (module + ".").startswith(error.name + "."):
+            raise FathomError(f"there is no module {module!r}, named in {reference!r}") from error
+        raise FathomError(f"{module} cannot be imported: {_sentence(error)}") from error
+    except (Exception, SystemExit) as error:
+        raise FathomError(f"{module} cannot be imported: {_sentence(error)}") from error
+
+
+# Files
+
+
+class _Project:
+    """A user's folder, whose packages may have the names of ours.
+
+    While its code is imported, the clashing names mean the user's packages; before and
+    after, they mean ours. Each side keeps its own modules.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        ours = Path(__file__).resolve().parents[1]
+        self.clashing = tuple(
+            name
+            for name in OUR_PACKAGES
+            if folder != ours and ((folder / name).is_dir() or (folder / f"{name}.py").is_file())
+        )
+        self.modules: dict[str, types.ModuleType] = {}
+
+    def find_spec(
+        self, name: str, path: Any = None, target: types.ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Find a clashing package in the folder even if it has no ``__init__.py``."""
+        return PathFinder.find_spec(name, [str(self.folder)]) if name in self.clashing else None
+
+    @contextmanager
+    def importing(self) -> Iterator[None]:
+        """Let imports mean what they mean in the user's folder."""
+        theirs, ours = self.modules, self._take_out()
+        sys.modules.update(theirs)
+        sys.path.insert(0, str(self.folder))
+        sys.meta_path.insert(0, self)  # type: ignore[arg-type]
+        try:
+            yield
+        finally:
+            sys.meta_path.remove(self)  # type: ignore[arg-type]
+            sys.path.remove(str(self.folder))
+            if str(self.folder) not in sys.path:
+                sys.path.append(str(self.folder))  # for imports inside functions
+            self.modules = self._take_out()
+            sys.modules.update(ours)
+
+    def _take_out(self) -> dict[str, types.ModuleType]:
+        names = [name for name in sys.modules if name.partition(".")[0] in self.clashing]
+        return {name: sys.modules.pop(name) for name in names}
+
+
+def _spec_from_file(path: Path, name: str) -> EnvSpec:
+    if not path.is_file():
+        raise FathomError(f"there is no file {path}")
+    project = _Project(path.parent)
+    module = _load_file(path, project)
+    found = getattr(module, name, None)
+    if not (inspect.isclass(found) and issubclass(found, Env)):
+        there = [
+            key
+            for key, value in vars(module).items()
+            if inspect.isclass(value) and issubclass(value, Env) and value is not Env
+        ]
+        listed = f"it has {', '.join(there)}" if there else "it has no gymnasium.Env at all"
+        what = "no environment" if found is None else "an object that is no gymnasium.Env, called"
+        raise FathomError(f"{path} has {what} {name!r}; {listed}")
+    if project.clashing:
+        found = _importing_in(project, found)
+    creator: Any = found
+    return EnvSpec(f"{path.stem}/{name}", entry_point=creator)
+
+
+def _importing_in(project: _Project, environment: type[Env]) -> type[Env]:
+    """Let the constructor, too, import the user's packages and not ours."""
+
+    class Imported(environment):  # type: ignore[misc,valid-type]
+        @typing.no_type_check
+        def __init__(self, *args, **kwargs):
+            with project.importing():
+                super().__init__(*args, **kwargs)
+
+    Imported.__name__ = environment.__name__
+    Imported.__qualname__ = environment.__qualname__
+    Imported.__init__.__signature__ = inspect.signature(environment.__init__)
+    return Imported
+
+
+def _load_file(path: Path, project: _Project) -> types.ModuleType:
+    """Run a file as a module of a private name."""
+    name = f"_fathom_file_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    try:
+        with project.importing():
+            spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        line = _line_in(error, path)
+        where = f"{path}, line {line}," if line else f"{path}"
+        raise FathomError(f"{where} cannot be loaded: {_sentence(error)}") from error
+    return module
+
+
+def _line_in(error: BaseException, path: Path) -> int | None:
+    if isinstance(error, SyntaxError):
+        return error.lineno
+    lines = [
+        frame.lineno
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename == str(path)
+    ]
+    return lines[-1] if lines else None
+
+
+def _sentence(error: BaseException) -> str:
+    """Put an exception into one line: its kind and what it says."""
+    message = error.msg if isinstance(error, SyntaxError) else str(error)
+    said = " ".join(message.split()).rstrip(".")
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
+# The environment's own arguments
+
+
+def _creator(spec: EnvSpec) -> Callable[..., Any]:
+    if spec.entry_point is None:
+        raise FathomError(f"{spec.id} is registered as a vector environment only")
+    if callable(spec.entry_point):
+        return spec.entry_point
+    try:
+        return load_env_creator(spec.entry_point)
+    except Exception as error:
+        raise FathomError(f"{spec.id} cannot be loaded: {_sentence(error)}") from error
+
+
+def _argument_names(creator: Callable[..., Any]) -> list[str]:
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    parameters = inspect.signature(creator).parameters.values()
+    names = [p.name for p in parameters if p.kind in named]
+    hidden = ("self", "render_mode", "num_envs")
+    return [*(n for n in names if n not in hidden), "max_episode_steps"]
+
+
+def _unknown_arguments(creator: Callable[..., Any], given: Mapping[str, Any]) -> list[str]:
+    parameters = inspect.signature(creator).parameters.values()
+    names = _argument_names(creator)
+    anything = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
+    return [] if anything else [name for name in given if name not in names]
+
+
+def _unknown_argument(reference: str, name: str, known: list[str]) -> str:
+    return f"{reference} has no argument {name!r}; it has {', '.join(dict.fromkeys(known))}"
+
+
+def _convert(text: str) -> Value:
+    """Read a flag's text as a bool, an int or a float, and else leave it as it is."""
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _atari_arguments(reference: str, given: Mapping[str, str]) -> dict[str, Value]:
+    hints = typing.get_type_hints(atari.AtariConfig)
+    names = [field.name for field in dataclasses.fields(atari.AtariConfig)]
+    values: dict[str, Value] = {}
+    for name, text in given.items():
+        if name not in names:
+            raise FathomError(_unknown_argument(reference, name, names))
+        value, hint = _convert(str(text)), hints[name]
+        choices = typing.get_args(hint) if typing.get_origin(hint) is typing.Literal else ()
+        if choices and value not in choices:
+            listed = ", ".join(map(str, choices))
+            raise FathomError(f"--env.{name} must be one of {listed}, not {text!r}")
+        if not choices and isinstance(hint, type) and not isinstance(value, hint):
+            raise FathomError(f"--env.{name} must be of the type {hint.__name__}, not {text!r}")
+        values[name] = value
+    return values

@@ -1,0 +1,115 @@
+"""Episodes as videos, written frame by frame."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import imageio_ffmpeg
+import numpy as np
+from gymnasium import Env, Space
+from gymnasium.vector.utils import concatenate, create_empty_array
+
+from agents.agent import Agent
+from fathom.errors import FathomError
+from fathom.evaluation import STEP_LIMIT
+from fathom.plugins import World
+
+ATARI_FPS = 15
+"""A decision is shown for four of the console's sixty frames a second."""
+
+DEFAULT_FPS = 30
+LONG_SIDE = 640
+"""Small pictures are enlarged by a whole factor up to about this many pixels."""
+
+
+def record(
+    agent: Agent, world: World, folder: Path, episodes: int, seed: int, name: str
+) -> list[Path]:
+    """Play `episodes` episodes and write each to an mp4 file in `folder`.
+
+    The files are called `name.mp4`, or `name-1.mp4`, `name-2.mp4` … if there are several,
+    and appear only when they are complete.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    env = world.make_single("rgb_array")
+    try:
+        fps = ATARI_FPS if world.is_atari else env.metadata.get("render_fps", DEFAULT_FPS)
+        for episode in range(episodes):
+            suffix = f"-{episode + 1}" if episodes > 1 else ""
+            path = folder / f"{name}{suffix}.mp4"
+            _write(path, _frames(agent, world, env, seed + episode), fps)
+            paths.append(path)
+    finally:
+        env.close()
+    return paths
+
+
+def _frames(agent: Agent, world: World, env: Env, seed: int) -> Generator[np.ndarray]:
+    """Play one episode and yield its pictures."""
+    rng = np.random.default_rng(seed)
+    observation, info = env.reset(seed=seed)
+    for _ in range(STEP_LIMIT):
+        yield _picture(world, env)
+        mask = info.get("action_mask")
+        masks = None if mask is None else np.asarray(mask, dtype=bool)[None]
+        action = agent.act(_batch(env.observation_space, observation), masks, rng)[0]
+        observation, _, terminated, truncated, info = env.step(action)
+        if terminated or truncated:
+            yield _picture(world, env)
+            return
+    raise FathomError(f"an episode of {world.reference} has not ended after {STEP_LIMIT:,} steps")
+
+
+def _batch(space: Space, observation: Any) -> Any:
+    """Make a batch of one observation."""
+    empty: Any = create_empty_array(space, n=1)
+    return concatenate(space, [observation], empty)
+
+
+def _picture(world: World, env: Env) -> np.ndarray:
+    """Render, enlarge small pictures by nearest neighbour, and make both sides even."""
+    try:
+        frame = env.render()
+    except Exception as error:
+        said = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        raise FathomError(f"{world.reference} cannot be rendered: {said}") from error
+    if not isinstance(frame, np.ndarray) or frame.ndim != 3 or frame.shape[2] != 3:
+        raise FathomError(f"{world.reference} does not render an RGB picture")
+    factor = max(1, LONG_SIDE // max(frame.shape[:2]))
+    frame = frame.astype(np.uint8, copy=False).repeat(factor, axis=0).repeat(factor, axis=1)
+    height, width = frame.shape[:2]
+    if height % 2 or width % 2:
+        frame = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+    return np.ascontiguousarray(frame)
+
+
+def _write(path: Path, frames: Generator[np.ndarray], fps: float) -> None:
+    """Stream frames to a file that takes its name when it is complete."""
+    first = next(frames)
+    height, width = first.shape[:2]
+    part = path.with_name(f".{path.stem}.{os.getpid()}.mp4")
+    try:
+        writer = imageio_ffmpeg.write_frames(
+            part,
+            (width, height),
+            fps=fps,
+            quality=7,
+            macro_block_size=2,
+            ffmpeg_log_level="error",
+            output_params=["-movflags", "+faststart"],
+        )
+        try:
+            writer.send(None)
+            writer.send(first)
+            for frame in frames:
+                writer.send(frame)
+        finally:
+            writer.close()
+        os.replace(part, path)
+    finally:
+        frames.close()
+        part.unlink(missing_ok=True)

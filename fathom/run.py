@@ -1,0 +1,641 @@
+"""A run: the folder that holds everything one training wrote.
+
+Whatever happens to the process, the folder can be read afterwards. Every file is written under a
+temporary name and moved into place, a checkpoint is a folder that appears whole, and the file
+``latest`` names the newest checkpoint only once that is on the disk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import fcntl
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import shutil
+import tempfile
+import tomllib
+import typing
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import tomli_w
+import torch
+
+import fathom
+from agents.agent import State
+from fathom.errors import FathomError
+
+FORMAT = 1
+"""Version of the run folder's layout; a folder with a newer one is refused."""
+
+KEPT_CHECKPOINTS = 3
+_MAX_HEADER = 100_000_000
+_WEIGHTS, _STATE, _DESCRIPTION = "weights.safetensors", "state.safetensors", "state.json"
+_DISTRIBUTIONS = ("torch", "gymnasium", "numpy", "numba", "ale-py", "safetensors")
+
+Value = str | int | float | bool
+
+
+@dataclass
+class Settings:
+    """All that was asked of a run, resolved in full: the contents of ``run.toml``."""
+
+    environment: str
+    agent: str
+    steps: int
+    segment_steps: int
+    evaluation_episodes: int
+    seed: int
+    device: str
+    threads: int
+    preset: str = ""
+    record: bool = False
+    keep_replay: bool = False
+    environment_arguments: dict[str, Value] = field(default_factory=dict)
+    protocol: dict[str, Any] = field(default_factory=dict)
+    hyperparameters: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    machine: dict[str, Value] = field(default_factory=dict)
+
+
+@dataclass
+class Progress:
+    """How far a run is."""
+
+    segment: int = 0
+    """Segments done."""
+    steps: int = 0
+    """Agent steps done, over all environments."""
+    seconds: float = 0.0
+    """Wall-clock seconds spent training, without evaluations."""
+
+
+@dataclass
+class Checkpoint:
+    """A whole checkpoint, read back."""
+
+    state: State
+    progress: Progress
+
+
+class _Broken(Exception):
+    """A checkpoint that cannot be used, and why."""
+
+
+def installed_versions() -> dict[str, str]:
+    """Versions of Fathom, Python and the libraries that results depend on."""
+    versions = {"fathom": fathom.__version__, "python": platform.python_version()}
+    for name in _DISTRIBUTIONS:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    return versions
+
+
+def machine() -> dict[str, Value]:
+    """A short description of this machine."""
+    processor = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                processor = line.partition(":")[2].strip()
+                break
+    described: dict[str, Value] = {
+        "system": platform.platform(),
+        "processor": processor,
+        "cores": os.cpu_count() or 1,
+    }
+    if torch.cuda.is_available():
+        described["gpu"] = torch.cuda.get_device_name()
+    return described
+
+
+@contextlib.contextmanager
+def explained_disk_errors(folder: Path) -> Iterator[None]:
+    """Turn the errors of a disk that is full, or not ours to write, into a sentence."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
+            raise FathomError(
+                f"the disk that holds {folder} is full, or a limit on file sizes was reached; "
+                f"the last checkpoint is intact: make room and run `fathom resume {folder}`"
+            ) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise FathomError(
+                f"{error.filename or folder} cannot be written: {error.strerror}"
+            ) from error
+        raise
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Write a file so that a reader finds the old contents or the new, never a part."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        _write_synced(temporary, data)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    with open(path, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove_folder(folder: Path) -> None:
+    """Remove a folder so that no half of it is ever found under its name."""
+    if folder.exists():
+        doomed = folder.with_name(f".{folder.name}.{os.getpid()}.old.tmp")
+        shutil.rmtree(doomed, ignore_errors=True)
+        os.rename(folder, doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
+
+
+class Run:
+    """One run's folder. Open one with :meth:`create` or :meth:`open`."""
+
+    def __init__(self, folder: Path, settings: Settings) -> None:
+        self.folder = folder
+        self.settings = settings
+
+    # -- the folder ---------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.folder.resolve().name
+
+    @property
+    def replay(self) -> Path:
+        """Where the agent keeps its bulky memory."""
+        return self.folder / "replay"
+
+    @property
+    def videos(self) -> Path:
+        """Where recorded episodes go."""
+        return self.folder / "videos"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where checkpoints are, one folder each."""
+        return self.folder / "checkpoints"
+
+    @classmethod
+    def create(cls, runs: Path, name: str | None, settings: Settings) -> Run:
+        """Make the folder of a new run.
+
+        Raises:
+            FathomError: When the name is taken or is not one, or the folder cannot be written.
+        """
+        chosen = name if name is not None else free_name(runs, settings.environment, settings.agent)
+        check_name(runs, chosen)
+        folder = runs / chosen
+        settings.versions = settings.versions or installed_versions()
+        settings.machine = settings.machine or machine()
+        try:
+            runs.mkdir(parents=True, exist_ok=True)
+            temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=runs))
+        except (FileExistsError, NotADirectoryError) as error:
+            raise FathomError(f"{runs} is not a folder, so no run can be written there") from error
+        except OSError as error:
+            raise FathomError(f"no run can be written in {runs}: {error.strerror}") from error
+        run = cls(temporary, settings)
+        try:
+            with explained_disk_errors(folder):
+                temporary.chmod(0o755)
+                run.write_settings()
+                run.checkpoints.mkdir()
+                try:
+                    os.rename(temporary, folder)
+                except OSError as error:
+                    if folder.exists():
+                        raise _taken(folder) from error
+                    raise
+                _sync_folder(runs)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        run.folder = folder
+        return run
+
+    @classmethod
+    def open(cls, folder: Path) -> Run:
+        """Open the folder of a run that exists.
+
+        Raises:
+            FathomError: When there is none, or a newer Fathom wrote it.
+        """
+        path = folder / "run.toml"
+        if not folder.is_dir():
+            raise FathomError(f"there is no run at {folder}")
+        if not path.is_file():
+            raise FathomError(f"{folder} is not a run: it holds no run.toml")
+        try:
+            table = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+            raise FathomError(f"{path} cannot be read: {error}") from error
+        version = table.pop("format", None)
+        if not isinstance(version, int):
+            raise FathomError(f"{path} is not the description of a run: it names no format")
+        if version > FORMAT:
+            raise FathomError(
+                f"{folder} was written by a newer Fathom (format {version}, this one reads up to "
+                f"{FORMAT}): upgrade Fathom to use it"
+            )
+        known = {item.name for item in dataclasses.fields(Settings)}
+        needed = {
+            item.name
+            for item in dataclasses.fields(Settings)
+            if item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
+        }
+        if missing := sorted(needed - table.keys()):
+            raise FathomError(f"{path} lacks {', '.join(missing)}")
+        hints = typing.get_type_hints(Settings)
+        for key, value in table.items():
+            kind = typing.get_origin(hints.get(key)) or hints.get(key)
+            if isinstance(kind, type) and (
+                not isinstance(value, kind) or (kind is int and isinstance(value, bool))
+            ):
+                raise FathomError(
+                    f"{path} has {value!r} for {key}, which should be of type {kind.__name__}"
+                )
+        return cls(folder, Settings(**{key: value for key, value in table.items() if key in known}))
+
+    def write_settings(self) -> None:
+        """Write ``run.toml``."""
+        table = {"format": FORMAT, **dataclasses.asdict(self.settings)}
+        replace_file(self.folder / "run.toml", tomli_w.dumps(_for_toml(table)).encode())
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep every other process from training this run meanwhile.
+
+        Raises:
+            FathomError: When another process holds it.
+        """
+        with explained_disk_errors(self.folder):
+            descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                holder = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
+                raise FathomError(
+                    f"the run {self.folder} is being trained by process {holder}"
+                ) from error
+            with explained_disk_errors(self.folder):
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            self._sweep()
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _sweep(self) -> None:
+        """Remove what a killed process left half written."""
+        for parent in (self.folder, self.checkpoints):
+            for path in parent.glob(".*.tmp"):
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    with contextlib.suppress(OSError):
+                        path.unlink()
+
+    # -- checkpoints --------------------------------------------------------------------------
+
+    def save_checkpoint(self, number: int, state: State, progress: Progress) -> None:
+        """Write checkpoint ``number``, then make it the latest, then thin out the older ones.
+
+        Raises:
+            FathomError: When the disk is full; the checkpoint before is untouched.
+        """
+        with explained_disk_errors(self.folder):
+            self.checkpoints.mkdir(exist_ok=True)
+            target = self.checkpoints / f"{number:05d}"
+            temporary = self.checkpoints / f".{target.name}.{os.getpid()}.tmp"
+            shutil.rmtree(temporary, ignore_errors=True)
+            try:
+                temporary.mkdir()
+                checksums = {}
+                for filename, tensors in ((_WEIGHTS, state.weights), (_STATE, state.tensors)):
+                    data = safetensors.torch.save(
+                        {
+                            key: tensor.detach().to("cpu", copy=True).contiguous()
+                            for key, tensor in tensors.items()
+                        }
+                    )
+                    checksums[filename] = hashlib.sha256(data).hexdigest()
+                    _write_synced(temporary / filename, data)
+                description = {
+                    "format": FORMAT,
+                    "checkpoint": number,
+                    "files": checksums,
+                    "numbers": {key: _plain_number(value) for key, value in state.numbers.items()},
+                    "progress": dataclasses.asdict(progress),
+                }
+                description["sha256"] = _digest(description)
+                _write_synced(temporary / _DESCRIPTION, json.dumps(description, indent=1).encode())
+                _sync_folder(temporary)
+                _remove_folder(target)
+                os.rename(temporary, target)
+                _sync_folder(self.checkpoints)
+            except BaseException:
+                shutil.rmtree(temporary, ignore_errors=True)
+                raise
+            replace_file(self.folder / "latest", f"{number:05d}\n".encode())
+            for older in self.checkpoint_numbers():
+                if older <= number - KEPT_CHECKPOINTS:
+                    _remove_folder(self.checkpoints / f"{older:05d}")
+
+    def checkpoint_numbers(self) -> list[int]:
+        """The checkpoints that are there, newest first, none later than ``latest``."""
+        try:
+            folders = list(self.checkpoints.iterdir())
+        except OSError:
+            folders = []
+        numbers = sorted(
+            (int(path.name) for path in folders if re.fullmatch(r"\d{5,}", path.name)), reverse=True
+        )
+        with contextlib.suppress(OSError, ValueError):
+            latest = int((self.folder / "latest").read_text())
+            numbers = [number for number in numbers if number <= latest]
+        return numbers
+
+    def load_checkpoint(
+        self, warn: Callable[[str], None] | None = None, *, weights_only: bool = False
+    ) -> Checkpoint | None:
+        """Read the latest checkpoint that is whole; None when the run has written none yet.
+
+        Args:
+            warn: Told, in a sentence, about every checkpoint passed over because it is damaged.
+            weights_only: Read only the network that acts, which is all that evaluation needs.
+
+        Raises:
+            FathomError: When there are checkpoints and none is whole.
+        """
+        for attempt in range(2):
+            numbers = self.checkpoint_numbers()
+            if not numbers:
+                if (self.folder / "latest").exists():
+                    raise FathomError(f"{self.folder} names a latest checkpoint but holds none")
+                return None
+            complaints = []
+            for number in numbers:
+                try:
+                    checkpoint = self._read_checkpoint(number, weights_only)
+                except _Broken as broken:
+                    complaints.append(f"checkpoint {number} of {self.name} is damaged ({broken})")
+                    continue
+                if warn is not None:
+                    for complaint in complaints:
+                        warn(f"{complaint}; going back to checkpoint {number}")
+                return checkpoint
+            # A live training may have thinned these out meanwhile: look once more.
+            if attempt == 0 and self.checkpoint_numbers() == numbers:
+                break
+        raise FathomError(f"no checkpoint of {self.folder} can be used: {'; '.join(complaints)}")
+
+    def _read_checkpoint(self, number: int, weights_only: bool) -> Checkpoint:
+        folder = self.checkpoints / f"{number:05d}"
+        raw = _read(folder / _DESCRIPTION)
+        try:
+            description = json.loads(raw)
+            stored = description.pop("sha256")
+            if stored != _digest(description):
+                raise _Broken(f"{_DESCRIPTION} does not match its checksum")
+            if description["format"] > FORMAT:
+                raise FathomError(
+                    f"{folder} was written by a newer Fathom: upgrade Fathom to use it"
+                )
+            checksums = {
+                filename: str(description["files"][filename]) for filename in (_WEIGHTS, _STATE)
+            }
+            numbers = dict(description["numbers"])
+            progress = Progress(**description["progress"])
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise _Broken(f"{_DESCRIPTION} cannot be read") from error
+        weights = _read_tensors(folder / _WEIGHTS, checksums[_WEIGHTS])
+        tensors = {} if weights_only else _read_tensors(folder / _STATE, checksums[_STATE])
+        return Checkpoint(State(weights=weights, tensors=tensors, numbers=numbers), progress)
+
+    # -- the record of what happened ----------------------------------------------------------
+
+    def log_metrics(self, line: dict[str, Any]) -> None:
+        """Add a line to ``metrics.jsonl``; it must name its ``segment``."""
+        self._append("metrics.jsonl", line)
+
+    def log_evaluation(self, line: dict[str, Any]) -> None:
+        """Add a line to ``evaluations.jsonl``; it must name its ``segment``."""
+        self._append("evaluations.jsonl", line)
+
+    def evaluations(self) -> list[dict[str, Any]]:
+        """All evaluations so far."""
+        lines = []
+        with contextlib.suppress(FileNotFoundError):
+            for line in (
+                (self.folder / "evaluations.jsonl").read_text(encoding="utf-8").splitlines()
+            ):
+                with contextlib.suppress(ValueError):
+                    lines.append(json.loads(line))
+        return lines
+
+    def _append(self, filename: str, line: dict[str, Any]) -> None:
+        with explained_disk_errors(self.folder), open(self.folder / filename, "ab") as file:
+            file.write(json.dumps(line).encode() + b"\n")
+
+    def go_back(self, segment: int) -> None:
+        """Forget everything after the end of ``segment`` segments: log lines and checkpoints."""
+        with explained_disk_errors(self.folder):
+            for filename in ("metrics.jsonl", "evaluations.jsonl"):
+                self._truncate(self.folder / filename, segment)
+            later = [
+                path
+                for path in self.checkpoints.glob("[0-9]*")
+                if path.name.isdigit() and int(path.name) > segment
+            ]
+            if later and (self.checkpoints / f"{segment:05d}").exists():
+                replace_file(self.folder / "latest", f"{segment:05d}\n".encode())
+            for path in later:
+                _remove_folder(path)
+
+    @staticmethod
+    def _truncate(path: Path, segment: int) -> None:
+        if not path.exists():
+            return
+        kept, size = 0, path.stat().st_size
+        with open(path, "rb") as file:
+            for line in file:
+                try:
+                    keep = line.endswith(b"\n") and json.loads(line)["segment"] < segment
+                except (ValueError, KeyError, TypeError):
+                    keep = False
+                if not keep:
+                    break
+                kept += len(line)
+            if kept == size:
+                return
+            temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+            file.seek(0)
+            with open(temporary, "wb") as copy:
+                remaining = kept
+                while remaining:
+                    block = file.read(min(remaining, 1 << 20))
+                    copy.write(block)
+                    remaining -= len(block)
+                copy.flush()
+                os.fsync(copy.fileno())
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+
+
+def _digest(description: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
+
+
+def _plain_number(value: Any) -> int | float:
+    if isinstance(value, (bool, int, np.integer, np.bool_)):
+        return int(value)
+    return float(value)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise _Broken(f"{path.name} cannot be read: {error.strerror}") from error
+
+
+def _read_tensors(path: Path, checksum: str) -> dict[str, torch.Tensor]:
+    data = _read(path)
+    if data[:2] == b"PK" or data[:1] == b"\x80":
+        kind = "a zip archive" if data[:2] == b"PK" else "a pickle"
+        raise _Broken(f"{path.name} is {kind}, which Fathom never opens because it could run code")
+    header = int.from_bytes(data[:8], "little")
+    if len(data) < 9 or header > min(_MAX_HEADER, len(data) - 8) or data[8:9] != b"{":
+        raise _Broken(f"{path.name} is truncated or no safetensors file")
+    if hashlib.sha256(data).hexdigest() != checksum:
+        raise _Broken(f"{path.name} does not match its checksum")
+    try:
+        return safetensors.torch.load(data)
+    except Exception as error:  # the library's own error type is not part of its public interface
+        raise _Broken(f"{path.name} is no valid safetensors file") from error
+
+
+def _for_toml(value: Any) -> Any:
+    """What TOML can hold: tuples as lists, paths as text, None as the word "none"."""
+    if isinstance(value, dict):
+        return {str(key): _for_toml(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_for_toml(item) for item in value]
+    if value is None:
+        return "none"
+    if isinstance(value, np.generic):
+        return value.item()
+    return value if isinstance(value, (str, bool, int, float)) else str(value)
+
+
+def build_config(kind: type, table: dict[str, Any]) -> Any:
+    """Make an agent's config from a table of hyperparameters, as read from TOML.
+
+    Raises:
+        FathomError: When a hyperparameter is unknown or its value is refused.
+    """
+    fields = {item.name: item for item in dataclasses.fields(kind)}
+    hints = typing.get_type_hints(kind)
+    values = {}
+    for key, value in table.items():
+        if key not in fields:
+            raise FathomError(f"there is no hyperparameter {key!r}{nearest(key, list(fields))}")
+        if value == "none" and type(None) in typing.get_args(hints[key]):
+            value = None
+        elif isinstance(value, list):
+            value = tuple(value)
+        elif hints[key] is float and isinstance(value, int):
+            value = float(value)
+        values[key] = value
+    try:
+        return kind(**values)
+    except (ValueError, TypeError) as error:
+        raise FathomError(str(error)) from error
+
+
+def nearest(word: str, known: list[str]) -> str:
+    """A hint for a mistyped word: "; did you mean ...?", or nothing when none is near."""
+    lowered = {item.lower(): item for item in known}
+    found = [
+        lowered[item] for item in get_close_matches(word.lower(), list(lowered), n=3, cutoff=0.5)
+    ]
+    return f"; did you mean {' or '.join(found)}?" if found else ""
+
+
+def free_name(runs: Path, environment: str, agent: str) -> str:
+    """A readable name that no run has yet, such as ``pong-dqn`` or ``pong-dqn-2``."""
+    tail = re.split(r"[/:]", environment)[-1]
+    slug = re.sub(r"[^a-z0-9]+", "-", re.sub(r"-v\d+$", "", tail).lower()).strip("-") or "run"
+    base = f"{slug}-{agent}"
+    name, count = base, 1
+    while (runs / name).exists():
+        count += 1
+        name = f"{base}-{count}"
+    return name
+
+
+def check_name(runs: Path, name: str) -> None:
+    """Raise FathomError unless a new run in ``runs`` may have this name."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}", name):
+        raise FathomError(
+            f"{name!r} cannot name a run: use letters, digits, dots, dashes and underscores"
+        )
+    if os.path.lexists(runs / name):
+        raise _taken(runs / name)
+
+
+def _taken(folder: Path) -> FathomError:
+    return FathomError(
+        f"{folder} exists already: choose another --name, or go on with it by `fathom resume {folder}`"
+    )
+
+
+def find(reference: str, runs: Path) -> Run:
+    """Open a run given by its path, or by its name under ``runs`` (or ``runs/reference``).
+
+    Raises:
+        FathomError: When there is no such run.
+    """
+    candidates = [Path(reference), runs / reference, runs / "reference" / reference]
+    for folder in candidates:
+        if (folder / "run.toml").is_file():
+            return Run.open(folder)
+    for folder in candidates:
+        if reference and folder.is_dir():
+            return Run.open(folder)
+    names = sorted(
+        path.parent.name for path in [*runs.glob("*/run.toml"), *runs.glob("reference/*/run.toml")]
+    )
+    raise FathomError(
+        f"there is no run {reference!r}, neither as a path nor under {runs}{nearest(reference, names)}"
+    )

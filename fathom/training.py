@@ -1,0 +1,395 @@
+"""The life of a run: segment after segment, each a pure function of the checkpoint before it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import os
+import random
+import shutil
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from agents import load_agent
+from agents.agent import Agent, Setting
+from fathom import plugins
+from fathom.display import Display, number
+from fathom.errors import FathomError
+from fathom.evaluation import evaluate
+from fathom.plugins import World
+from fathom.recording import record
+from fathom.run import Progress, Run, Settings, build_config, explained_disk_errors
+
+EVALUATION_SEED = 1 << 30
+"""Seeds from here on are for evaluation; those of training all lie below."""
+
+_TRAINING_SEEDS = EVALUATION_SEED - (1 << 20)
+"""Training draws its seeds below this, so that a seed for each environment still fits."""
+
+_BUILDING = 1 << 32
+"""Stands for a segment's number while the agent is built."""
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal asked the run to stop."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__()
+        self.exit_code = 128 + signal_number
+
+
+def evaluation_seed(choice: int = 0) -> int:
+    """The seed of the ``choice``-th set of evaluation episodes; runs use set 0 themselves."""
+    if not 0 <= choice < 10_000:
+        raise FathomError(f"an evaluation seed lies between 0 and 9,999, not {choice}")
+    return EVALUATION_SEED + choice * 100_000
+
+
+def segment_seed(run_seed: int, segment: int) -> int:
+    """Seed every global random generator for a segment; gives the seed for its environments."""
+    sequence = np.random.SeedSequence([run_seed, segment])
+    python, numpy, pytorch, worlds = (int(word) for word in sequence.generate_state(4))
+    random.seed(python)
+    np.random.seed(numpy)
+    torch.manual_seed(pytorch)
+    return worlds % _TRAINING_SEEDS
+
+
+def setting_of(settings: Settings, world: World, config: Any, storage: Path | None) -> Setting:
+    """What the agent is told about the run."""
+    return Setting(
+        num_envs=config.num_envs,
+        segment_steps=settings.segment_steps,
+        total_steps=settings.steps,
+        frame_stack=world.frame_stack,
+        storage=storage,
+        device=settings.device,
+    )
+
+
+def world_of(settings: Settings) -> World:
+    """The world a run lives in."""
+    arguments = {
+        key: str(value).lower() if isinstance(value, bool) else str(value)
+        for key, value in settings.environment_arguments.items()
+    }
+    return plugins.resolve(settings.environment, arguments)
+
+
+def build_agent(settings: Settings, world: World, storage: Path | None = None) -> Agent:
+    """Build a run's agent, untrained; without ``storage`` it only acts.
+
+    Raises:
+        FathomError: When the agent is unknown or cannot act in this world.
+    """
+    try:
+        kind = load_agent(settings.agent)
+    except KeyError as error:
+        raise FathomError(f"there is no agent {settings.agent!r}; see `fathom list`") from error
+    config = build_config(kind.Config, settings.hyperparameters)
+    observation_space, action_space = world.spaces()
+    segment_seed(settings.seed, _BUILDING)
+    try:
+        return kind(
+            observation_space, action_space, config, setting_of(settings, world, config, storage)
+        )
+    except ValueError as error:
+        raise FathomError(str(error)) from error
+
+
+def trained_agent(
+    run: Run, warn: Callable[[str], None], device: str = "auto"
+) -> tuple[Agent, World, Progress]:
+    """The agent of a run as its latest checkpoint has it, to evaluate, record or play with.
+
+    Reads only: it works while the run is being trained, and without its replay memory.
+    """
+    wanted = run.settings.device if device == "auto" else device
+    if wanted.startswith("cuda") and not torch.cuda.is_available():
+        if device != "auto":
+            raise FathomError("there is no CUDA device on this machine")
+        wanted = "cpu"
+    settings = dataclasses.replace(run.settings, device=wanted)
+    torch.set_num_threads(max(1, min(settings.threads, os.cpu_count() or 1)))
+    checkpoint = run.load_checkpoint(warn, weights_only=True)
+    if checkpoint is None:
+        raise FathomError(f"{run.folder} has no checkpoint yet")
+    world = world_of(settings)
+    agent = build_agent(settings, world)
+    _load(agent, checkpoint.state, run)
+    return agent, world, checkpoint.progress
+
+
+def _load(agent: Agent, state: Any, run: Run) -> None:
+    try:
+        agent.load(state)
+    except (ValueError, KeyError) as error:
+        raise FathomError(
+            f"the checkpoint of {run.folder} does not fit its agent: {error}"
+        ) from error
+
+
+def storage_needed(settings: Settings, world: World) -> int:
+    """Disk that the agent's memory will take, in bytes."""
+    kind = load_agent(settings.agent)
+    config = build_config(kind.Config, settings.hyperparameters)
+    return kind.storage_bytes(world.spaces()[0], config, setting_of(settings, world, config, None))
+
+
+def check_rendering(world: World) -> None:
+    """Raise FathomError when episodes of this world cannot be recorded."""
+    env = world.make_single("rgb_array")
+    try:
+        env.reset(seed=0)
+        env.render()
+    except Exception as error:
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise FathomError(f"{world.reference} cannot be recorded: {said}") from error
+    finally:
+        env.close()
+
+
+def check_room(folder: Path, needed: int) -> None:
+    """Raise FathomError unless the disk has room for a replay memory of ``needed`` bytes."""
+    there = sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file())
+    parent = folder.absolute()
+    while not parent.exists():
+        parent = parent.parent
+    free = shutil.disk_usage(parent).free
+    if needed - there > free:
+        raise FathomError(
+            f"the replay memory needs {gigabytes(needed - there)} and the disk that holds {parent} has "
+            f"{gigabytes(free)} left: make room, choose another --runs-dir or a smaller memory"
+        )
+
+
+def gigabytes(size: int) -> str:
+    """A size on disk, as people say it."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"
+
+
+class Curves:
+    """Scalars for TensorBoard, written at once, so that a full disk is noticed where it happens."""
+
+    def __init__(self, folder: Path, from_step: int) -> None:
+        from tensorboard.compat.proto import event_pb2, summary_pb2  # type: ignore[import-untyped]
+        from tensorboard.summary.writer.record_writer import (  # type: ignore[import-untyped]
+            RecordWriter,
+        )
+
+        self._event, self._summary = event_pb2.Event, summary_pb2.Summary
+        name = f"events.out.tfevents.{time.time_ns() // 10**9:010d}.{socket.gethostname()}.{os.getpid()}.0"
+        self._file = open(folder / name, "ab", buffering=0)  # noqa: SIM115 - closed by close()
+        self._records = RecordWriter(self._file)
+        self._write(self._event(wall_time=time.time(), file_version="brain.Event:2"))
+        # Makes TensorBoard drop what an interrupted segment wrote from this step on.
+        start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+        self._write(self._event(wall_time=time.time(), step=from_step, session_log=start))
+
+    def _write(self, event: Any) -> None:
+        self._records.write(event.SerializeToString())
+
+    def add(self, step: int, values: dict[str, float]) -> None:
+        """Add a point to each of some curves."""
+        summary = self._summary(
+            value=[
+                self._summary.Value(tag=tag, simple_value=value) for tag, value in values.items()
+            ]
+        )
+        self._write(self._event(wall_time=time.time(), step=step, summary=summary))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[Callable[[], None]]:
+    """Raise Stopped at the first SIGINT or SIGTERM; gives a function that raises it if that was lost."""
+    received: list[int] = []
+
+    def stop(signal_number: int, _: object) -> None:
+        if not received:
+            received.append(signal_number)
+            raise Stopped(signal_number)
+
+    def check() -> None:
+        # An exception raised by a handler is lost when it strikes inside a finalizer.
+        if received:
+            raise Stopped(received[0])
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield check
+    finally:
+        for signal_number, handler in before.items():
+            signal.signal(signal_number, handler)
+
+
+def train(run: Run, *, to_stderr: bool = False) -> Progress:
+    """Train a run from where it is to its end.
+
+    Raises:
+        FathomError: With a sentence on what went wrong; the last checkpoint stays usable.
+        Stopped: When SIGINT or SIGTERM arrived.
+    """
+    with _signals() as check_signals, run.lock(), explained_disk_errors(run.folder):
+        return _Training(run, check_signals).whole(to_stderr)
+
+
+class _Training:
+    def __init__(self, run: Run, check_signals: Callable[[], None]) -> None:
+        self.run, self.settings = run, run.settings
+        self.check_signals = check_signals
+        self.warnings: list[str] = []
+        _prepare_torch(self.settings)
+        self.world = world_of(self.settings)
+        self.agent = build_agent(self.settings, self.world, run.replay)
+        checkpoint = run.load_checkpoint(self.warnings.append)
+        self.progress = checkpoint.progress if checkpoint is not None else Progress()
+        if self._unfinished():
+            needed = storage_needed(self.settings, self.world)
+            if needed and self.progress.steps and not run.replay.is_dir():
+                raise FathomError(
+                    f"{run.folder} cannot go on, because its replay memory was deleted "
+                    "(a run keeps it after its end only with --keep-replay)"
+                )
+            check_room(run.replay, needed)
+        if checkpoint is not None:
+            _load(self.agent, checkpoint.state, run)
+        run.go_back(self.progress.segment)
+
+    def _unfinished(self) -> bool:
+        return self.progress.steps < self.settings.steps
+
+    def whole(self, to_stderr: bool) -> Progress:
+        run, progress = self.run, self.progress
+        with Display(self.settings.steps, progress.steps, stderr=to_stderr) as self.display:
+            for warning in self.warnings:
+                self.display.message(f"warning: {warning}")
+            if self._unfinished():
+                run.replay.mkdir(exist_ok=True)
+                if progress.segment == 0:
+                    run.save_checkpoint(0, self.agent.state(), progress)
+                self.started_at = progress.seconds
+                self.curves = Curves(run.folder, progress.steps + 1)
+                try:
+                    while self._unfinished():
+                        self._segment()
+                finally:
+                    with contextlib.suppress(OSError):
+                        self.curves.close()
+            self._finish()
+        return progress
+
+    def _segment(self) -> None:
+        run, settings, progress = self.run, self.settings, self.progress
+        k, first = progress.segment, progress.steps
+        steps = min(settings.segment_steps, settings.steps - first)
+        seed = segment_seed(settings.seed, k)
+        self.display.activity(f"training, segment {k + 1}")
+        # A new environment for every segment: nothing that an old one remembers reaches it.
+        env = self.world.make_vector(self.agent.setting.num_envs, training=True)  # type: ignore[attr-defined]
+        try:
+            began = time.perf_counter()
+            for metrics in self.agent.train(env, steps, seed):
+                self.check_signals()
+                seconds = progress.seconds + time.perf_counter() - began
+                done = first + int(metrics["steps"])
+                self._report(k, done, seconds, metrics)
+            progress.seconds += time.perf_counter() - began
+        finally:
+            with contextlib.suppress(Exception):
+                env.close()
+        progress.steps, progress.segment = first + steps, k + 1
+        if settings.evaluation_episodes:
+            self.display.activity("evaluating")
+            result = evaluate(
+                self.agent, self.world, settings.evaluation_episodes, evaluation_seed()
+            )
+            line = {"segment": k, "steps": progress.steps, "seconds": progress.seconds, **result}
+            run.log_evaluation(line)
+            low, high = result["interval"]
+            self.curves.add(
+                progress.steps,
+                {"evaluation/mean": result["mean"], "evaluation/low": low, "evaluation/high": high},
+            )
+            self.display.evaluation(progress.steps, result)
+        self.check_signals()
+        self.display.activity("writing the checkpoint")
+        run.save_checkpoint(progress.segment, self.agent.state(), progress)
+
+    def _report(self, segment: int, steps: int, seconds: float, metrics: dict[str, float]) -> None:
+        for name, value in metrics.items():
+            if not math.isfinite(value):
+                raise FathomError(
+                    f"{name} became {float(value)} at step {steps:,}, so training stopped: try a smaller "
+                    f"learning rate (the last checkpoint of {self.run.folder} is from before)"
+                )
+        values = {name: float(value) for name, value in metrics.items() if name != "steps"}
+        self.run.log_metrics(
+            {"segment": segment, "steps": steps, "seconds": round(seconds, 3), **values}
+        )
+        self.curves.add(
+            steps,
+            {name if "/" in name else f"train/{name}": value for name, value in values.items()},
+        )
+        self.display.progress(steps, seconds - self.started_at, metrics)
+
+    def _finish(self) -> None:
+        """What follows the last checkpoint; done again, harmlessly, if it was interrupted."""
+        run, steps = self.run, self.progress.steps
+        name = f"step-{steps}"
+        if self.settings.record and not list(run.videos.glob(f"{name}*.mp4")):
+            self.display.activity("recording")
+            try:
+                for path in record(self.agent, self.world, run.videos, 1, evaluation_seed(), name):
+                    self.display.message(f"recorded {path}")
+            except FathomError as error:  # the training is done all the same
+                self.display.message(f"warning: {error}")
+        self.check_signals()
+        if run.replay.exists() and not self.settings.keep_replay:
+            shutil.rmtree(run.replay, ignore_errors=True)
+
+
+def _prepare_torch(settings: Settings) -> None:
+    """Make torch's results repeatable on this machine."""
+    torch.set_num_threads(settings.threads)
+    if settings.device.startswith("cuda"):
+        if not torch.cuda.is_available():
+            raise FathomError("this run trains on a CUDA device, and there is none on this machine")
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.deterministic = True
+
+
+def summary(settings: Settings, needed: int) -> list[str]:
+    """What a run resolved to, in a few lines, to print before it starts."""
+    parameters = ", ".join(
+        f"{key} {_shown(value)}" for key, value in settings.hyperparameters.items()
+    )
+    protocol = ", ".join(f"{key} {_shown(value)}" for key, value in settings.protocol.items())
+    return [
+        f"{settings.agent} in {settings.environment}, preset {settings.preset or 'none'}",
+        f"  hyperparameters: {parameters}",
+        f"  protocol: {protocol}",
+        f"  {settings.steps:,} steps in segments of {settings.segment_steps:,}, seed {settings.seed}, "
+        f"{settings.evaluation_episodes} evaluation episodes a segment",
+        f"  device {settings.device}, {settings.threads} threads, replay memory {gigabytes(needed)} on disk",
+    ]
+
+
+def _shown(value: Any) -> str:
+    return (
+        number(value)
+        if isinstance(value, (int, float)) and not isinstance(value, bool)
+        else str(value)
+    )

@@ -1,0 +1,110 @@
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+from agents.agent import Setting
+from agents.dqn import DQN, DQNConfig, QNetwork, linear_schedule, td_targets
+
+
+def test_targets_worked_out_by_hand() -> None:
+    rewards = torch.tensor([1.0, -1.0])
+    discounts = torch.tensor([0.5, 0.0])  # the second transition ended its episode
+    target_q = torch.tensor([[10.0, 20.0, 30.0], [5.0, 6.0, 7.0]])
+    online_q = torch.tensor([[3.0, 9.0, 4.0], [1.0, 2.0, 3.0]])
+    assert td_targets(rewards, discounts, target_q, target_q).tolist() == [16.0, -1.0]
+    assert td_targets(rewards, discounts, target_q, online_q).tolist() == [11.0, -1.0]
+    masks = torch.tensor([[True, False, False], [True, True, True]])
+    assert td_targets(rewards, discounts, target_q, online_q, masks).tolist() == [6.0, -1.0]
+
+
+def test_epsilon_falls_linearly_and_stays() -> None:
+    assert linear_schedule(1.0, 0.1, 100, 0) == 1.0
+    assert linear_schedule(1.0, 0.1, 100, 50) == pytest.approx(0.55)
+    assert linear_schedule(1.0, 0.1, 100, 1_000) == pytest.approx(0.1)
+
+
+def test_dueling_advantages_have_mean_zero() -> None:
+    network = QNetwork(gym.spaces.Box(-1, 1, (3,)), 4, 8, dueling=True)
+    observations = torch.randn(5, 3)
+    assert network.value is not None
+    value = network.value(network.encoder(observations)).squeeze(1)
+    torch.testing.assert_close(network(observations).mean(dim=1), value)
+
+
+def _agent(config: DQNConfig, storage: Path | None, env: gym.vector.VectorEnv) -> DQN:
+    torch.manual_seed(0)
+    setting = Setting(num_envs=config.num_envs, segment_steps=4_000, storage=storage)
+    return DQN(env.single_observation_space, env.single_action_space, config, setting)
+
+
+class Bandit(gym.Env):
+    """The sign of the observation says which of actions 1 and 2 pays; action 0 is illegal."""
+
+    observation_space = gym.spaces.Box(-1, 1, (1,))
+    action_space = gym.spaces.Discrete(3)
+
+    def reset(self, *, seed=None, options=None):  # type: ignore[no-untyped-def]
+        super().reset(seed=seed)
+        self.sign = self.np_random.choice([-1.0, 1.0])
+        return np.array([self.sign], np.float32), {"action_mask": np.array([0, 1, 1], np.int8)}
+
+    def step(self, action):  # type: ignore[no-untyped-def]
+        assert action != 0, "an illegal action was taken"
+        reward = float((action == 1) == (self.sign > 0))
+        observation, info = self.reset()
+        return observation, reward, True, False, info
+
+
+def test_dqn_learns_and_takes_no_illegal_action(tmp_path: Path) -> None:
+    config = DQNConfig(
+        num_envs=4, replay_capacity=4_000, learning_starts=200, epsilon_steps=1_000,
+        hidden=32, learning_rate=3e-3, target_every=50,
+    )  # fmt: skip
+    env = SyncVectorEnv([Bandit] * 4, autoreset_mode=AutoresetMode.NEXT_STEP)
+    agent = _agent(config, tmp_path, env)
+    assert list(agent.train(env, 4_000, seed=1))
+    observations = np.array([[1.0], [-1.0]], np.float32)
+    masks = np.array([[False, True, True]] * 2)
+    assert agent.act(observations, masks, np.random.default_rng(0)).tolist() == [1, 2]
+
+
+def test_a_loaded_state_goes_on_bit_for_bit(tmp_path: Path) -> None:
+    config = DQNConfig(num_envs=2, replay_capacity=500, learning_starts=100, hidden=16, n_step=3)
+    env = SyncVectorEnv(
+        [lambda: gym.make("CartPole-v1")] * 2, autoreset_mode=AutoresetMode.NEXT_STEP
+    )
+    agent = _agent(config, tmp_path, env)
+    list(agent.train(env, 1_000, seed=1))
+    saved = agent.state()
+    saved = type(saved)(
+        {k: v.clone() for k, v in saved.weights.items()},
+        {k: v.clone() for k, v in saved.tensors.items()},
+        saved.numbers,
+    )
+    list(agent.train(env, 1_000, seed=2))
+    other = _agent(config, tmp_path, env)
+    other.load(saved)
+    list(other.train(env, 1_000, seed=2))
+    one, two = agent.state(), other.state()
+    assert one.numbers == two.numbers
+    for name in one.weights:
+        assert torch.equal(one.weights[name], two.weights[name]), name
+    for name in one.tensors:
+        assert torch.equal(one.tensors[name], two.tensors[name]), name
+
+
+def test_continuous_actions_are_refused_in_a_sentence() -> None:
+    space = gym.spaces.Box(-1, 1, (2,))
+    with pytest.raises(ValueError, match="discrete"):
+        DQN(space, space, DQNConfig(), Setting())
+
+
+@pytest.mark.parametrize("wrong", [{"n_step": 0}, {"discount": 1.5}, {"batch_size": -1}])
+def test_a_senseless_hyperparameter_is_refused(wrong: dict[str, float]) -> None:
+    space = gym.spaces.Box(-1, 1, (2,))
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        DQN(space, gym.spaces.Discrete(2), DQNConfig(**wrong), Setting())  # type: ignore[arg-type]

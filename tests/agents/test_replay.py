@@ -1,0 +1,125 @@
+"""The replay against the plain truth: every observation kept whole in a list."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from agents.replay import Replay, storage_bytes
+from envs.vector import Transition
+
+STACK = 3
+
+
+class Story:
+    """A made-up stream of stacked pictures with episode ends, as next-step autoreset gives it."""
+
+    def __init__(self, seed: int, num_envs: int) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.n = num_envs
+        self.rows: list[Transition] = []
+        self.start()
+
+    def start(self) -> None:
+        self.observations = np.zeros((self.n, STACK, 2, 2), np.uint8)
+        self.observations[:, -1] = self.rng.integers(1, 255, (self.n, 2, 2))
+        self.resetting = np.zeros(self.n, bool)
+
+    def step(self) -> Transition:
+        picture = self.rng.integers(1, 255, (self.n, 2, 2), dtype=np.uint8)
+        following = np.concatenate([self.observations[:, 1:], picture[:, None]], axis=1)
+        following[self.resetting, :-1] = 0
+        ends = self.rng.random((2, self.n)) < 0.1
+        valid = ~self.resetting
+        transition = Transition(
+            self.observations,
+            self.rng.integers(0, 4, self.n),
+            self.rng.normal(0, 2, self.n).astype(np.float32),
+            following,
+            ends[0] & valid,
+            ends[1] & valid & ~ends[0],
+            valid,
+        )
+        self.resetting = (ends[0] | ends[1]) & valid
+        self.observations = following
+        return transition
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(seed=st.integers(0, 10_000), n_step=st.integers(1, 5), num_envs=st.integers(1, 3))
+def test_a_sample_is_what_happened(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, n_step: int, num_envs: int
+) -> None:
+    story = Story(seed, num_envs)
+    segment, capacity = 60 * num_envs, 90 * num_envs
+    replay = Replay(
+        tmp_path_factory.mktemp("ring"), (STACK, 2, 2), np.dtype(np.uint8), num_envs,
+        capacity, segment, STACK,
+    )  # fmt: skip
+    history: dict[tuple[bytes, int], tuple[float, float, bytes]] = {}
+    for _ in range(3):
+        story.start()
+        replay.begin()
+        rows = []
+        for _ in range(60):
+            rows.append(story.step())
+            replay.append(rows[-1])
+        replay.end(story.observations)
+        for t in range(60):
+            for env in range(num_envs):
+                if not rows[t].valid[env]:
+                    continue
+                total, weight, end = 0.0, 1.0, t
+                for end in range(t, min(t + n_step, 60)):
+                    total += weight * float(np.clip(rows[end].rewards[env], -1, 1))
+                    weight *= 0.9 * (not rows[end].terminated[env])
+                    if rows[end].terminated[env] or rows[end].truncated[env]:
+                        break
+                history[(rows[t].observations[env].tobytes(), int(rows[t].actions[env]))] = (
+                    total, weight, rows[end].next_observations[env].tobytes(),
+                )  # fmt: skip
+    batch = replay.sample(64, n_step, 0.9, 1.0, np.random.default_rng(seed))
+    for i in range(64):
+        key = (batch.observations[i].numpy().tobytes(), int(batch.actions[i]))
+        total, weight, following = history[key]
+        assert batch.rewards[i] == pytest.approx(total, abs=1e-5)
+        assert batch.discounts[i] == pytest.approx(weight, abs=1e-5)
+        if weight:
+            assert batch.next_observations[i].numpy().tobytes() == following
+
+
+def test_what_is_written_after_a_checkpoint_never_changes_what_it_samples(tmp_path: Path) -> None:
+    def replay() -> Replay:
+        return Replay(tmp_path, (STACK, 2, 2), np.dtype(np.uint8), 2, 40, 30, STACK)
+
+    story, first = Story(0, 2), replay()
+    first.begin()
+    for _ in range(50):
+        first.append(story.step())
+    first.flush()
+    rows = first.rows
+    before = first.sample(32, 2, 0.9, 1.0, np.random.default_rng(1))
+    for _ in range(15):  # the segment that a kill throws away
+        first.append(story.step())
+    again = replay()
+    again.rows = rows
+    after = again.sample(32, 2, 0.9, 1.0, np.random.default_rng(1))
+    assert torch.equal(before.observations, after.observations)
+    assert torch.equal(before.next_observations, after.next_observations)
+    assert torch.equal(before.rewards, after.rewards)
+
+
+def test_a_million_atari_frames_take_seven_gigabytes() -> None:
+    size = storage_bytes((4, 84, 84), np.dtype(np.uint8), 8, 1_000_000, 0, 4)
+    assert 7.0e9 < size < 7.3e9
+
+
+def test_the_files_are_as_large_as_announced(tmp_path: Path) -> None:
+    Replay(tmp_path, (4, 84, 84), np.dtype(np.uint8), 8, 1_000, 160, 4)
+    on_disk = sum(file.stat().st_size for file in tmp_path.iterdir())
+    assert on_disk == storage_bytes((4, 84, 84), np.dtype(np.uint8), 8, 1_000, 160, 4)

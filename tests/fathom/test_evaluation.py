@@ -1,0 +1,79 @@
+"""A score is repeatable, and no environment plays more episodes than another."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fathom.errors import FathomError
+from fathom.evaluation import environments_for, evaluate, interval
+from fathom.plugins import resolve
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "corridor.py"
+
+
+class Wanderer:
+    """An agent that only acts, at random, and mostly to the right."""
+
+    def act(self, observations: np.ndarray, masks: Any, rng: np.random.Generator) -> np.ndarray:
+        return (rng.random(len(observations)) < 0.7).astype(np.int64)
+
+
+def test_the_same_seed_gives_the_same_score() -> None:
+    world = resolve(f"{EXAMPLE}:Corridor", {})
+    agent: Any = Wanderer()
+    one, two = (evaluate(agent, world, 12, seed=3) for _ in range(2))
+    assert one == two
+    assert one["returns"] != evaluate(agent, world, 12, seed=4)["returns"]
+
+
+def test_a_score_says_what_it_is() -> None:
+    world = resolve(f"{EXAMPLE}:Corridor", {"length": "6"})
+    agent: Any = Wanderer()
+    score = evaluate(agent, world, 34, seed=1)
+    assert len(score["returns"]) == len(score["lengths"]) == score["episodes"] == 34
+    assert score["environments"] == 2
+    low, high = score["interval"]
+    assert score["mean"] == pytest.approx(np.mean(score["returns"]))
+    assert low <= score["mean"] <= high
+    assert score["protocol"]["env.length"] == 6
+    # A goal after n steps returns 1 - 0.01 (n - 1): steps that only reset are not counted.
+    for total, length in zip(score["returns"], score["lengths"], strict=True):
+        assert total == pytest.approx(1 - 0.01 * (length - 1)) or length == 24
+
+
+def test_episodes_are_shared_out_evenly() -> None:
+    assert [environments_for(n) for n in (1, 7, 10, 30, 100, 17)] == [1, 7, 10, 15, 10, 1]
+
+
+def test_short_episodes_are_not_over_represented() -> None:
+    """Every environment's episodes, not the first to end, make up the score."""
+    world = resolve(f"{EXAMPLE}:Corridor", {})
+
+    class Half(Wanderer):
+        """Walks right in the first half of the environments, left in the others."""
+
+        def act(self, observations: np.ndarray, masks: Any, rng: Any) -> np.ndarray:
+            return (np.arange(len(observations)) < len(observations) // 2).astype(np.int64)
+
+    agent: Any = Half()
+    lengths = np.array(evaluate(agent, world, 20, seed=1)["lengths"])
+    assert (lengths == 40).sum() == 10
+
+
+def test_the_interval_is_fixed_and_holds_the_mean() -> None:
+    returns = np.random.default_rng(1).normal(5, 2, 100)
+    low, high = interval(returns)
+    assert (low, high) == interval(returns)
+    assert low < returns.mean() < high
+    assert high - low == pytest.approx(4 * 2 / 10, rel=0.3)
+
+
+def test_an_episode_without_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fathom.evaluation.STEP_LIMIT", 10)
+    agent: Any = Wanderer()
+    with pytest.raises(FathomError, match="max_episode_steps"):
+        evaluate(agent, resolve(f"{EXAMPLE}:Corridor", {"length": "50"}), 2, seed=1)
+    with pytest.raises(FathomError, match="at least one"):
+        evaluate(agent, resolve(f"{EXAMPLE}:Corridor", {}), 0, seed=1)

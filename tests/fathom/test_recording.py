@@ -1,0 +1,83 @@
+"""A recording is a film that plays, and is there only when it is whole."""
+
+from pathlib import Path
+from typing import Any
+
+import imageio_ffmpeg
+import numpy as np
+import pytest
+
+from fathom.errors import FathomError
+from fathom.plugins import resolve
+from fathom.recording import record
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "corridor.py"
+
+
+class Right:
+    """An agent that always takes the second action."""
+
+    def act(self, observations: np.ndarray, masks: Any, rng: np.random.Generator) -> np.ndarray:
+        assert len(observations) == 1
+        return np.ones(1, dtype=np.int64)
+
+
+AGENT: Any = Right()
+
+
+def test_the_film_plays(tmp_path: Path) -> None:
+    world = resolve(f"{EXAMPLE}:Corridor", {"length": "7"})
+    paths = record(AGENT, world, tmp_path, episodes=2, seed=1, name="walk")
+    assert [path.name for path in paths] == ["walk-1.mp4", "walk-2.mp4"]
+    assert sorted(tmp_path.iterdir()) == paths
+    reader = imageio_ffmpeg.read_frames(paths[0])
+    about = next(reader)
+    assert about["fps"] == 5
+    width, height = about["size"]
+    assert width % 2 == height % 2 == 0
+    frames = [np.frombuffer(frame, np.uint8).reshape(height, width, 3) for frame in reader]
+    assert 4 <= len(frames) <= 7
+    start, end = frames[0].astype(int), frames[-1].astype(int)
+    assert np.abs(start - end).max() > 100
+    # The walker, in orange, has come to the right end.
+    assert end[height // 2, -width // 14, 0] > 200 > start[height // 2, -width // 14, 0]
+
+
+def test_atari_is_enlarged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from envs import atari
+
+    world = resolve("ALE/Pong-v5", {})
+    make = atari.make_single
+
+    def short(*arguments: Any) -> Any:
+        from gymnasium.wrappers import TimeLimit
+
+        return TimeLimit(make(*arguments), 8)
+
+    monkeypatch.setattr("envs.atari.make_single", short)
+    (path,) = record(AGENT, world, tmp_path / "videos", episodes=1, seed=1, name="pong")
+    about = next(imageio_ffmpeg.read_frames(path))
+    assert about["size"] == (480, 630)
+    assert about["fps"] == 15
+    assert about["duration"] == pytest.approx(9 / 15, abs=0.1)
+
+
+def test_a_world_that_cannot_be_seen(tmp_path: Path) -> None:
+    blind = EXAMPLE.read_text().replace('["rgb_array"]', '["ansi"]')
+    (tmp_path / "blind.py").write_text(blind)
+    world = resolve(f"{tmp_path / 'blind.py'}:Corridor", {})
+    with pytest.raises(FathomError, match="rgb_array"):
+        record(AGENT, world, tmp_path / "videos", episodes=1, seed=1, name="walk")
+    assert list((tmp_path / "videos").iterdir()) == []
+
+
+def test_nothing_half_written_is_left(tmp_path: Path) -> None:
+    class Fails(Right):
+        def act(self, *_: Any) -> np.ndarray:
+            raise RuntimeError("broken")
+
+    agent: Any = Fails()
+    world = resolve(f"{EXAMPLE}:Corridor", {})
+    with pytest.raises(RuntimeError, match="broken"):
+        record(agent, world, tmp_path, episodes=1, seed=1, name="walk")
+    assert list(tmp_path.iterdir()) == []
