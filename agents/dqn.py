@@ -5,13 +5,12 @@ every `train_every` agent steps moves Q(s, a) towards r + γ·max Q'(s', ·), wh
 of the network that is renewed every `target_every` updates. Options: Double Q-learning (van Hasselt
 et al. 2016), dueling heads (Wang et al. 2016), n-step targets (Sutton 1988; Hessel et al. 2018).
 
-Different from the paper: Adam takes the place of RMSProp, and on processors that have it the
-convolutions run in bfloat16 with float32 weights.
+Different from the paper: Adam takes the place of RMSProp, and on processors that have it the network
+computes in bfloat16 on a copy of the float32 weights that Adam moves.
 """
 
-import shutil
+import math
 from collections.abc import Callable, Iterator
-from copy import deepcopy
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import ClassVar
@@ -21,12 +20,16 @@ import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
 from torch import nn
+from torch.func import functional_call, grad_and_value
 from torch.nn import functional as F
 
 from agents.agent import Agent, Metrics, Setting, State
+from agents.compiling import compiled
 from agents.replay import Batch, Replay, storage_bytes
 from envs.vector import Transitions
 from perception.encoders import encoder, is_image
+
+BETA1, BETA2 = 0.9, 0.999  # decay of Adam's moments
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class DQNConfig:
     batch_size: int = 32
     """Transitions an update [32]. The replay ratio is batch_size / train_every."""
     learning_rate: float = 1e-4
-    """Of Adam [RMSProp, 2.5e-4]."""
+    """Of Adam (Kingma & Ba 2015) [RMSProp, 2.5e-4]."""
     adam_epsilon: float = 1.5e-4
     """Of Adam (Hessel et al. 2018)."""
     discount: float = 0.99
@@ -114,6 +117,13 @@ def td_targets(
     return rewards + discounts * next_q.gather(1, best).squeeze(1)
 
 
+def adam_factors(learning_rate: float, epsilon: float, step: int) -> tuple[float, float]:
+    """Step size and ε of Adam's step number `step` (from 1), both corrected for the moments' start
+    at zero: Kingma & Ba 2015, the last lines of section 2."""
+    correction = math.sqrt(1 - BETA2**step)
+    return learning_rate * correction / (1 - BETA1**step), epsilon * correction
+
+
 def linear_schedule(start: float, end: float, duration: int, step: int) -> float:
     """Linear from `start` at step 0 to `end` at `duration`, constant after it."""
     return start + (end - start) * min(1.0, step / max(1, duration))
@@ -143,26 +153,26 @@ class DQN(Agent):
         self.first_action = int(action_space.start)
         self.observation_space = observation_space
         self.device = torch.device(setting.device)
-        self.online = QNetwork(
+        image = is_image(observation_space)
+        self.network = QNetwork(
             observation_space, self.num_actions, config.hidden, config.dueling
         ).to(self.device)
-        image = is_image(observation_space)
         if image:
-            self.online.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.target = deepcopy(self.online).requires_grad_(False)
-        self.optimizer = torch.optim.Adam(
-            self.online.parameters(),
-            lr=config.learning_rate,
-            eps=config.adam_epsilon,
-            fused=True,
-        )
-        self.bfloat16 = image and _has_bfloat16(self.device)
-        # Compiling pays for pictures only, and needs a C++ compiler where there is no GPU.
-        compiling = image and setting.storage is not None and _can_compile(self.device)
-        self._loss = torch.compile(self._loss_of, dynamic=False) if compiling else self._loss_of
-        self._greedy: Callable[[torch.Tensor], torch.Tensor] = (
-            torch.compile(self._greedy_of, dynamic=False) if compiling else self._greedy_of
-        )
+            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        precision = torch.bfloat16 if image and _has_bfloat16(self.device) else torch.float32
+        self.weights = {name: p.detach() for name, p in self.network.named_parameters()}
+        self.online = {name: w.to(precision) for name, w in self.weights.items()}
+        """The weights as the network computes with them; where that is float32, they themselves."""
+        self.target = {name: w.clone() for name, w in self.online.items()}
+        self.first = {name: torch.zeros_like(w) for name, w in self.weights.items()}
+        self.second = {name: torch.zeros_like(w) for name, w in self.weights.items()}
+        # Compiling takes some seconds, and pays in training from pictures.
+        compiling = image and setting.storage is not None
+        self._learn: Callable[..., tuple[torch.Tensor, torch.Tensor]] = self._learn_from
+        self._values: Callable[[torch.Tensor], torch.Tensor] = self._values_of
+        if compiling:
+            self._learn = compiled(self._learn_from, self.device)
+            self._values = compiled(self._values_of, self.device)
         self.steps = 0
         self.updates = 0
         self._rows = 0
@@ -177,12 +187,12 @@ class DQN(Agent):
         rng: np.random.Generator,
     ) -> np.ndarray:
         return self._act(
-            self._greedy_of, observations, action_masks, self.config.evaluation_epsilon, rng
+            self._values_of, observations, action_masks, self.config.evaluation_epsilon, rng
         )
 
     def _act(
         self,
-        greedy: Callable[[torch.Tensor], torch.Tensor],
+        values: Callable[[torch.Tensor], torch.Tensor],
         observations: np.ndarray,
         masks: np.ndarray | None,
         epsilon: float,
@@ -195,15 +205,14 @@ class DQN(Agent):
         chance = rng.random((n, self.num_actions))
         actions = np.where(legal, chance, -1.0).argmax(axis=1)
         if not explore.all():
-            with torch.no_grad():
-                q = greedy(torch.from_numpy(observations).to(self.device)).cpu().numpy()
+            q = values(torch.from_numpy(observations).to(self.device)).cpu().numpy()
             best = np.where(legal, q, -np.inf).argmax(axis=1)
             actions = np.where(explore, actions, best)
         return actions + self.first_action
 
-    def _greedy_of(self, observations: torch.Tensor) -> torch.Tensor:
-        with self._precision():
-            return self.online(observations)
+    @torch.no_grad()
+    def _values_of(self, observations: torch.Tensor) -> torch.Tensor:
+        return functional_call(self.network, self.online, (observations,))
 
     # -- learning -------------------------------------------------------------------------------
 
@@ -224,7 +233,7 @@ class DQN(Agent):
             epsilon = linear_schedule(
                 config.epsilon_start, config.epsilon_end, config.epsilon_steps, self.steps
             )
-            actions = self._act(self._greedy, observations, masks, epsilon, rng)
+            actions = self._act(self._values, observations, masks, epsilon, rng)
             t1 = perf_counter()
             transition = stream.step(actions)
             t2 = perf_counter()
@@ -271,28 +280,21 @@ class DQN(Agent):
         self._rows = replay.rows
 
     def _update(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """One step of Adam on one batch; gives the loss and the mean Q of the actions taken."""
-        parts = [
-            None if part is None else part.to(self.device, non_blocking=True)
-            for part in (
-                batch.observations,
-                batch.actions,
-                batch.rewards,
-                batch.next_observations,
-                batch.discounts,
-                batch.next_masks,
-            )
-        ]
-        loss, q = self._loss(*parts)  # type: ignore[arg-type]
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
+        """Learn from one batch; gives the loss and the mean Q of the actions taken."""
         self.updates += 1
+        rate, epsilon = adam_factors(
+            self.config.learning_rate, self.config.adam_epsilon, self.updates
+        )
+        loss, q = self._learn(
+            *(part if part is None else part.to(self.device) for part in batch),
+            torch.tensor([rate, epsilon], device=self.device),
+        )
         if self.updates % self.config.target_every == 0:
-            self.target.load_state_dict(self.online.state_dict())
-        return loss.detach(), q
+            for name, weight in self.online.items():
+                self.target[name].copy_(weight)
+        return loss.clone(), q.clone()
 
-    def _loss_of(
+    def _learn_from(
         self,
         observations: torch.Tensor,
         actions: torch.Tensor,
@@ -300,20 +302,29 @@ class DQN(Agent):
         next_observations: torch.Tensor,
         discounts: torch.Tensor,
         next_masks: torch.Tensor | None,
+        factors: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Huber loss of the temporal-difference error, and the mean Q."""
-        with self._precision():
-            q = self.online(observations).gather(1, actions.unsqueeze(1)).squeeze(1)
-            with torch.no_grad():
-                next_q = self.target(next_observations)
-                choice_q = self.online(next_observations) if self.config.double else next_q
-                targets = td_targets(rewards, discounts, next_q, choice_q, next_masks)
-        return F.smooth_l1_loss(q, targets), q.detach().mean()
+        """One step down the Huber loss of the temporal-difference error."""
 
-    def _precision(self) -> torch.autocast:
-        return torch.autocast(
-            self.device.type, torch.bfloat16, enabled=self.bfloat16, cache_enabled=False
-        )
+        def loss_of(online: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+            q = functional_call(self.network, online, (observations,))
+            q = q.gather(1, actions.unsqueeze(1)).squeeze(1)
+            return F.smooth_l1_loss(q, targets), q.detach().mean()
+
+        with torch.no_grad():
+            next_q = functional_call(self.network, self.target, (next_observations,))
+            choice_q = self._values_of(next_observations) if self.config.double else next_q
+            targets = td_targets(rewards, discounts, next_q, choice_q, next_masks)
+        gradients, (loss, q) = grad_and_value(loss_of, has_aux=True)(self.online)
+        rate, epsilon = factors
+        for name, weight in self.weights.items():
+            gradient, first, second = gradients[name].float(), self.first[name], self.second[name]
+            first.lerp_(gradient, 1 - BETA1)
+            second.lerp_(gradient * gradient, 1 - BETA2)
+            weight.sub_(rate * first / (second.sqrt() + epsilon))
+            if self.online[name] is not weight:
+                self.online[name].copy_(weight)
+        return loss, q
 
     # -- the life of a run ----------------------------------------------------------------------
 
@@ -332,6 +343,7 @@ class DQN(Agent):
                 self.setting.segment_steps,
                 self.setting.frame_stack,
                 self.num_actions,
+                self.device,
             )
             self._replay.rows = self._rows
         return self._replay
@@ -339,41 +351,22 @@ class DQN(Agent):
     def state(self) -> State:
         if self._replay is not None:
             self._replay.flush()
-        tensors = {f"target.{k}": v for k, v in self.target.state_dict().items()}
-        for name, parameter in self.online.named_parameters():
-            for key, value in self.optimizer.state.get(parameter, {}).items():
-                tensors[f"adam.{name}.{key}"] = value
         return State(
-            dict(self.online.state_dict()),
-            tensors,
+            self.weights,
+            {f"{group}.{name}": w for group, part in self._groups() for name, w in part.items()},
             {"steps": self.steps, "updates": self.updates, "rows": self._rows},
         )
 
+    def _groups(self) -> list[tuple[str, dict[str, torch.Tensor]]]:
+        return [("target", self.target), ("first", self.first), ("second", self.second)]
+
     def load(self, state: State) -> None:
-        try:
-            self.online.load_state_dict(state.weights)
-        except RuntimeError as error:
-            raise ValueError(
-                "the checkpoint's network does not fit this environment and these settings"
-            ) from error
+        _copy(state.weights, self.weights)
+        _copy(self.weights, self.online)
         if not state.tensors:
             return
-        self.target.load_state_dict(
-            {k.removeprefix("target."): v for k, v in state.tensors.items() if k[:2] == "ta"}
-        )
-        self.optimizer.state.clear()
-        for name, parameter in self.online.named_parameters():
-            prefix = f"adam.{name}."
-            moments = {
-                k.removeprefix(prefix): v.clone(memory_format=torch.preserve_format)
-                for k, v in state.tensors.items()
-                if k.startswith(prefix)
-            }
-            if moments:
-                for key in ("exp_avg", "exp_avg_sq"):
-                    # The same memory layout as a fresh moment has, so that sums are the same too.
-                    moments[key] = torch.empty_like(parameter).copy_(moments[key]).detach()
-                self.optimizer.state[parameter] = moments
+        for group, part in self._groups():
+            _copy({name: state.tensors[f"{group}.{name}"] for name in part}, part)
         self.steps = int(state.numbers["steps"])
         self.updates = int(state.numbers["updates"])
         self._rows = int(state.numbers["rows"])
@@ -397,6 +390,17 @@ class DQN(Agent):
         )
 
 
+def _copy(source: dict[str, torch.Tensor], destination: dict[str, torch.Tensor]) -> None:
+    """Copy tensors into those of the same names, which keep their places in memory."""
+    fits = source.keys() == destination.keys() and all(
+        source[name].shape == tensor.shape for name, tensor in destination.items()
+    )
+    if not fits:
+        raise ValueError("its network is not the one of this environment and these settings")
+    for name, tensor in destination.items():
+        tensor.copy_(source[name])
+
+
 def _check(config: DQNConfig) -> None:
     for name in (
         "num_envs", "replay_capacity", "train_every", "batch_size", "n_step", "target_every",
@@ -413,7 +417,3 @@ def _has_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported()
     return torch.cpu._is_avx512_bf16_supported()
-
-
-def _can_compile(device: torch.device) -> bool:
-    return device.type == "cuda" or shutil.which("g++") is not None

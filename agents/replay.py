@@ -11,8 +11,8 @@ episode's last observation, from which the transition before bootstraps, and is 
 """
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -20,9 +20,10 @@ import torch
 
 from envs.vector import Transition
 
+CPU = torch.device("cpu")
 
-@dataclass
-class Batch:
+
+class Batch(NamedTuple):
     """A sample of b transitions, n-step targets folded in."""
 
     observations: torch.Tensor
@@ -50,6 +51,7 @@ class Replay:
         segment_steps: agent steps between two checkpoints: the slack.
         frame_stack: planes of an observation that are a stack of frames, newest last; 0 for none.
         num_actions: width of the action masks; 0 where the environment gives none.
+        device: a GPU holds a copy of the observations, from which it gathers the batches itself.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Replay:
         segment_steps: int,
         frame_stack: int = 0,
         num_actions: int = 0,
+        device: torch.device = CPU,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.num_envs = num_envs
@@ -95,6 +98,11 @@ class Replay:
         self._valid, self._ages = arrays["valid"], arrays["ages"]
         self._masks = arrays.get("masks")
         self._age = np.zeros(num_envs, dtype=np.uint8)
+        self._written = np.asarray(_open(folder / "written", (1,), np.int64))
+        """Most rows ever written. Above `rows` where a segment was interrupted and is done again."""
+        self._frames_on_gpu: torch.Tensor | None = None
+        if device.type == "cuda":
+            self._frames_on_gpu = torch.from_numpy(self._observations).to(device)
 
     def begin(self) -> None:
         """Start a segment: every environment was reset."""
@@ -122,10 +130,13 @@ class Replay:
     def _write(self, observations: np.ndarray, masks: np.ndarray | None) -> int:
         slot = self.rows % self.size
         self._observations[slot] = observations[:, -1] if self.frame_stack else observations
+        if self._frames_on_gpu is not None:
+            self._frames_on_gpu[slot] = torch.from_numpy(self._observations[slot])
         self._ages[slot] = self._age
         if self._masks is not None:
             self._masks[slot] = True if masks is None else masks
         self.rows += 1
+        self._written[0] = max(self._written[0], self.rows)
         return slot
 
     def __len__(self) -> int:
@@ -149,7 +160,9 @@ class Replay:
             reward_clip: rewards are clipped to ± this before they are summed.
             rng: what to draw with.
         """
-        oldest = max(0, self.rows - self.capacity) + max(0, self.frame_stack - 1)
+        # Going back by two checkpoints, because the last is damaged, finds the oldest overwritten.
+        oldest = max(0, self.rows - self.capacity, int(self._written[0]) - self.size)
+        oldest += max(0, self.frame_stack - 1)
         newest = self.rows - n_step  # a row's sum must not run off the end
         if newest <= oldest:
             raise ValueError("there is nothing to sample yet")
@@ -177,6 +190,8 @@ class Replay:
         )
 
     def _gather(self, rows: np.ndarray, envs: np.ndarray) -> torch.Tensor:
+        if self._frames_on_gpu is not None:
+            return self._gather_on_gpu(self._frames_on_gpu, rows, envs)
         if not self.frame_stack:
             return torch.from_numpy(self._observations[rows % self.size, envs])
         # Planes innermost: the layout in which convolutions are fastest, ready for them.
@@ -185,6 +200,20 @@ class Replay:
         frames = self._observations.reshape(self.size, self.num_envs, -1)
         _stacks(frames, self._ages, rows, envs, out)
         return torch.from_numpy(out.reshape(len(rows), *picture, depth)).movedim(-1, 1)
+
+    def _gather_on_gpu(
+        self, frames: torch.Tensor, rows: np.ndarray, envs: np.ndarray
+    ) -> torch.Tensor:
+        if not self.frame_stack:
+            return frames[torch.from_numpy(rows % self.size), torch.from_numpy(envs)]
+        back = np.arange(self.frame_stack)[::-1]
+        slots = (rows[:, None] - back) % self.size
+        seen = back <= self._ages[rows % self.size, envs][:, None]  # since the episode's start
+        indices = torch.from_numpy(np.stack([slots, np.broadcast_to(envs[:, None], slots.shape)]))
+        indices = indices.to(frames.device)
+        stacks = frames[indices[0], indices[1]]
+        stacks *= torch.from_numpy(seen).to(frames.device)[..., None, None]
+        return stacks.contiguous(memory_format=torch.channels_last)
 
     def flush(self) -> None:
         """Bring everything written to the disk."""
@@ -207,7 +236,7 @@ def storage_bytes(
 ) -> int:
     """Disk that a ring needs, in bytes (without action masks)."""
     item = int(np.prod(shape[1:] if frame_stack else shape)) * np.dtype(dtype).itemsize
-    return rows_needed(num_envs, capacity, segment_steps) * num_envs * (item + 10)
+    return rows_needed(num_envs, capacity, segment_steps) * num_envs * (item + 10) + 8
 
 
 def _open(path: Path, shape: tuple[int, ...], dtype: type | np.dtype) -> np.memmap:
@@ -261,11 +290,11 @@ def _n_step(rewards, terminated, truncated, rows, envs, n_step, discount, clip):
     return sums, discounts, ends
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, parallel=True)
 def _stacks(frames, ages, rows, envs, out):  # type: ignore[no-untyped-def]
     size = frames.shape[0]
     depth = out.shape[2]
-    for i in range(len(rows)):
+    for i in numba.prange(len(rows)):
         env = envs[i]
         age = ages[rows[i] % size, env]
         for back in range(depth):

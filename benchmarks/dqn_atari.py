@@ -51,7 +51,9 @@ def measure_ours(options: argparse.Namespace) -> dict[str, Any]:
     from agents.agent import Setting
     from agents.dqn import DQN, DQNConfig
     from envs import atari
+    from fathom.training import prepare
 
+    prepare(options.threads, options.device)
     config = DQNConfig(
         num_envs=8,
         replay_capacity=options.capacity,
@@ -90,7 +92,7 @@ def measure_ours(options: argparse.Namespace) -> dict[str, Any]:
                     "steps": metrics["steps"] - before["steps"],
                     "updates": metrics["updates"] - before["updates"],
                     "seconds": now - began[0],
-                    "bfloat16": agent.bfloat16,
+                    "precision": str(next(iter(agent.online.values())).dtype),
                     "phases": {p: metrics[f"time/{p}"] - before[f"time/{p}"] for p in PHASES},
                 }
     raise RuntimeError("the agent ended before the measurement did")
@@ -158,6 +160,7 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
     import torch
 
     torch.set_num_threads(options.threads)
+    torch.manual_seed(options.seed)
     result = measure_ours(options) if name == OURS else measure_peer(options, *PEERS[name])
     return {"name": name, "steps_per_second": result["steps"] / result["seconds"], **result}
 

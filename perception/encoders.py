@@ -37,10 +37,7 @@ class ImageEncoder(nn.Module):
             observations = observations.permute(0, 3, 1, 2)
         images = observations.view(-1, *self.shape) if observations.dim() == 3 else observations
         images = images.to(memory_format=torch.channels_last)
-        if torch.is_autocast_enabled(images.device.type):
-            images = images.to(torch.get_autocast_dtype(images.device.type)) * (1 / 255)
-        else:
-            images = images.float() * (1 / 255)
+        images = images.to(self.dense.weight.dtype) * (1 / 255)
         return F.relu(self.dense(self.cnn(images)))
 
 
@@ -54,7 +51,7 @@ class VectorEncoder(nn.Module):
         self.features = hidden
 
     def forward(self, observations: torch.Tensor) -> torch.Tensor:
-        x = F.relu(self.first(observations.flatten(1).float()))
+        x = F.relu(self.first(observations.flatten(1).to(self.first.weight.dtype)))
         return F.relu(self.second(x))
 
 

@@ -114,6 +114,36 @@ def test_what_is_written_after_a_checkpoint_never_changes_what_it_samples(tmp_pa
     assert torch.equal(before.rewards, after.rewards)
 
 
+def test_two_checkpoints_back_nothing_overwritten_is_sampled(tmp_path: Path) -> None:
+    def replay() -> Replay:
+        return Replay(tmp_path, (STACK, 2, 2), np.dtype(np.uint8), 2, 40, 30, STACK)
+
+    story, first = Story(0, 2), replay()
+    first.begin()
+    seen = set()
+    for row in range(35 + 30):
+        transition = story.step()
+        if row < 35:
+            seen |= {transition.observations[env].tobytes() for env in range(2)}
+        first.append(transition)
+    again = replay()
+    again.rows = 35
+    batch = again.sample(500, 1, 0.9, 1.0, np.random.default_rng(1))
+    assert {picture.numpy().tobytes() for picture in batch.observations} <= seen
+
+
+def test_a_gpu_gathers_the_same_stacks(tmp_path: Path) -> None:
+    story = Story(3, 2)
+    replay = Replay(tmp_path, (STACK, 2, 2), np.dtype(np.uint8), 2, 100, 40, STACK)
+    replay.begin()
+    for _ in range(60):
+        replay.append(story.step())
+    rows, envs = np.arange(STACK, 60).repeat(2), np.tile([0, 1], 60 - STACK)
+    frames = torch.from_numpy(replay._observations)
+    gathered = replay._gather_on_gpu(frames, rows, envs)
+    assert torch.equal(gathered, replay._gather(rows, envs))
+
+
 def test_a_million_atari_frames_take_seven_gigabytes() -> None:
     size = storage_bytes((4, 84, 84), np.dtype(np.uint8), 8, 1_000_000, 0, 4)
     assert 7.0e9 < size < 7.3e9
