@@ -1,0 +1,94 @@
+"""Real trainings, killed with SIGKILL again and again, end bit for bit like one left alone."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+TRAININGS = {
+    "atari": (
+        "dqn ALE/Pong-v5 --steps 2400 --segment-steps 800 --learning-starts 400 --batch-size 8"
+        " --replay-capacity 1200 --target-every 50 --n-step 3 --evaluation-episodes 0"
+    ),
+    "cartpole": (
+        "dqn CartPole-v1 --steps 12000 --segment-steps 3000 --replay-capacity 5000"
+        " --evaluation-episodes 2"
+    ),
+}
+
+
+def _start(arguments: list[str]) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "fathom", *arguments]
+    return subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+
+
+def _finish(process: subprocess.Popen[str]) -> None:
+    _, complaints = process.communicate(timeout=300)
+    assert process.returncode == 0, complaints
+
+
+def _kill_when(process: subprocess.Popen[str], condition: Callable[[], bool]) -> bool:
+    """Kill the process as soon as the condition holds; False where it ended before that."""
+    while process.poll() is None:
+        if condition():
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            return process.returncode == -signal.SIGKILL
+        time.sleep(0.0005)
+    process.communicate()
+    return False
+
+
+def _some_time_after(run: Path, delay: float) -> Callable[[], bool]:
+    """True from `delay` seconds after the run's next report on."""
+    metrics = run / "metrics.jsonl"
+    reported = metrics.stat().st_mtime_ns if metrics.exists() else 0
+    until: list[float] = []
+
+    def condition() -> bool:
+        if not until and metrics.exists() and metrics.stat().st_mtime_ns > reported:
+            until.append(time.monotonic() + delay)
+        return bool(until) and time.monotonic() >= until[0]
+
+    return condition
+
+
+def _last_checkpoint(run: Path) -> dict[str, torch.Tensor]:
+    folder = run / "checkpoints" / (run / "latest").read_text().strip()
+    return load_file(folder / "weights.safetensors") | load_file(folder / "state.safetensors")
+
+
+@pytest.mark.parametrize("world", TRAININGS)
+def test_a_killed_training_ends_with_the_same_tensors(tmp_path: Path, world: str) -> None:
+    train = ["train", *TRAININGS[world].split(), "--seed", "3", "--runs-dir", str(tmp_path)]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    _finish(_start([*train, "--name", "whole"]))
+    seconds = json.loads((whole / "metrics.jsonl").read_text().splitlines()[-1])["seconds"]
+    moments = random.Random(world)
+
+    def writing() -> bool:
+        return any((killed / "checkpoints").glob(".*.tmp")) and (killed / "latest").exists()
+
+    process = _start([*train, "--name", "killed"])
+    assert _kill_when(process, _some_time_after(killed, moments.uniform(0, seconds / 2)))
+    process = _start(["resume", str(killed)])
+    assert _kill_when(process, writing), "the training ended before it could be killed"
+    process = _start(["resume", str(killed)])
+    _kill_when(process, _some_time_after(killed, moments.uniform(0, seconds / 2)))
+    _finish(_start(["resume", str(killed)]))
+
+    one, other = _last_checkpoint(whole), _last_checkpoint(killed)
+    assert one.keys() == other.keys()
+    for name in one:
+        assert torch.equal(one[name], other[name]), name
+    assert not list(killed.rglob(".*.tmp")), "what a kill left half written was not cleared away"
