@@ -74,26 +74,13 @@ def make_vector(env_id: str, num_envs: int, config: AtariConfig, training: bool)
     Raises:
         ValueError: there is no such game.
     """
-    protocol = PROTOCOLS[config.protocol]
-    env = AtariVectorEnv(
-        _rom(env_id),
-        num_envs,
-        max_num_frames_per_episode=MAX_FRAMES,
-        repeat_action_probability=protocol.sticky_actions,
-        full_action_space=config.full_action_space,
-        autoreset_mode=AutoresetMode.NEXT_STEP,
-        stack_num=FRAME_STACK,
-        frameskip=FRAME_SKIP,
-        noop_max=protocol.noop_max,
-        # ALE's `episodic_life` starts a new game after every life; this one plays on.
-        life_loss_info=protocol.life_loss and training,
-        reward_clipping=False,
-        use_fire_reset=False,
-    )
+    life_loss = PROTOCOLS[config.protocol].life_loss and training
+    # ALE's `episodic_life` starts a new game after every life; this signal lets it play on.
+    env = _make(env_id, num_envs, config, stack_num=FRAME_STACK, life_loss_info=life_loss)
     env.metadata = {
         **env.metadata,
         "frame_stack": FRAME_STACK,
-        "life_loss": protocol.life_loss and training,
+        "life_loss": life_loss,
     }
     return env
 
@@ -118,7 +105,11 @@ class AtariSingle(gym.Env):
         }
         self.render_mode = render_mode
         self._env = make_vector(env_id, 1, config, training=False)
-        self._twin = _colour_twin(env_id, config) if render_mode == "rgb_array" else None
+        self._twin: VectorEnv | None = None
+        if render_mode == "rgb_array":
+            self._twin = _make(
+                env_id, 1, config, stack_num=1, img_height=210, img_width=160, grayscale=False
+            )
         self._picture = np.zeros((210, 160, 3), np.uint8)
         self._over = False
         self.observation_space = self._env.single_observation_space
@@ -175,22 +166,20 @@ def describe(env_id: str, config: AtariConfig) -> dict[str, str | int | float | 
     }
 
 
-def _colour_twin(env_id: str, config: AtariConfig) -> VectorEnv:
+def _make(env_id: str, num_envs: int, config: AtariConfig, **arguments: Any) -> AtariVectorEnv:
     protocol = PROTOCOLS[config.protocol]
     return AtariVectorEnv(
         _rom(env_id),
-        1,
+        num_envs,
         max_num_frames_per_episode=MAX_FRAMES,
         repeat_action_probability=protocol.sticky_actions,
         full_action_space=config.full_action_space,
-        stack_num=1,
+        autoreset_mode=AutoresetMode.NEXT_STEP,
         frameskip=FRAME_SKIP,
         noop_max=protocol.noop_max,
         reward_clipping=False,
         use_fire_reset=False,
-        img_height=210,
-        img_width=160,
-        grayscale=False,
+        **arguments,
     )
 
 

@@ -27,9 +27,7 @@ TRAININGS = {
 
 def _start(arguments: list[str]) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "fathom", *arguments]
-    return subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 
 def _finish(process: subprocess.Popen[str]) -> None:
