@@ -1,11 +1,32 @@
 #!/bin/sh
-# From nothing to a trained agent, its score and its film, in under a minute on any machine.
+# What `make demo` shows: a trained agent's score and film, then a fresh one that learns.
 set -eu
 cd "$(dirname "$0")/.."
-name="corridor-$(date +%Y%m%d-%H%M%S)"
+stamp=$(date +%Y%m%d-%H%M%S)
+game=ALE/Breakout-v5
 
-fathom train dqn examples/corridor.py:Corridor --name "$name" --steps 10_000 \
-    --learning-starts 500 --epsilon-steps 2_000 --replay-capacity 10_000 \
-    --target-every 100 --learning-rate 1e-3 --hidden 64 --threads 1
-fathom evaluate "$name" --episodes 100
-fathom record "$name"
+echo "1. Pong, by the trained agent that ships with Fathom: its score, and a film"
+fathom evaluate runs/reference/pong-dqn --episodes 16
+fathom record runs/reference/pong-dqn --folder "runs/demo/pong-$stamp"
+
+echo
+echo "2. A fresh agent learns $game for about three minutes"
+fathom train dqn "$game" --name "demo-$stamp" --steps 60_000 --segment-steps 60_000 \
+    --evaluation-episodes 8 --record
+
+cat <<END
+
+What to look at
+  runs/demo/pong-$stamp/         a film of the trained agent
+  runs/demo-$stamp/videos/       a film of the agent that learnt just now
+  runs/demo-$stamp/run.toml      all that the training was asked to do
+  runs/demo-$stamp/metrics.jsonl its curves, and for TensorBoard: .venv/bin/tensorboard --logdir runs
+
+What to try next
+  . .venv/bin/activate
+  fathom list
+  fathom train dqn CartPole-v1 --name cartpole         # solved within a minute or so
+  fathom train dqn examples/corridor.py:Corridor       # a world of your own in one file
+  fathom train dqn ALE/Pong-v5 --name pong             # stop it with Ctrl-C whenever you like …
+  fathom resume pong                                   # … and it goes on as if nothing had happened
+END

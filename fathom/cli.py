@@ -97,6 +97,8 @@ class RecordFlags:
 
     episodes: int = 1
     """Episodes."""
+    folder: Path | None = None
+    """Where the films go (default: the run's own folder of videos)."""
     seed: int = 0
     """Which set of evaluation episodes."""
     device: Device = "auto"
@@ -428,8 +430,9 @@ def _record(words: list[str]) -> int:
         seed = training.evaluation_seed(flags.seed)
         agent, world, progress = training.trained_agent(run, _warn, flags.device)
         name = f"step-{progress.steps}" + (f"-seed-{flags.seed}" if flags.seed else "")
-        with explained_disk_errors(run.folder):
-            paths = record(agent, world, run.videos, flags.episodes, seed, name)
+        folder = run.videos if flags.folder is None else flags.folder
+        with explained_disk_errors(folder, "make room and record again"):
+            paths = record(agent, world, folder, flags.episodes, seed, name)
         if flags.json:
             _print_json(
                 out,
@@ -559,16 +562,17 @@ def _tyro(kind: type, default: Any, words: list[str], prog: str, parts: list[Any
 def _sentence(box: str) -> str:
     """The first paragraph of an error that tyro framed."""
     said: list[str] = []
-    for line in box.splitlines():
-        text = line.strip().strip("│╭╮╰╯|").strip()
+    title, parsing, rest = box.partition("Error parsing ")  # a title goes before the sentence
+    for line in (rest if parsing else title).splitlines():
+        if line.strip()[:1] in ("╭", "╰", "+"):  # the frame; above it stands only the kind of error
+            continue
+        text = line.strip().strip("│|").strip()
         if not text.strip("─-"):
             if said:
                 break
             continue
-        if "─" in text:
-            continue
         said.append(text)
-    return " ".join(said).replace("Error parsing ", "").strip() or "the command line cannot be read"
+    return " ".join(said).strip() or "the command line cannot be read"
 
 
 # -- output ---------------------------------------------------------------------------------------

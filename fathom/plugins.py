@@ -93,7 +93,8 @@ class World:
                 raise FathomError(f"{self.reference} has no rendering of the kind {render_mode}")
             arguments["render_mode"] = render_mode
         try:
-            return gymnasium.make(self.spec, disable_env_checker=True, **arguments)
+            env = gymnasium.make(self.spec, disable_env_checker=True, **arguments)
+            return _Explained(env, self.reference)
         except Exception as error:
             raise FathomError(f"{self.reference} cannot be made: {_sentence(error)}") from error
 
@@ -141,6 +142,33 @@ class World:
             return env
         env.close()
         return None
+
+
+class _Explained(gymnasium.Wrapper):
+    """Makes a sentence of whatever an environment raises."""
+
+    def __init__(self, env: Env, reference: str) -> None:
+        super().__init__(env)
+        self._reference = reference
+
+    def reset(self, **arguments: Any) -> tuple[Any, dict[str, Any]]:
+        with self._explained("reset"):
+            return self.env.reset(**arguments)
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        with self._explained("step"):
+            return self.env.step(action)
+
+    @contextmanager
+    def _explained(self, method: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            line = _line_in(error, Path(self._reference.rpartition(":")[0]))
+            where = f"line {line}, in " if line else ""
+            raise FathomError(
+                f"{self._reference} failed at {where}{method}: {_sentence(error)}"
+            ) from error
 
 
 def resolve(reference: str, env_args: Mapping[str, str] | None = None) -> World:

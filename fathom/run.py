@@ -121,15 +121,16 @@ def machine() -> dict[str, Value]:
 
 
 @contextlib.contextmanager
-def explained_disk_errors(folder: Path) -> Iterator[None]:
+def explained_disk_errors(folder: Path, advice: str | None = None) -> Iterator[None]:
     """Turn the errors of a disk that is full, or not ours to write, into a sentence."""
+    resume = f"the last checkpoint is intact: make room and run `fathom resume {folder}`"
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
             raise FathomError(
                 f"the disk that holds {folder} is full, or a limit on file sizes was reached; "
-                f"the last checkpoint is intact: make room and run `fathom resume {folder}`"
+                f"{advice or resume}"
             ) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise FathomError(

@@ -1,0 +1,225 @@
+"""What a person types, and what they get."""
+
+import json
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from fathom.cli import main
+
+TINY = [
+    "--steps",
+    "1200",
+    "--segment-steps",
+    "600",
+    "--learning-starts",
+    "100",
+    "--replay-capacity",
+    "800",
+    "--evaluation-episodes",
+    "4",
+    "--threads",
+    "1",
+]
+
+CUSTOM = """
+import gymnasium, numpy as np
+from gymnasium.spaces import Box, Discrete
+
+class Works(gymnasium.Env):
+    observation_space, action_space = Box(-1, 1, (2,), np.float32), Discrete(2)
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.time = 0
+        return np.zeros(2, np.float32), {}
+    def step(self, action):
+        self.time += 1
+        return np.zeros(2, np.float32), float(np.sum(action)), self.time == 10, False, {}
+
+class Continuous(Works):
+    action_space = Box(-1, 1, (1,), np.float32)
+
+class Raises(Works):
+    def reset(self, *, seed=None, options=None):
+        raise RuntimeError("no such level")
+
+class RaisesLater(Works):
+    calls = 0
+    def step(self, action):
+        RaisesLater.calls += 1
+        if RaisesLater.calls > 500:
+            raise RuntimeError("the level fell apart")
+        return super().step(action)
+
+class Lies(Works):
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.zeros(3, np.float32), {}
+"""
+
+
+@pytest.fixture
+def custom(tmp_path: Path) -> Path:
+    path = tmp_path / "worlds.py"
+    path.write_text(CUSTOM)
+    return path
+
+
+def _run(tmp_path: Path, *words: str) -> int:
+    return main([*words, "--runs-dir", str(tmp_path / "runs")])
+
+
+def test_train_evaluate_record_and_extend(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _run(tmp_path, "train", "dqn", "CartPole-v1", "--name", "c", "--keep-replay", *TINY) == 0
+    assert "replay memory" in capsys.readouterr().out
+    assert _run(tmp_path, "evaluate", "c", "--episodes", "3", "--json") == 0
+    score = json.loads(capsys.readouterr().out)
+    assert score["episodes"] == len(score["returns"]) == 3
+    assert score["interval"][0] <= score["mean"] <= score["interval"][1]
+    assert score["protocol"]
+    assert _run(tmp_path, "record", "c", "--json") == 0
+    (video,) = json.loads(capsys.readouterr().out)["videos"]
+    assert Path(video).stat().st_size > 1_000
+    assert _run(tmp_path, "resume", "c", "--steps", "1800", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["steps"] == 1800
+    run = tmp_path / "runs" / "c"
+    assert len((run / "evaluations.jsonl").read_text().splitlines()) == 3
+    assert list(run.glob("events.out.tfevents*"))
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("train dqn ALE/Pongg-v5", "ALE/Pong-v5"),
+        ("train dqn CartPoel-v1", "CartPole-v1"),
+        ("train dqm CartPole-v1", "did you mean dqn"),
+        ("train dqn CartPole-v1 --learning-rat 1", "learning-rate"),
+        ("train dqn CartPole-v1 --n-step many", "n-step"),
+        ("train dqn CartPole-v1 --n-step 0", "n_step"),
+        ("train dqn CartPole-v1 --steps -5", "steps"),
+        ("train dqn Pendulum-v1", "discrete"),
+        ("train dqn ALE/Pong-v5 --env.protocol rainbow", "machado, nature"),
+        ("train dqn CartPole-v1 --name ../up", "../up"),
+        ("train dqn", "an agent and an environment"),
+        ("train dqn CartPole-v1 --replay-capacity 1_000_000_000_000_000", "disk"),
+        ("evaluate nothing", "there is no run"),
+        ("resume nothing", "there is no run"),
+        ("record nothing", "there is no run"),
+        ("evalute nothing", "evaluate"),
+    ],
+)
+def test_a_wrong_command_gets_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: str, expected: str
+) -> None:
+    first = words.split()
+    where = ["--runs-dir", str(tmp_path)] if len(first) > 1 and first[0] != "evalute" else []
+    assert main([*first, *where]) == 2
+    said = capsys.readouterr().err
+    assert expected in said
+    assert len(said.strip().splitlines()) == 1
+    assert not [path for path in tmp_path.iterdir() if path.name != "worlds.py"]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("Continuous", "discrete"),
+        ("Raises", "no such level"),
+        ("Lies", "observation"),
+        ("Missing", "Works"),
+    ],
+)
+def test_a_custom_world_that_cannot_be_used(
+    tmp_path: Path, custom: Path, capsys: pytest.CaptureFixture[str], name: str, expected: str
+) -> None:
+    assert _run(tmp_path, "train", "dqn", f"{custom}:{name}", *TINY) == 2
+    assert expected in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_custom_world_that_raises_in_training_loses_nothing(
+    tmp_path: Path, custom: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", "dqn", f"{custom}:RaisesLater", "--name", "r", *TINY]
+    assert _run(tmp_path, *words) == 2
+    said = capsys.readouterr().err
+    assert "the level fell apart" in said
+    assert "Traceback" not in said
+    assert (tmp_path / "runs" / "r" / "latest").exists()
+
+
+def test_a_name_that_is_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["train", "dqn", "CartPole-v1", "--name", "c", *TINY]
+    assert _run(tmp_path, *words) == 0
+    before = (tmp_path / "runs" / "c" / "run.toml").read_bytes()
+    assert _run(tmp_path, *words) == 2
+    assert "c" in capsys.readouterr().err
+    assert (tmp_path / "runs" / "c" / "run.toml").read_bytes() == before
+
+
+def _start(tmp_path: Path, *words: str, limit: int | None = None) -> subprocess.Popen[str]:
+    def limit_files() -> None:
+        if limit is not None:
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    return subprocess.Popen(
+        [sys.executable, "-m", "fathom", *words, "--runs-dir", str(tmp_path)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=limit_files,
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_cleanly_and_names_the_command_that_goes_on(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    process = _start(tmp_path, "train", "dqn", "CartPole-v1", "--name", "c")
+    metrics = tmp_path / "c" / "metrics.jsonl"
+    while not metrics.exists() and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert f"fathom resume {tmp_path / 'c'}" in said
+    assert "Traceback" not in said
+
+
+def test_a_full_disk_is_said_and_the_last_checkpoint_stays(tmp_path: Path) -> None:
+    words = ["train", "dqn", "CartPole-v1", "--name", "c", *TINY, "--hidden", "64"]
+    process = _start(tmp_path, *words, limit=45_000)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 2, said
+    assert "full" in said
+    assert "Traceback" not in said
+    if (tmp_path / "c" / "latest").exists():
+        resumed = _start(tmp_path, "resume", str(tmp_path / "c"))
+        _, said = resumed.communicate(timeout=120)
+        assert resumed.returncode == 0, said
+
+
+def test_help_needs_none_of_the_heavy_libraries() -> None:
+    code = (
+        "import sys; from fathom.cli import main; main(['--help']);"
+        " sys.exit(any(name in sys.modules for name in ('torch', 'numpy', 'gymnasium')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert "train AGENT ENV" in done.stdout
+
+
+def test_the_list_names_worlds_agents_and_presets(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert "dqn" in content["agents"]
+    assert "dqn-atari" in content["presets"]
+    assert "ALE/Pong-v5" in content["environments"]["ALE"]
