@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from time import perf_counter
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import gymnasium as gym
 import numpy as np
@@ -60,6 +60,8 @@ class DQNConfig:
     """Double Q-learning: the online network chooses the action the target network values [False]."""
     dueling: bool = False
     """Separate heads for the state's value and the actions' advantages [False]."""
+    cnn: Literal["nature", "nips"] = "nature"
+    """Convolutions for images: of Mnih et al. 2015, or the smaller ones of 2013 ["nature"]."""
     hidden: int = 512
     """Width of the dense layers [512]."""
     epsilon_start: float = 1.0
@@ -80,11 +82,11 @@ class QNetwork(nn.Module):
     Takes a batch of observations, gives (batch, actions) float values.
     """
 
-    def __init__(self, space: gym.Space, num_actions: int, hidden: int, dueling: bool) -> None:
+    def __init__(self, space: gym.Space, num_actions: int, config: DQNConfig) -> None:
         super().__init__()
-        self.encoder = encoder(space, hidden)
+        self.encoder = encoder(space, config.hidden, config.cnn)
         self.advantage = nn.Linear(self.encoder.features, num_actions)
-        self.value = nn.Linear(self.encoder.features, 1) if dueling else None
+        self.value = nn.Linear(self.encoder.features, 1) if config.dueling else None
 
     def forward(self, observations: torch.Tensor) -> torch.Tensor:
         features = self.encoder(observations).float()
@@ -154,9 +156,7 @@ class DQN(Agent):
         self.observation_space = observation_space
         self.device = torch.device(setting.device)
         image = is_image(observation_space)
-        self.network = QNetwork(
-            observation_space, self.num_actions, config.hidden, config.dueling
-        ).to(self.device)
+        self.network = QNetwork(observation_space, self.num_actions, config).to(self.device)
         if image:
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         precision = torch.bfloat16 if image and _has_bfloat16(self.device) else torch.float32

@@ -1,6 +1,6 @@
 """The network that fits an observation space.
 
-An image gets the Nature CNN, a vector an MLP. Every encoder takes a batch of raw observations and
+An image gets a CNN, a vector an MLP. Every encoder takes a batch of raw observations and
 gives (batch, `features`).
 """
 
@@ -10,17 +10,17 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from perception.cnn import NatureCNN
+from perception.cnn import CNN, CNNS
 
 
 class ImageEncoder(nn.Module):
-    """Nature CNN and one dense layer, as in Mnih et al. 2015.
+    """A CNN and one dense layer, as in Mnih et al. 2013 and 2015.
 
     Takes (batch, channels, height, width) uint8, or height × width × channels where
     `channels_last`.
     """
 
-    def __init__(self, space: gym.spaces.Box, hidden: int) -> None:
+    def __init__(self, space: gym.spaces.Box, hidden: int, cnn: str) -> None:
         super().__init__()
         shape = space.shape if len(space.shape) == 3 else (1, *space.shape)
         # An image has few channels and many rows: the short side tells which order it is in.
@@ -28,7 +28,7 @@ class ImageEncoder(nn.Module):
         if self.channels_last:
             shape = (shape[2], shape[0], shape[1])
         self.shape = shape
-        self.cnn = NatureCNN(*shape)
+        self.cnn = CNN((shape[0], shape[1], shape[2]), CNNS[cnn])
         self.dense = nn.Linear(self.cnn.features, hidden)
         self.features = hidden
 
@@ -65,12 +65,13 @@ def is_image(space: gym.Space) -> bool:
     )
 
 
-def encoder(space: gym.Space, hidden: int) -> ImageEncoder | VectorEncoder:
+def encoder(space: gym.Space, hidden: int, cnn: str = "nature") -> ImageEncoder | VectorEncoder:
     """Build the encoder for an observation space.
 
     Args:
         space: a Box; of bytes and at least 36×36 it is an image, else a vector.
         hidden: width of the dense layers.
+        cnn: what images get, a name in `perception.cnn.CNNS`.
 
     Raises:
         ValueError: no encoder fits the space.
@@ -78,5 +79,5 @@ def encoder(space: gym.Space, hidden: int) -> ImageEncoder | VectorEncoder:
     if not isinstance(space, gym.spaces.Box):
         raise ValueError(f"no encoder fits the observation space {space}; a Box would do")
     if is_image(space):
-        return ImageEncoder(space, hidden)
+        return ImageEncoder(space, hidden, cnn)
     return VectorEncoder(int(np.prod(space.shape)), hidden)

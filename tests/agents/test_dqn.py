@@ -28,7 +28,7 @@ def test_epsilon_falls_linearly_and_stays() -> None:
 
 
 def test_dueling_advantages_have_mean_zero() -> None:
-    network = QNetwork(gym.spaces.Box(-1, 1, (3,)), 4, 8, dueling=True)
+    network = QNetwork(gym.spaces.Box(-1, 1, (3,)), 4, DQNConfig(hidden=8, dueling=True))
     observations = torch.randn(5, 3)
     assert network.value is not None
     value = network.value(network.encoder(observations)).squeeze(1)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from perception.cnn import NatureCNN
+from perception.cnn import CNN, CNNS
 from perception.encoders import ImageEncoder, VectorEncoder, encoder
 
 
@@ -33,10 +33,11 @@ def test_a_space_that_no_encoder_fits_is_named() -> None:
         encoder(gym.spaces.Graph(gym.spaces.Box(0, 1, (1,)), None), 16)
 
 
+@pytest.mark.parametrize("name", CNNS)
 @pytest.mark.parametrize("width", [36, 84, 85])
-def test_columns_seen_as_channels_are_the_same_convolution(width: int) -> None:
-    cnn = NatureCNN(3, 84, width)
-    images = torch.rand(2, 3, 84, width)
-    x = F.relu(cnn.conv1(images))
-    x = F.relu(cnn.conv3(F.relu(cnn.conv2(x))))
+def test_columns_seen_as_channels_are_the_same_convolution(name: str, width: int) -> None:
+    cnn = CNN((3, 84, width), CNNS[name])
+    images = x = torch.rand(2, 3, 84, width)
+    for convolution in cnn.convolutions:
+        x = F.relu(convolution(x))
     torch.testing.assert_close(cnn(images), x.permute(0, 2, 3, 1).flatten(1))
