@@ -9,7 +9,6 @@ Different from the paper: Adam takes the place of RMSProp, and on processors tha
 computes in bfloat16 on a copy of the float32 weights that Adam moves.
 """
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from time import perf_counter
@@ -23,13 +22,13 @@ from torch import nn
 from torch.func import functional_call, grad_and_value
 from torch.nn import functional as F
 
+from agents.adam import Adam, copy_into, image_precision
 from agents.agent import Agent, Metrics, Setting, State
 from agents.compiling import compiled
 from agents.replay import Batch, Replay, storage_bytes
+from envs.observations import Plain
 from envs.vector import Transitions
 from perception.encoders import encoder, is_image
-
-BETA1, BETA2 = 0.9, 0.999  # decay of Adam's moments
 
 
 @dataclass(frozen=True)
@@ -119,13 +118,6 @@ def td_targets(
     return rewards + discounts * next_q.gather(1, best).squeeze(1)
 
 
-def adam_factors(learning_rate: float, epsilon: float, step: int) -> tuple[float, float]:
-    """Step size and ε of Adam's step number `step` (from 1), both corrected for the moments' start
-    at zero: Kingma & Ba 2015, the last lines of section 2."""
-    correction = math.sqrt(1 - BETA2**step)
-    return learning_rate * correction / (1 - BETA1**step), epsilon * correction
-
-
 def linear_schedule(start: float, end: float, duration: int, step: int) -> float:
     """Linear from `start` at step 0 to `end` at `duration`, constant after it."""
     return start + (end - start) * min(1.0, step / max(1, duration))
@@ -147,6 +139,11 @@ class DQN(Agent):
             raise ValueError(
                 f"dqn needs a discrete action space, and this environment's is {action_space}"
             )
+        if not isinstance(observation_space, gym.spaces.Box):
+            raise ValueError(
+                "dqn's replay memory holds one array a step, and this environment shows several: "
+                f"{observation_space}; a policy gradient such as ppo takes them"
+            )
         _check(config)
         assert observation_space.shape is not None
         self.config = config
@@ -159,17 +156,9 @@ class DQN(Agent):
         self.network = QNetwork(observation_space, self.num_actions, config).to(self.device)
         if image:
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        precision = torch.bfloat16 if image and _has_bfloat16(self.device) else torch.float32
-        self.weights = {name: p.detach() for name, p in self.network.named_parameters()}
-        self.online = {
-            # The heads stay exact: bfloat16 cannot tell 1.500 from 1.505, and actions differ by less.
-            name: w.to(precision if name.startswith("encoder.") else torch.float32)
-            for name, w in self.weights.items()
-        }
-        """The weights as the network computes with them; where that is float32, they themselves."""
-        self.target = {name: w.clone() for name, w in self.online.items()}
-        self.first = {name: torch.zeros_like(w) for name, w in self.weights.items()}
-        self.second = {name: torch.zeros_like(w) for name, w in self.weights.items()}
+        precision = image_precision(self.device) if image else torch.float32
+        self.adam = Adam(self.network, config.adam_epsilon, precision)
+        self.target = {name: w.clone() for name, w in self.adam.online.items()}
         # Compiling takes some seconds, and pays in training from pictures.
         compiling = image and setting.storage is not None
         self._learn: Callable[..., tuple[torch.Tensor, torch.Tensor]] = self._learn_from
@@ -186,8 +175,9 @@ class DQN(Agent):
 
     def act(
         self,
-        observations: np.ndarray,
+        observations: Plain,
         action_masks: np.ndarray | None,
+        starts: np.ndarray,
         rng: np.random.Generator,
     ) -> np.ndarray:
         return self._act(
@@ -197,12 +187,13 @@ class DQN(Agent):
     def _act(
         self,
         values: Callable[[torch.Tensor], torch.Tensor],
-        observations: np.ndarray,
+        observations: Plain,
         masks: np.ndarray | None,
         epsilon: float,
         rng: np.random.Generator,
     ) -> np.ndarray:
         """Each environment's best legal action, or with probability ε any legal one."""
+        assert isinstance(observations, np.ndarray)
         n = len(observations)
         legal = np.ones((n, self.num_actions), bool) if masks is None else masks
         explore = rng.random(n) < epsilon
@@ -216,7 +207,7 @@ class DQN(Agent):
 
     @torch.no_grad()
     def _values_of(self, observations: torch.Tensor) -> torch.Tensor:
-        return functional_call(self.network, self.online, (observations,))
+        return functional_call(self.network, self.adam.online, (observations,))
 
     # -- learning -------------------------------------------------------------------------------
 
@@ -286,16 +277,12 @@ class DQN(Agent):
     def _update(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Learn from one batch; gives the loss and the mean Q of the actions taken."""
         self.updates += 1
-        rate, epsilon = adam_factors(
-            self.config.learning_rate, self.config.adam_epsilon, self.updates
-        )
         loss, q = self._learn(
             *(part if part is None else part.to(self.device) for part in batch),
-            torch.tensor([rate, epsilon], device=self.device),
+            self.adam.factors(self.config.learning_rate, self.updates),
         )
         if self.updates % self.config.target_every == 0:
-            for name, weight in self.online.items():
-                self.target[name].copy_(weight)
+            copy_into(self.adam.online, self.target)
         return loss.clone(), q.clone()
 
     def _learn_from(
@@ -319,15 +306,8 @@ class DQN(Agent):
             next_q = functional_call(self.network, self.target, (next_observations,))
             choice_q = self._values_of(next_observations) if self.config.double else next_q
             targets = td_targets(rewards, discounts, next_q, choice_q, next_masks)
-        gradients, (loss, q) = grad_and_value(loss_of, has_aux=True)(self.online)
-        rate, epsilon = factors
-        for name, weight in self.weights.items():
-            gradient, first, second = gradients[name].float(), self.first[name], self.second[name]
-            first.lerp_(gradient, 1 - BETA1)
-            second.lerp_(gradient * gradient, 1 - BETA2)
-            weight.sub_(rate * first / (second.sqrt() + epsilon))
-            if self.online[name] is not weight:
-                self.online[name].copy_(weight)
+        gradients, (loss, q) = grad_and_value(loss_of, has_aux=True)(self.adam.online)
+        self.adam.step(gradients, factors)
         return loss, q
 
     # -- the life of a run ----------------------------------------------------------------------
@@ -355,22 +335,19 @@ class DQN(Agent):
     def state(self) -> State:
         if self._replay is not None:
             self._replay.flush()
+        target = {f"target.{name}": w for name, w in self.target.items()}
         return State(
-            self.weights,
-            {f"{group}.{name}": w for group, part in self._groups() for name, w in part.items()},
+            self.adam.weights,
+            self.adam.moments() | target,
             {"steps": self.steps, "updates": self.updates, "rows": self._rows},
         )
 
-    def _groups(self) -> list[tuple[str, dict[str, torch.Tensor]]]:
-        return [("target", self.target), ("first", self.first), ("second", self.second)]
-
     def load(self, state: State) -> None:
-        _copy(state.weights, self.weights)
-        _copy(self.weights, self.online)
+        moments = {name: t for name, t in state.tensors.items() if not name.startswith("target.")}
+        self.adam.load(state.weights, moments or None)
         if not state.tensors:
             return
-        for group, part in self._groups():
-            _copy({name: state.tensors[f"{group}.{name}"] for name in part}, part)
+        copy_into({name: state.tensors[f"target.{name}"] for name in self.target}, self.target)
         self.steps = int(state.numbers["steps"])
         self.updates = int(state.numbers["updates"])
         self._rows = int(state.numbers["rows"])
@@ -394,17 +371,6 @@ class DQN(Agent):
         )
 
 
-def _copy(source: dict[str, torch.Tensor], destination: dict[str, torch.Tensor]) -> None:
-    """Copy tensors into those of the same names, which keep their places in memory."""
-    fits = source.keys() == destination.keys() and all(
-        source[name].shape == tensor.shape for name, tensor in destination.items()
-    )
-    if not fits:
-        raise ValueError("its network is not the one of this environment and these settings")
-    for name, tensor in destination.items():
-        tensor.copy_(source[name])
-
-
 def _check(config: DQNConfig) -> None:
     for name in (
         "num_envs", "replay_capacity", "train_every", "batch_size", "n_step", "target_every",
@@ -415,9 +381,3 @@ def _check(config: DQNConfig) -> None:
     for name in ("discount", "epsilon_start", "epsilon_end", "evaluation_epsilon"):
         if not 0 <= getattr(config, name) <= 1:
             raise ValueError(f"{name} must lie in 0…1, not {getattr(config, name)}")
-
-
-def _has_bfloat16(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
-    return torch.cpu._is_avx512_bf16_supported()

@@ -18,6 +18,7 @@ import numba
 import numpy as np
 import torch
 
+from envs.observations import Plain
 from envs.vector import Transition
 
 CPU = torch.device("cpu")
@@ -118,7 +119,7 @@ class Replay:
         self._valid[slot] = transition.valid
         self._age = np.where(transition.valid, np.minimum(self._age, 254) + 1, 0).astype(np.uint8)
 
-    def end(self, observations: np.ndarray, masks: np.ndarray | None = None) -> None:
+    def end(self, observations: Plain, masks: np.ndarray | None = None) -> None:
         """Close a segment: its episodes are cut, and their last observations kept to bootstrap."""
         last = (self.rows - 1) % self.size
         self._truncated[last] |= self._valid[last] & ~self._terminated[last]
@@ -127,7 +128,8 @@ class Replay:
         self._rewards[slot] = 0
         self._terminated[slot] = self._truncated[slot] = self._valid[slot] = False
 
-    def _write(self, observations: np.ndarray, masks: np.ndarray | None) -> int:
+    def _write(self, observations: Plain, masks: np.ndarray | None) -> int:
+        assert isinstance(observations, np.ndarray)
         slot = self.rows % self.size
         self._observations[slot] = observations[:, -1] if self.frame_stack else observations
         if self._frames_on_gpu is not None:

@@ -92,7 +92,7 @@ def measure_ours(options: argparse.Namespace) -> dict[str, Any]:
                     "steps": metrics["steps"] - before["steps"],
                     "updates": metrics["updates"] - before["updates"],
                     "seconds": now - began[0],
-                    "precision": str(next(iter(agent.online.values())).dtype),
+                    "precision": str(next(iter(agent.adam.online.values())).dtype),
                     "phases": {p: metrics[f"time/{p}"] - before[f"time/{p}"] for p in PHASES},
                 }
     raise RuntimeError("the agent ended before the measurement did")

@@ -69,7 +69,10 @@ def test_dqn_learns_and_takes_no_illegal_action(tmp_path: Path) -> None:
     assert list(agent.train(env, 4_000, seed=1))
     observations = np.array([[1.0], [-1.0]], np.float32)
     masks = np.array([[False, True, True]] * 2)
-    assert agent.act(observations, masks, np.random.default_rng(0)).tolist() == [1, 2]
+    assert agent.act(observations, masks, np.ones(2, bool), np.random.default_rng(0)).tolist() == [
+        1,
+        2,
+    ]
 
 
 def test_a_loaded_state_goes_on_bit_for_bit(tmp_path: Path) -> None:

@@ -1,0 +1,107 @@
+"""Adam (Kingma & Ba 2015) as a plain function of tensors, so that it compiles into the update's graph.
+
+On processors that have bfloat16, networks for images compute on a bfloat16 copy of their weights, of
+which Adam moves the float32 originals (Micikevicius et al. 2018, "Mixed precision training").
+"""
+
+import math
+
+import torch
+from torch import nn
+
+BETA1, BETA2 = 0.9, 0.999  # decay of the moments
+
+Tensors = dict[str, torch.Tensor]
+
+
+class Adam:
+    """A network's weights and their moments.
+
+    Args:
+        network: whose parameters are learnt; they are `weights` from now on.
+        epsilon: added to the root of the second moment.
+        precision: what the parts of the network under `encoder.` compute in. The heads stay exact:
+            bfloat16 cannot tell 1.500 from 1.505, and values differ by less.
+    """
+
+    def __init__(self, network: nn.Module, epsilon: float, precision: torch.dtype) -> None:
+        self.epsilon = epsilon
+        self.weights: Tensors = {name: p.detach() for name, p in network.named_parameters()}
+        self.online: Tensors = {
+            name: w.to(precision if name.startswith("encoder") else torch.float32)
+            for name, w in self.weights.items()
+        }
+        """The weights as the network computes with them; where that is float32, they themselves."""
+        self.first: Tensors = {name: torch.zeros_like(w) for name, w in self.weights.items()}
+        self.second: Tensors = {name: torch.zeros_like(w) for name, w in self.weights.items()}
+
+    def factors(self, learning_rate: float, update: int) -> torch.Tensor:
+        """What `step` needs to know of update number `update` (from 1), as a tensor of constant
+        shape: the step size and ε, corrected for the moments' start at zero (section 2, last
+        lines)."""
+        correction = math.sqrt(1 - BETA2**update)
+        rate = learning_rate * correction / (1 - BETA1**update)
+        device = next(iter(self.weights.values())).device
+        return torch.tensor([rate, self.epsilon * correction], device=device)
+
+    def step(self, gradients: Tensors, factors: torch.Tensor) -> None:
+        """Move every weight down its gradient."""
+        rate, epsilon = factors
+        for name, weight in self.weights.items():
+            gradient, first, second = gradients[name].float(), self.first[name], self.second[name]
+            first.lerp_(gradient, 1 - BETA1)
+            second.lerp_(gradient * gradient, 1 - BETA2)
+            weight.sub_(rate * first / (second.sqrt() + epsilon))
+            if self.online[name] is not weight:
+                self.online[name].copy_(weight)
+
+    def moments(self) -> Tensors:
+        """Both moments by name, for a checkpoint."""
+        return {
+            f"{group}.{name}": moment
+            for group, part in (("first", self.first), ("second", self.second))
+            for name, moment in part.items()
+        }
+
+    def load(self, weights: Tensors, moments: Tensors | None) -> None:
+        """Go back to the weights and, where a checkpoint has them, the moments.
+
+        Raises:
+            ValueError: the weights are another network's.
+        """
+        copy_into(weights, self.weights)
+        copy_into(self.weights, self.online)
+        if moments is not None:
+            copy_into(moments, self.moments())
+
+
+def shortened(gradients: Tensors, norm: float) -> Tensors:
+    """The gradients, all scaled by one factor where they are longer together than `norm` (Pascanu
+    et al. 2013)."""
+    length = torch.stack([g.float().square().sum() for g in gradients.values()]).sum().sqrt()
+    factor = (norm / (length + 1e-6)).clamp(max=1.0)
+    return {name: g * factor for name, g in gradients.items()}
+
+
+def copy_into(source: Tensors, destination: Tensors) -> None:
+    """Copy tensors into those of the same names, which keep their places in memory.
+
+    Raises:
+        ValueError: names or shapes differ.
+    """
+    fits = source.keys() == destination.keys() and all(
+        source[name].shape == tensor.shape for name, tensor in destination.items()
+    )
+    if not fits:
+        raise ValueError("its network is not the one of this environment and these settings")
+    for name, tensor in destination.items():
+        tensor.copy_(source[name])
+
+
+def image_precision(device: torch.device) -> torch.dtype:
+    """bfloat16 where the device has instructions for it, else float32."""
+    if device.type == "cuda":
+        fast = torch.cuda.is_bf16_supported()
+    else:
+        fast = torch.cpu._is_avx512_bf16_supported()
+    return torch.bfloat16 if fast else torch.float32
