@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
 
+from envs.observations import Plain
+
 Metrics = dict[str, float]
 
 
@@ -63,6 +65,8 @@ class Agent(ABC):
     ) -> None:
         """Build the networks.
 
+        The observation space is plain, as `envs.observations` makes it.
+
         Raises:
             ValueError: the agent cannot act in these spaces, or a hyperparameter makes no sense.
         """
@@ -79,11 +83,20 @@ class Agent(ABC):
     @abstractmethod
     def act(
         self,
-        observations: np.ndarray,
+        observations: Plain,
         action_masks: np.ndarray | None,
+        starts: np.ndarray,
         rng: np.random.Generator,
     ) -> np.ndarray:
-        """Choose actions for a batch: the policy that is evaluated, recorded and played against."""
+        """Choose actions for a batch: the policy that is evaluated, recorded and played against.
+
+        Args:
+            observations: plain, of n environments.
+            action_masks: (n, actions) bool, or None where all actions are legal.
+            starts: (n,) bool, where an episode starts; an agent that remembers the call before
+                forgets it there.
+            rng: draws what is random.
+        """
 
     @abstractmethod
     def state(self) -> State:

@@ -7,22 +7,29 @@ Gymnasium documentation.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
+
+from envs.observations import Observations, Plain
+
+
+class InvalidNumber(ValueError):
+    """An environment gave NaN or an infinite number."""
 
 
 @dataclass(frozen=True)
 class Transition:
     """One step of n environments."""
 
-    observations: np.ndarray
+    observations: Plain
     """(n, …) what the actions were chosen from."""
     actions: np.ndarray
-    """(n,)"""
+    """(n, …)"""
     rewards: np.ndarray
     """(n,) float32, raw."""
-    next_observations: np.ndarray
+    next_observations: Plain
     """(n, …) the episode's true last observation where it ended."""
     terminated: np.ndarray
     """(n,) bool: nothing follows; the value of the next observation is 0."""
@@ -33,11 +40,14 @@ class Transition:
 
 
 class Transitions:
-    """Steps a vector environment and gives whole transitions.
+    """Steps a vector environment and gives whole transitions, with observations as plain arrays.
 
     Args:
         env: in `AutoresetMode.NEXT_STEP`. With `metadata["life_loss"]` true, a termination with
             lives left (`info["lives"]`) ends an episode for the learner while the game goes on.
+
+    Raises:
+        InvalidNumber: by `reset` and `step`, for an observation or a reward that is not finite.
     """
 
     def __init__(self, env: VectorEnv) -> None:
@@ -45,18 +55,24 @@ class Transitions:
         if mode != AutoresetMode.NEXT_STEP:
             raise ValueError(f"the vector environment must reset in the next step, not in {mode}")
         self.env = env
+        self._plain = Observations(env.single_observation_space)
+        self.observation_space = self._plain.space
+        self.starts = np.ones(env.num_envs, dtype=bool)
+        """(n,) bool: whether the current observation is its episode's first."""
         self.finished: list[tuple[float, int]] = []
         """Return and length of the games that ended in the last step."""
         self.action_masks: np.ndarray | None = None
         """(n, actions) bool for the current observations, where the environment gives masks."""
-        self.observations: np.ndarray = np.empty(0)
+        self.observations: Plain = np.empty(0)
 
-    def reset(self, seed: int) -> np.ndarray:
+    def reset(self, seed: int) -> Plain:
         """Reset every environment; environment i gets `seed + i`."""
         observations, info = self.env.reset(seed=seed)
         n = self.env.num_envs
-        self.observations = np.array(observations)
+        self._steps = 0
+        self.observations = self._checked(observations)
         self.action_masks = _masks(info)
+        self.starts = np.ones(n, dtype=bool)
         self._resetting = np.zeros(n, dtype=bool)
         self._returns = np.zeros(n)
         self._lengths = np.zeros(n, dtype=np.int64)
@@ -65,8 +81,11 @@ class Transitions:
 
     def step(self, actions: np.ndarray) -> Transition:
         """Take one step in every environment."""
+        self._steps += 1
         observations, rewards, terminated, truncated, info = self.env.step(actions)
         rewards = np.asarray(rewards, dtype=np.float32)
+        if not np.isfinite(rewards).all():
+            raise self._invalid("reward", rewards)
         terminated = np.asarray(terminated, dtype=bool)
         truncated = np.asarray(truncated, dtype=bool)
         valid = ~self._resetting
@@ -74,7 +93,7 @@ class Transitions:
             self.observations,
             actions,
             rewards,
-            np.array(observations),
+            self._checked(observations),
             terminated & valid,
             truncated & valid,
             valid,
@@ -89,10 +108,25 @@ class Transitions:
         ]
         self._returns[over] = 0
         self._lengths[over] = 0
-        self._resetting = over
+        self._resetting, self.starts = over, ~valid
         self.observations = transition.next_observations
         self.action_masks = _masks(info)
         return transition
+
+    def _checked(self, observations: Any) -> Plain:
+        plain = self._plain(observations)
+        for part in plain if isinstance(plain, tuple) else (plain,):
+            if part.dtype.kind == "f" and not np.isfinite(part).all():
+                raise self._invalid(self._plain.name_of_invalid(observations), part)
+        return plain
+
+    def _invalid(self, field: str, values: np.ndarray) -> InvalidNumber:
+        bad = ~np.isfinite(values.reshape(len(values), -1)).all(axis=1)
+        i = int(np.flatnonzero(bad)[0])
+        value = values[i][~np.isfinite(values[i])].ravel()[0]
+        return InvalidNumber(
+            f"environment {i} gave {value} as {field} at its step {self._steps:,} of this segment"
+        )
 
 
 def _masks(info: dict) -> np.ndarray | None:

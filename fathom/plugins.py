@@ -35,6 +35,7 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from envs import atari
+from envs.observations import Observations
 from fathom.errors import FathomError
 
 Value = str | int | float | bool
@@ -112,10 +113,12 @@ class World:
         return protocol
 
     def spaces(self) -> tuple[Space, Space]:
-        """Return the observation space and the action space of one environment."""
+        """Return the plain observation space and the action space of one environment."""
         env = self.make_single(None)
         try:
-            return env.observation_space, env.action_space
+            return Observations(env.observation_space).space, env.action_space
+        except ValueError as error:
+            raise FathomError(f"{self.reference}: {error}") from error
         finally:
             env.close()
 

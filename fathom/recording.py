@@ -13,6 +13,7 @@ from gymnasium import Env, Space
 from gymnasium.vector.utils import concatenate, create_empty_array
 
 from agents.agent import Agent
+from envs.observations import Observations
 from fathom.errors import FathomError
 from fathom.evaluation import STEP_LIMIT
 from fathom.plugins import World
@@ -51,12 +52,16 @@ def record(
 def _frames(agent: Agent, world: World, env: Env, seed: int) -> Generator[np.ndarray]:
     """Play one episode and yield its pictures."""
     rng = np.random.default_rng(seed)
+    plain = Observations(env.observation_space)
+    starts = np.ones(1, dtype=bool)
     observation, info = env.reset(seed=seed)
     for _ in range(STEP_LIMIT):
         yield _picture(world, env)
         mask = info.get("action_mask")
         masks = None if mask is None else np.asarray(mask, dtype=bool)[None]
-        action = agent.act(_batch(env.observation_space, observation), masks, rng)[0]
+        batch = plain(_batch(env.observation_space, observation))
+        action = agent.act(batch, masks, starts, rng)[0]
+        starts = np.zeros(1, dtype=bool)
         observation, _, terminated, truncated, info = env.step(action)
         if terminated or truncated:
             yield _picture(world, env)

@@ -21,7 +21,8 @@ import numpy as np
 import torch
 
 from agents import load_agent
-from agents.agent import Agent, Setting
+from agents.agent import Agent, Metrics, Setting
+from envs.vector import InvalidNumber
 from fathom import plugins
 from fathom.display import Display, number
 from fathom.errors import FathomError
@@ -304,7 +305,7 @@ class _Training:
         env = self.world.make_vector(self.agent.setting.num_envs, training=True)  # type: ignore[attr-defined]
         try:
             began = time.perf_counter()
-            for metrics in self.agent.train(env, steps, seed):
+            for metrics in self._explained(self.agent.train(env, steps, seed)):
                 self.check_signals()
                 seconds = progress.seconds + time.perf_counter() - began
                 done = first + int(metrics["steps"])
@@ -330,6 +331,15 @@ class _Training:
         self.check_signals()
         self.display.activity("writing the checkpoint")
         run.save_checkpoint(progress.segment, self.agent.state(), progress)
+
+    def _explained(self, reports: Iterator[Metrics]) -> Iterator[Metrics]:
+        try:
+            yield from reports
+        except InvalidNumber as error:
+            raise FathomError(
+                f"{self.settings.environment} is broken: {error}; the last checkpoint of "
+                f"{self.run.folder} is from before"
+            ) from error
 
     def _report(self, segment: int, steps: int, seconds: float, metrics: dict[str, float]) -> None:
         for name, value in metrics.items():

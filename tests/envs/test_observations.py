@@ -1,0 +1,133 @@
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium import spaces
+from gymnasium.vector import SyncVectorEnv
+from gymnasium.vector.utils import concatenate, create_empty_array
+from hypothesis import given
+from hypothesis import strategies as st
+
+from envs.observations import SEQUENCE_LENGTH, WORD_BUCKETS, Observations
+from envs.vector import InvalidNumber, Transitions
+
+
+def batch_of(space: gym.Space, samples: list) -> object:
+    return concatenate(space, samples, create_empty_array(space, len(samples)))
+
+
+ELEMENTARY = st.sampled_from(
+    [
+        spaces.Box(-1, 1, (3,)),
+        spaces.Box(-1, 1, ()),
+        spaces.Box(-1, 1, (2, 3)),
+        spaces.Box(0, 255, (48, 40), np.uint8),
+        spaces.Box(0, 255, (3, 40, 40), np.uint8),
+        spaces.Discrete(5, start=2),
+        spaces.MultiDiscrete([2, 3]),
+        spaces.MultiDiscrete([[2, 3], [4, 5]]),
+        spaces.MultiBinary(4),
+        spaces.MultiBinary((2, 2)),
+        spaces.Text(12),
+        spaces.Sequence(spaces.Box(-1, 1, (2,))),
+        spaces.Sequence(spaces.Discrete(3)),
+    ]
+)
+ANY = st.recursive(
+    ELEMENTARY,
+    lambda inner: (
+        st.lists(inner, min_size=1, max_size=3).map(spaces.Tuple)
+        | st.dictionaries(st.sampled_from("abc"), inner, min_size=1).map(spaces.Dict)
+    ),
+    max_leaves=4,
+)
+
+
+@given(ANY)
+def test_samples_of_any_space_lie_in_the_plain_space(space: gym.Space) -> None:
+    plain = Observations(space)
+    made = plain(batch_of(space, [space.sample() for _ in range(4)]))
+    parts = made if isinstance(made, tuple) else (made,)
+    wanted = plain.space.spaces if isinstance(plain.space, spaces.Tuple) else (plain.space,)
+    assert len(parts) == len(wanted)
+    for part, box in zip(parts, wanted, strict=True):
+        assert isinstance(box, spaces.Box)
+        assert part.shape == (4, *box.shape)
+        assert part.dtype == box.dtype
+        assert all(box.contains(row) for row in part)
+
+
+def test_a_dictionary_by_hand() -> None:
+    space = spaces.Dict(
+        gear=spaces.Discrete(3, start=1),
+        lights=spaces.MultiBinary(2),
+        speed=spaces.Box(-9, 9, (1,)),
+    )
+    plain = Observations(space)
+    sample = {"gear": np.int64(3), "lights": np.int8([0, 1]), "speed": np.float32([4.5])}
+    made = plain(batch_of(space, [sample]))
+    np.testing.assert_array_equal(made, [[0, 0, 1, 0, 1, 4.5]])
+
+
+def test_a_sequence_keeps_its_last_elements() -> None:
+    space = spaces.Sequence(spaces.Discrete(100))
+    made = Observations(space)((tuple(range(40)), (7,), ()))
+    assert isinstance(made, np.ndarray)
+    assert made.shape == (3, SEQUENCE_LENGTH, 101)
+    assert made[0, :, :100].argmax(axis=1).tolist() == list(range(8, 40))
+    assert made[1].sum() == 2
+    assert made[1, 0, 7] == made[1, 0, 100] == 1
+    assert not made[2].any()
+
+
+def test_text_is_counted_by_words() -> None:
+    made = Observations(spaces.Text(60))(("Go left, go left", "", "go"))
+    assert isinstance(made, np.ndarray)
+    assert made.shape == (3, WORD_BUCKETS)
+    assert made.sum(axis=1).tolist() == [4, 0, 1]
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        spaces.Graph(spaces.Box(0, 1, (1,)), None),
+        spaces.Dict(a=spaces.Graph(spaces.Box(0, 1, (1,)), None)),
+        spaces.Sequence(spaces.Text(3)),
+    ],
+)
+def test_a_space_that_no_encoder_fits_is_named(space: gym.Space) -> None:
+    with pytest.raises(ValueError, match="no encoder fits"):
+        Observations(space)
+
+
+class Breaks(gym.Env):
+    """Goes wrong in its third step."""
+
+    observation_space = spaces.Dict(good=spaces.Discrete(2), bad=spaces.Box(-1, 1, (2,)))
+    action_space = spaces.Discrete(2)
+
+    def __init__(self, field: str) -> None:
+        self.field = field
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[dict, dict]:
+        super().reset(seed=seed)
+        self.steps = 0
+        return {"good": 0, "bad": np.zeros(2, np.float32)}, {}
+
+    def step(self, action: int) -> tuple[dict, float, bool, bool, dict]:
+        self.steps += 1
+        wrong = self.steps == 3
+        bad = np.float32([0, np.nan if wrong and self.field == "bad" else 0])
+        reward = float("inf") if wrong and self.field == "reward" else 0.0
+        return {"good": 0, "bad": bad}, reward, False, False, {}
+
+
+@pytest.mark.parametrize(("field", "words"), [("bad", "nan as observation"), ("reward", "inf as")])
+def test_a_number_that_is_none_is_named(field: str, words: str) -> None:
+    stream = Transitions(
+        SyncVectorEnv([lambda: Breaks("nothing"), lambda: Breaks(field)], autoreset_mode="NextStep")
+    )
+    stream.reset(0)
+    for _ in range(2):
+        stream.step(np.zeros(2, np.int64))
+    with pytest.raises(InvalidNumber, match=f"environment 1 gave {words}.*step 3 of this segment"):
+        stream.step(np.zeros(2, np.int64))
