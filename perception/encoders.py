@@ -1,8 +1,10 @@
 """The network that fits an observation space.
 
-An image gets a CNN, a vector an MLP. Every encoder takes a batch of raw observations and
-gives (batch, `features`).
+An image gets a CNN, a grid a planner, a vector an MLP, a sequence an RNN, a Tuple one of each. Every
+encoder takes a batch of raw observations and gives (batch, `features`).
 """
+
+from collections.abc import Callable
 
 import gymnasium as gym
 import numpy as np
@@ -11,6 +13,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from perception.cnn import CNN, CNNS
+from perception.planning import GridPlanner
+from perception.rnn import SequenceEncoder
+
+Activation = Callable[[torch.Tensor], torch.Tensor]
 
 
 class ImageEncoder(nn.Module):
@@ -20,14 +26,12 @@ class ImageEncoder(nn.Module):
     `channels_last`.
     """
 
-    def __init__(self, space: gym.spaces.Box, hidden: int, cnn: str) -> None:
+    def __init__(self, shape: tuple[int, ...], hidden: int, cnn: str) -> None:
         super().__init__()
-        shape = space.shape if len(space.shape) == 3 else (1, *space.shape)
         # An image has few channels and many rows: the short side tells which order it is in.
         self.channels_last = shape[-1] < shape[0]
         if self.channels_last:
             shape = (shape[2], shape[0], shape[1])
-        self.shape = shape
         self.cnn = CNN((shape[0], shape[1], shape[2]), CNNS[cnn])
         self.dense = nn.Linear(self.cnn.features, hidden)
         self.features = hidden
@@ -35,49 +39,78 @@ class ImageEncoder(nn.Module):
     def forward(self, observations: torch.Tensor) -> torch.Tensor:
         if self.channels_last:
             observations = observations.permute(0, 3, 1, 2)
-        images = observations.view(-1, *self.shape) if observations.dim() == 3 else observations
-        images = images.to(memory_format=torch.channels_last)
+        images = observations.to(memory_format=torch.channels_last)
         images = images.to(self.dense.weight.dtype) * (1 / 255)
         return F.relu(self.dense(self.cnn(images)))
 
 
 class VectorEncoder(nn.Module):
-    """Two dense layers. Takes (batch, …) numbers, flattened."""
+    """Two dense layers. Takes (batch, size) numbers."""
 
-    def __init__(self, size: int, hidden: int) -> None:
+    def __init__(self, size: int, hidden: int, activation: Activation) -> None:
         super().__init__()
         self.first = nn.Linear(size, hidden)
         self.second = nn.Linear(hidden, hidden)
+        self.activation = activation
         self.features = hidden
 
     def forward(self, observations: torch.Tensor) -> torch.Tensor:
-        x = F.relu(self.first(observations.flatten(1).to(self.first.weight.dtype)))
-        return F.relu(self.second(x))
+        x = self.activation(self.first(observations.to(self.first.weight.dtype)))
+        return self.activation(self.second(x))
+
+
+class TupleEncoder(nn.Module):
+    """One encoder for each part of an observation, side by side.
+
+    Takes a tuple of (batch, …) tensors, gives all features one after the other.
+    """
+
+    def __init__(self, parts: list["Encoder"]) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(parts)
+        self.features: int = sum(part.features for part in parts)
+
+    def forward(self, observations: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        features = [part(x) for part, x in zip(self.parts, observations, strict=True)]
+        return torch.cat(features, dim=1)
+
+
+Encoder = ImageEncoder | GridPlanner | VectorEncoder | SequenceEncoder | TupleEncoder
 
 
 def is_image(space: gym.Space) -> bool:
-    """Whether observations are pictures: bytes in two or three dimensions, at least 36×36."""
+    """Whether observations are pictures: bytes in three dimensions, at least 36×36."""
     return (
         isinstance(space, gym.spaces.Box)
         and space.dtype == np.uint8
-        and len(space.shape) in (2, 3)
+        and len(space.shape) == 3
         and sorted(space.shape)[-2] >= 36
     )
 
 
-def encoder(space: gym.Space, hidden: int, cnn: str = "nature") -> ImageEncoder | VectorEncoder:
+def encoder(
+    space: gym.Space, hidden: int, cnn: str = "nature", activation: Activation = F.relu
+) -> Encoder:
     """Build the encoder for an observation space.
 
     Args:
-        space: a Box; of bytes and at least 36×36 it is an image, else a vector.
+        space: a Box of one (vector), two (sequence, see `SequenceEncoder`) or three dimensions (an
+            image where it is bytes and at least 36×36, else a grid), or a Tuple of such.
         hidden: width of the dense layers.
         cnn: what images get, a name in `perception.cnn.CNNS`.
+        activation: between the layers for vectors.
 
     Raises:
         ValueError: no encoder fits the space.
     """
-    if not isinstance(space, gym.spaces.Box):
-        raise ValueError(f"no encoder fits the observation space {space}; a Box would do")
+    if isinstance(space, gym.spaces.Tuple):
+        return TupleEncoder([encoder(part, hidden, cnn, activation) for part in space.spaces])
+    if not isinstance(space, gym.spaces.Box) or len(space.shape) not in (1, 2, 3):
+        raise ValueError(f"no encoder fits the observation space {space}")
     if is_image(space):
-        return ImageEncoder(space, hidden, cnn)
-    return VectorEncoder(int(np.prod(space.shape)), hidden)
+        return ImageEncoder(space.shape, hidden, cnn)
+    if len(space.shape) == 3:
+        return GridPlanner(space.shape, hidden)
+    if len(space.shape) == 2:
+        return SequenceEncoder(space.shape, hidden)
+    return VectorEncoder(space.shape[0], hidden, activation)

@@ -6,9 +6,11 @@ from torch.nn import functional as F
 
 from perception.cnn import CNN, CNNS
 from perception.encoders import ImageEncoder, VectorEncoder, encoder
+from perception.planning import GridPlanner, spread
+from perception.rnn import SequenceEncoder
 
 
-@pytest.mark.parametrize("shape", [(4, 84, 84), (3, 64, 96), (84, 84, 3), (48, 48)])
+@pytest.mark.parametrize("shape", [(4, 84, 84), (3, 64, 96), (84, 84, 3), (1, 48, 48)])
 def test_an_image_gets_the_nature_cnn(shape: tuple[int, ...]) -> None:
     space = gym.spaces.Box(0, 255, shape, np.uint8)
     network = encoder(space, 32)
@@ -23,9 +25,48 @@ def test_the_nature_cnn_has_the_papers_size() -> None:
 
 
 def test_a_vector_gets_an_mlp() -> None:
-    network = encoder(gym.spaces.Box(-1, 1, (2, 3)), 16)
+    network = encoder(gym.spaces.Box(-1, 1, (6,)), 16)
     assert isinstance(network, VectorEncoder)
-    assert network(torch.zeros(5, 2, 3)).shape == (5, 16)
+    assert network(torch.zeros(5, 6)).shape == (5, 16)
+
+
+def test_a_sequence_gets_an_rnn_that_reads_to_its_end() -> None:
+    network = encoder(gym.spaces.Box(-1, 1, (8, 4)), 16)
+    assert isinstance(network, SequenceEncoder)
+    short = torch.zeros(1, 8, 4)
+    short[0, :3] = torch.cat([torch.rand(3, 3), torch.ones(3, 1)], dim=1)
+    padded = short.clone()
+    padded[0, 3:, :3] = 7.0  # what lies after the end is not read
+    torch.testing.assert_close(network(short), network(padded))
+    assert not torch.equal(network(short), network(short.roll(1, 2)))
+    assert not network(torch.zeros(1, 8, 4)).any()
+
+
+def test_a_tuple_gets_one_encoder_each() -> None:
+    space = gym.spaces.Tuple(
+        [gym.spaces.Box(0, 255, (3, 64, 64), np.uint8), gym.spaces.Box(-1, 1, (5,))]
+    )
+    network = encoder(space, 16)
+    pictures = torch.zeros(2, 3, 64, 64, dtype=torch.uint8)
+    assert network((pictures, torch.zeros(2, 5))).shape == (2, network.features) == (2, 32)
+
+
+@pytest.mark.parametrize("shape", [(3, 7, 9), (7, 9, 3)])
+def test_a_grid_gets_a_planner(shape: tuple[int, ...]) -> None:
+    network = encoder(gym.spaces.Box(0, 1, shape, np.uint8), 16)
+    assert isinstance(network, GridPlanner)
+    assert network(torch.zeros(2, *shape, dtype=torch.uint8)).shape == (2, 16)
+
+
+def test_values_spread_along_the_cheapest_way() -> None:
+    rewards = torch.full((1, 1, 3, 3), -100.0)
+    rewards[0, 0, 0, 0] = 0.0
+    costs = torch.ones(1, 1, 3, 3)
+    costs[0, 0, 1, 1] = 50.0  # the middle is dear: the far corner is four steps around it
+    costs[0, 0, 0, 1] = 50.0  # and so is one of the two ways
+    expected = torch.tensor([[0.0, -50.0, -6.0], [-1.0, -51.0, -5.0], [-2.0, -3.0, -4.0]])
+    expected[0, 2] = max(-50.0 - 1.0, -5.0 - 1.0)
+    torch.testing.assert_close(spread(rewards, costs, 9)[0, 0], expected)
 
 
 def test_a_space_that_no_encoder_fits_is_named() -> None:
