@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from agents.agent import Agent
 
-AGENTS: dict[str, str] = {"dqn": "agents.dqn:DQN"}
+AGENTS: dict[str, str] = {
+    "dqn": "agents.dqn:DQN",
+    "reinforce": "agents.reinforce:REINFORCE",
+    "a2c": "agents.a2c:A2C",
+    "ppo": "agents.ppo:PPO",
+}
 """Name on the command line, and where the class is; imported only when it is used."""
 
 

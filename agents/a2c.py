@@ -1,0 +1,176 @@
+"""Advantage actor–critic: A3C (Mnih et al. 2016) with its actors stepped together.
+
+The policy acts in several environments for a few steps; the n-step returns that follow, bootstrapped with
+the value of the last observation, tell how much better each action was than the value expected; one
+gradient step makes better actions likelier and moves the value to the returns.
+
+Different from the paper: Adam takes the place of RMSProp.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium.vector import VectorEnv
+from torch.func import grad_and_value
+
+from agents.adam import shortened
+from agents.agent import Agent, Metrics, Setting, State
+from agents.compiling import compiled
+from agents.policy import Policy, PolicyConfig, check_positive
+from agents.rollout import REPORT_EVERY, Collector, Rollout, estimates
+from envs.observations import Plain
+
+LOSSES = ("policy_loss", "value_loss", "entropy")
+
+
+@dataclass(frozen=True)
+class A2CConfig(PolicyConfig):
+    """Hyperparameters; the paper's value in brackets."""
+
+    num_envs: int = 16
+    """Environments stepped together [16]."""
+    rollout_steps: int = 5
+    """Steps in each environment between two updates [5]."""
+    learning_rate: float = 7e-4
+    """Of Adam, at the start [RMSProp, drawn at random]."""
+    anneal: bool = True
+    """Let the learning rate fall linearly to 0 over the run [True]."""
+    discount: float = 0.99
+    """γ of one step [0.99]."""
+    value_coefficient: float = 0.5
+    """Weight of the value's loss [0.5]."""
+    entropy_coefficient: float = 0.01
+    """Weight of the entropy, which keeps the policy exploring [0.01]."""
+    max_gradient_norm: float = 0.5
+    """Longer gradients are shortened to this."""
+    reward_clip: float = 0.0
+    """The learner clips each reward to ± this; 0 leaves rewards as they are [1]."""
+
+
+class A2C(Agent):
+    """Advantage actor–critic."""
+
+    Config: ClassVar[type] = A2CConfig
+
+    def __init__(
+        self,
+        observation_space: gym.Space,
+        action_space: gym.Space,
+        config: A2CConfig,
+        setting: Setting,
+    ) -> None:
+        check_positive(config, "num_envs", "rollout_steps", "learning_rate")
+        self.config = config
+        self.setting = setting
+        self.policy = Policy(observation_space, action_space, config, setting, config.discount)
+        self._learn: Callable[..., torch.Tensor] = self._learn_from
+        if self.policy.compiling:
+            self._learn = compiled(self._learn_from, self.policy.device)
+        self.steps = 0
+        self.updates = 0
+
+    def act(
+        self,
+        observations: Plain,
+        action_masks: np.ndarray | None,
+        starts: np.ndarray,
+        rng: np.random.Generator,
+    ) -> np.ndarray:
+        return self.policy.act(observations, action_masks, starts, rng)
+
+    def train(self, env: VectorEnv, steps: int, seed: int) -> Iterator[Metrics]:
+        config, n = self.config, env.num_envs
+        collector = Collector(self.policy, env, seed, np.random.default_rng(seed))
+        done = reported = 0
+        learnt: list[torch.Tensor] = []
+        while done < steps:
+            length = min(config.rollout_steps, math.ceil((steps - done) / n))
+            rollout = collector.collect(length)
+            if config.reward_clip:
+                rollout.rewards = rollout.rewards.clip(-config.reward_clip, config.reward_clip)
+            with collector.learning():
+                learnt.append(self._improve(rollout))
+            done += length * n
+            self.steps += length * n
+            if done - reported >= REPORT_EVERY or done >= steps:
+                reported = done
+                means = torch.stack(learnt).mean(dim=0).tolist()
+                yield collector.report(done) | dict(zip(LOSSES, means, strict=True))
+                learnt = []
+
+    def _improve(self, rollout: Rollout) -> torch.Tensor:
+        """One update from a rollout; its losses."""
+        config, policy = self.config, self.policy
+        known = estimates(policy, rollout, config.discount, decay=1.0)
+        self.updates += 1
+        rate = config.learning_rate
+        if config.anneal:
+            rate *= max(0.0, 1 - self.steps / self.setting.total_steps)
+        # A rollout cut short by the segment's end has another shape than the compiled one.
+        learn = self._learn if len(rollout.rewards) == config.rollout_steps else self._learn_from
+        return learn(
+            policy.adam.factors(rate, self.updates),
+            rollout.memory,
+            rollout.starts[:-1],
+            rollout.choices,
+            rollout.masks,
+            known.advantages,
+            known.returns,
+            known.weights,
+            *(x[:-1] for x in rollout.observations),
+        ).clone()
+
+    def _learn_from(
+        self,
+        factors: torch.Tensor,
+        memory: torch.Tensor,
+        starts: torch.Tensor,
+        choices: torch.Tensor,
+        masks: torch.Tensor | None,
+        advantages: torch.Tensor,
+        returns: torch.Tensor,
+        weights: torch.Tensor,
+        *observations: torch.Tensor,
+    ) -> torch.Tensor:
+        """One step down the loss of a rollout; tensors are (time, environments, …)."""
+        config, policy = self.config, self.policy
+        weights = weights.flatten() / weights.sum().clamp(min=1)
+        choices = choices.flatten(0, 1)
+        legal = None if masks is None else masks.flatten(0, 1)
+
+        def loss_of(online: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+            outputs, values, _ = policy.apply(online, observations, starts, memory)
+            likely = policy.actions.log_probability(outputs, choices, legal)
+            policy_loss = -(weights * likely * advantages.flatten()).sum()
+            value_loss = (weights * (values - returns.flatten()).square()).sum()
+            entropy = (weights * policy.actions.entropy(outputs, legal)).sum()
+            loss = (
+                policy_loss
+                + config.value_coefficient * value_loss
+                - config.entropy_coefficient * entropy
+            )
+            return loss, torch.stack([policy_loss.detach(), value_loss.detach(), entropy.detach()])
+
+        gradients, (_, losses) = grad_and_value(loss_of, has_aux=True)(policy.adam.online)
+        policy.adam.step(shortened(gradients, config.max_gradient_norm), factors)
+        return losses
+
+    def state(self) -> State:
+        return self.policy.state({"steps": self.steps, "updates": self.updates})
+
+    def load(self, state: State) -> None:
+        self.policy.load(state)
+        if state.tensors:
+            self.steps = int(state.numbers["steps"])
+            self.updates = int(state.numbers["updates"])
+
+    @classmethod
+    def storage_bytes(
+        cls, observation_space: gym.Space, config: A2CConfig, setting: Setting
+    ) -> int:
+        return 0

@@ -1,0 +1,295 @@
+"""What REINFORCE, A2C and PPO share: a network with a policy and a value, and acting with it.
+
+The network is an encoder by the observation space (see `perception.encoders`), with memory behind it
+where the config asks for it, and two linear heads. Pictures and grids share one encoder between policy
+and value; for vectors each has its own, as is usual (Andrychowicz et al. 2021).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import gymnasium as gym
+import numpy as np
+import torch
+from torch import nn
+from torch.func import functional_call
+from torch.nn import functional as F
+
+from agents.actions import ActionDistribution, Bounds, Gaussian, distribution
+from agents.adam import Adam, image_precision
+from agents.agent import Setting, State
+from agents.compiling import compiled
+from envs.observations import Plain
+from perception.encoders import encoder, is_image
+from perception.rnn import Memory
+
+Tensors = tuple[torch.Tensor, ...]
+Forward = Callable[..., tuple[torch.Tensor, torch.Tensor]]
+"""(starts, memory, *observations) to the policy's outputs and the memory after."""
+
+ADAM_EPSILON = 1e-5  # as in the implementations of Mnih et al. 2016 and Schulman et al. 2017
+
+LONG_TRAINING = 100_000
+"""A run of at least so many agent steps is compiled."""
+
+
+@dataclass(frozen=True)
+class PolicyConfig:
+    """Hyperparameters of the network and of acting, the same for all policy gradients."""
+
+    hidden: int = 64
+    """Width of the dense layers and of the memory."""
+    cnn: Literal["nature", "nips"] = "nature"
+    """Convolutions for images."""
+    memory: Literal["none", "gru", "lstm"] = "none"
+    """Recurrent layer between the encoder and the heads, for what must be remembered."""
+    action_bounds: Bounds = "clipped"
+    """How continuous actions are kept within their bounds: cut off, or by the hyperbolic tangent."""
+    normalize_observations: bool = False
+    """Bring each number of a vector observation to mean 0 and deviation 1, by running moments."""
+    normalize_rewards: bool = False
+    """Divide rewards by the running deviation of the discounted return."""
+    greedy_evaluation: bool = True
+    """Evaluate with the likeliest action instead of a drawn one."""
+
+
+class ActorCritic(nn.Module):
+    """Observations to the policy's outputs and the value."""
+
+    def __init__(self, space: gym.Space, actions: ActionDistribution, config: PolicyConfig) -> None:
+        super().__init__()
+        # The names begin with `encoder` for what may compute in bfloat16.
+        vector = isinstance(space, gym.spaces.Box) and len(space.shape) == 1
+        self.encoder = encoder(space, config.hidden, config.cnn, F.tanh)
+        self.encoder_of_value = (
+            encoder(space, config.hidden, config.cnn, F.tanh)
+            if vector and config.memory == "none"
+            else None
+        )
+        features = self.encoder.features
+        self.memory = None
+        if config.memory != "none":
+            self.memory = Memory(config.memory, features, config.hidden)
+            features = self.memory.features
+        self.gaussian = isinstance(actions, Gaussian)
+        outputs = actions.outputs // 2 if self.gaussian else actions.outputs
+        self.policy = nn.Linear(features, outputs)
+        self.value = nn.Linear(features, 1)
+        # One deviation for all states (Schulman et al. 2015, appendix D).
+        self.log_std = nn.Parameter(torch.zeros(outputs)) if self.gaussian else None
+        _initialize(self)
+
+    def forward(
+        self, observations: Tensors, starts: torch.Tensor, state: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Args:
+            observations: each (time, batch, …)
+            starts: (time, batch) bool, where an episode starts
+            state: (batch, state_size) of the memory before; (batch, 0) without one
+
+        Returns:
+            policy outputs (time · batch, outputs), values (time · batch,), the memory's state after
+        """
+        length, batch = starts.shape
+        parts = tuple(x.flatten(0, 1) for x in observations)
+        given = parts[0] if len(parts) == 1 else parts
+        features = self.encoder(given).float()
+        if self.memory is not None:
+            features = features.unflatten(0, (length, batch))
+            features, state = self.memory(features, starts, state)
+            features = features.flatten(0, 1)
+        outputs = self.policy(features)
+        if self.log_std is not None:
+            outputs = torch.cat([outputs, self.log_std.expand_as(outputs)], dim=1)
+        if self.encoder_of_value is not None:
+            features = self.encoder_of_value(given).float()
+        return outputs, self.value(features).squeeze(1), state
+
+
+def _initialize(network: ActorCritic) -> None:
+    """Orthogonal matrices, a nearly uniform first policy (Andrychowicz et al. 2021, section 3.2)."""
+    for module in network.modules():
+        if isinstance(module, (nn.Linear, nn.Conv2d)):
+            nn.init.orthogonal_(module.weight, 2**0.5)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    nn.init.orthogonal_(network.policy.weight, 0.01)
+    nn.init.orthogonal_(network.value.weight, 1.0)
+
+
+class RunningMoments:
+    """Mean and variance of all that was seen (Chan et al. 1979), in float64."""
+
+    def __init__(self, size: int) -> None:
+        self.mean = np.zeros(size)
+        self.variance = np.ones(size)
+        self.count = 1e-4
+
+    def update(self, values: np.ndarray) -> None:
+        """Take in (n, size) values."""
+        n = len(values)
+        if n == 0:
+            return
+        mean, variance = values.mean(axis=0), values.var(axis=0)
+        delta, total = mean - self.mean, self.count + n
+        self.mean = self.mean + delta * n / total
+        self.variance = (
+            self.variance * self.count + variance * n + delta**2 * self.count * n / total
+        ) / total
+        self.count = total
+
+    def tensor(self) -> torch.Tensor:
+        """(2 · size + 1,) for a checkpoint."""
+        return torch.from_numpy(np.concatenate([self.mean, self.variance, [self.count]]))
+
+    def load(self, saved: torch.Tensor) -> None:
+        """Back from a checkpoint."""
+        values = saved.cpu().numpy()
+        size = len(self.mean)
+        self.mean, self.variance = values[:size].copy(), values[size : 2 * size].copy()
+        self.count = float(values[-1])
+
+
+class Policy:
+    """The network with all that acting needs: an agent's part that a checkpoint holds.
+
+    Args:
+        observation_space: plain, as `envs.observations` makes it.
+        discount: γ, by which rewards are normalised.
+    """
+
+    def __init__(
+        self,
+        observation_space: gym.Space,
+        action_space: gym.Space,
+        config: PolicyConfig,
+        setting: Setting,
+        discount: float,
+    ) -> None:
+        if config.hidden < 1:
+            raise ValueError(f"hidden must be above 0, not {config.hidden}")
+        self.config = config
+        self.discount = discount
+        self.num_envs = setting.num_envs
+        self.device = torch.device(setting.device)
+        self.actions = distribution(action_space, config.action_bounds)
+        self.network = ActorCritic(observation_space, self.actions, config).to(self.device)
+        image = is_image(observation_space)
+        if image:
+            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.adam = Adam(
+            self.network, ADAM_EPSILON, image_precision(self.device) if image else torch.float32
+        )
+        memory = self.network.memory
+        self.recurrent = memory is not None
+        self.state_size = 0 if memory is None else memory.state_size
+        last = observation_space  # where there is a vector, it is the last
+        if isinstance(observation_space, gym.spaces.Tuple):
+            last = observation_space.spaces[-1]
+        self.moments = None
+        if config.normalize_observations and last.shape is not None and len(last.shape) == 1:
+            self.moments = RunningMoments(last.shape[0])
+        self.return_moments = RunningMoments(1) if config.normalize_rewards else None
+        # Compiling takes some seconds; a memory's loop through time would take minutes.
+        self.compiling = not self.recurrent and setting.total_steps >= LONG_TRAINING
+        self.forward: Forward = self._act_on
+        """Compiled where that pays; for batches of the training's size."""
+        self.compiling &= setting.storage is not None
+        if self.compiling:
+            self.forward = compiled(self._act_on, self.device)
+        self._memory = torch.zeros(0, self.state_size, device=self.device)
+
+    def tensors(self, observations: Plain) -> Tensors:
+        """A batch of plain arrays as the network takes them, normalised where that is asked."""
+        parts = list(observations) if isinstance(observations, tuple) else [observations]
+        if self.moments is not None:
+            normal = (parts[-1] - self.moments.mean) / np.sqrt(self.moments.variance + 1e-8)
+            parts[-1] = np.clip(normal, -10, 10).astype(np.float32)
+        return tuple(torch.from_numpy(part).to(self.device) for part in parts)
+
+    def memory_at_start(self, num_envs: int) -> torch.Tensor:
+        """(num_envs, state_size) zeros."""
+        return torch.zeros(num_envs, self.state_size, device=self.device)
+
+    @torch.no_grad()
+    def _act_on(
+        self, starts: torch.Tensor, memory: torch.Tensor, *observations: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        sequence = tuple(x.unsqueeze(0) for x in observations)
+        outputs, _, memory = self.apply(self.adam.online, sequence, starts.unsqueeze(0), memory)
+        return outputs, memory
+
+    def apply(
+        self,
+        weights: dict[str, torch.Tensor],
+        observations: Tensors,
+        starts: torch.Tensor,
+        memory: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """`ActorCritic.forward` with the weights given."""
+        return functional_call(self.network, weights, (observations, starts, memory))
+
+    def draw(
+        self,
+        forward: Forward,
+        observations: Tensors,
+        masks: np.ndarray | None,
+        starts: np.ndarray,
+        memory: torch.Tensor,
+        rng: np.random.Generator | None,
+    ) -> tuple[np.ndarray, torch.Tensor]:
+        """Choices for a batch of observations, the likeliest without `rng`; and the memory after."""
+        result, memory = forward(torch.from_numpy(starts).to(self.device), memory, *observations)
+        outputs = result.cpu().numpy()
+        if rng is None:
+            return self.actions.mode(outputs, masks), memory
+        return self.actions.sample(outputs, masks, rng), memory
+
+    def act(
+        self,
+        observations: Plain,
+        masks: np.ndarray | None,
+        starts: np.ndarray,
+        rng: np.random.Generator,
+    ) -> np.ndarray:
+        """The actions of the policy that is evaluated; it remembers the call before."""
+        if len(self._memory) != len(starts):
+            self._memory = self.memory_at_start(len(starts))
+        choices, self._memory = self.draw(
+            self._act_on,
+            self.tensors(observations),
+            masks,
+            starts,
+            self._memory,
+            None if self.config.greedy_evaluation else rng,
+        )
+        return self.actions.to_environment(choices)
+
+    def state(self, numbers: dict[str, int | float]) -> State:
+        """For a checkpoint: the network, and what learning has to keep beside it."""
+        weights = dict(self.adam.weights)
+        tensors = self.adam.moments()
+        if self.moments is not None:
+            weights["observation_moments"] = self.moments.tensor()
+        if self.return_moments is not None:
+            tensors["return_moments"] = self.return_moments.tensor()
+        return State(weights, tensors, numbers)
+
+    def load(self, state: State) -> None:
+        """Back to a checkpoint."""
+        weights, tensors = dict(state.weights), dict(state.tensors)
+        observation_moments = weights.pop("observation_moments", None)
+        return_moments = tensors.pop("return_moments", None)
+        self.adam.load(weights, tensors or None)
+        if self.moments is not None and observation_moments is not None:
+            self.moments.load(observation_moments)
+        if self.return_moments is not None and return_moments is not None:
+            self.return_moments.load(return_moments)
+
+
+def check_positive(config: object, *names: str) -> None:
+    """Raise ValueError unless these fields are above 0."""
+    for name in names:
+        if not getattr(config, name) > 0:
+            raise ValueError(f"{name} must be above 0, not {getattr(config, name)}")

@@ -1,0 +1,218 @@
+"""Proximal policy optimisation (Schulman et al. 2017).
+
+The policy acts in several environments for `rollout_steps` steps. Advantages are estimated with GAE
+(Schulman et al. 2016). Then, for some epochs over minibatches of these steps, the policy climbs the
+clipped objective min(ρ·A, clip(ρ, 1 ± ε)·A), where ρ is how much likelier an action has become, while
+the value descends to the returns. With memory, a minibatch is whole sequences of some environments.
+
+As in the authors' code: advantages are normalised in each minibatch, the gradient's norm is clipped, the
+learning rate falls linearly. Different from it: the value's loss is not clipped (Andrychowicz et al. 2021
+found that it hurts).
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium.vector import VectorEnv
+from torch.func import grad_and_value
+
+from agents.adam import shortened
+from agents.agent import Agent, Metrics, Setting, State
+from agents.compiling import compiled
+from agents.policy import Policy, PolicyConfig, check_positive
+from agents.rollout import REPORT_EVERY, Collector, Rollout, estimates
+from envs.observations import Plain
+
+LOSSES = ("policy_loss", "value_loss", "entropy", "kl", "clipped")
+"""What a report tells of learning: means over the minibatches since the one before. `kl` is the
+divergence from the policy that acted, `clipped` the share of steps where the objective is cut."""
+
+
+@dataclass(frozen=True)
+class PPOConfig(PolicyConfig):
+    """Hyperparameters; the paper's value for Atari in brackets."""
+
+    num_envs: int = 8
+    """Environments stepped together [8]."""
+    rollout_steps: int = 128
+    """Steps in each environment between two phases of learning [128]."""
+    epochs: int = 4
+    """Passes over a rollout [3]."""
+    minibatches: int = 4
+    """Parts a rollout is learnt from in [4]."""
+    learning_rate: float = 2.5e-4
+    """Of Adam, at the start [2.5e-4]."""
+    anneal: bool = True
+    """Let the learning rate fall linearly to 0 over the run [True]."""
+    discount: float = 0.99
+    """γ of one step [0.99]."""
+    gae_decay: float = 0.95
+    """λ of generalised advantage estimation [0.95]."""
+    clip: float = 0.2
+    """ε: how far a probability may move and still gain [0.1]."""
+    value_coefficient: float = 0.5
+    """Weight of the value's loss [1]."""
+    entropy_coefficient: float = 0.01
+    """Weight of the entropy, which keeps the policy exploring [0.01]."""
+    max_gradient_norm: float = 0.5
+    """Longer gradients are shortened to this [0.5]."""
+    reward_clip: float = 0.0
+    """The learner clips each reward to ± this; 0 leaves rewards as they are [1]."""
+
+
+class PPO(Agent):
+    """Proximal policy optimisation."""
+
+    Config: ClassVar[type] = PPOConfig
+
+    def __init__(
+        self,
+        observation_space: gym.Space,
+        action_space: gym.Space,
+        config: PPOConfig,
+        setting: Setting,
+    ) -> None:
+        check_positive(
+            config, "num_envs", "rollout_steps", "epochs", "minibatches", "learning_rate"
+        )
+        self.config = config
+        self.setting = setting
+        self.policy = Policy(observation_space, action_space, config, setting, config.discount)
+        width = config.num_envs if self.policy.recurrent else config.num_envs * config.rollout_steps
+        if width % config.minibatches:
+            what = "environments" if self.policy.recurrent else "steps of a rollout"
+            raise ValueError(
+                f"minibatches must share the {width} {what} out evenly: {config.minibatches} cannot"
+            )
+        self._learn: Callable[..., torch.Tensor] = self._learn_from
+        if self.policy.compiling:
+            self._learn = compiled(self._learn_from, self.policy.device)
+        self.steps = 0
+        self.updates = 0
+
+    def act(
+        self,
+        observations: Plain,
+        action_masks: np.ndarray | None,
+        starts: np.ndarray,
+        rng: np.random.Generator,
+    ) -> np.ndarray:
+        return self.policy.act(observations, action_masks, starts, rng)
+
+    def train(self, env: VectorEnv, steps: int, seed: int) -> Iterator[Metrics]:
+        config, n = self.config, env.num_envs
+        rng = np.random.default_rng(seed)
+        collector = Collector(self.policy, env, seed, rng)
+        done = reported = 0
+        learnt: list[torch.Tensor] = []
+        while done < steps:
+            length = min(config.rollout_steps, math.ceil((steps - done) / n))
+            rollout = collector.collect(length)
+            if config.reward_clip:
+                rollout.rewards = rollout.rewards.clip(-config.reward_clip, config.reward_clip)
+            with collector.learning():
+                learnt += self._improve(rollout, rng)
+            done += length * n
+            self.steps += length * n
+            if done - reported >= REPORT_EVERY or done >= steps:
+                reported = done
+                means = torch.stack(learnt).mean(dim=0).tolist()
+                yield collector.report(done) | dict(zip(LOSSES, means, strict=True))
+                learnt = []
+
+    def _improve(self, rollout: Rollout, rng: np.random.Generator) -> list[torch.Tensor]:
+        """Learn from a rollout; the losses of every minibatch."""
+        config, policy = self.config, self.policy
+        known = estimates(policy, rollout, config.discount, config.gae_decay)
+        table = [
+            rollout.starts[:-1], rollout.choices, rollout.masks, known.log_probabilities,
+            known.advantages, known.returns, known.weights, *(x[:-1] for x in rollout.observations),
+        ]  # fmt: skip
+        length, n = rollout.rewards.shape
+        if not policy.recurrent:  # then every step stands alone: one long row of them
+            table = [None if x is None else x.flatten(0, 1).unsqueeze(0) for x in table]
+        width = n if policy.recurrent else length * n
+        # A rollout cut short by the segment's end has another shape than the compiled one.
+        learn = self._learn if length == config.rollout_steps else self._learn_from
+        rate = config.learning_rate
+        if config.anneal:
+            rate *= max(0.0, 1 - self.steps / self.setting.total_steps)
+        losses = []
+        for _ in range(config.epochs):
+            order = torch.from_numpy(rng.permutation(width)).to(policy.device)
+            for part in order.tensor_split(config.minibatches):
+                self.updates += 1
+                memory = rollout.memory[part] if policy.recurrent else rollout.memory[:0]
+                batch: Any = (None if x is None else x.index_select(1, part) for x in table)
+                losses.append(
+                    learn(policy.adam.factors(rate, self.updates), memory, *batch).clone()
+                )
+        return losses
+
+    def _learn_from(
+        self,
+        factors: torch.Tensor,
+        memory: torch.Tensor,
+        starts: torch.Tensor,
+        choices: torch.Tensor,
+        masks: torch.Tensor | None,
+        old_log_probabilities: torch.Tensor,
+        advantages: torch.Tensor,
+        returns: torch.Tensor,
+        weights: torch.Tensor,
+        *observations: torch.Tensor,
+    ) -> torch.Tensor:
+        """One step down the loss of a minibatch; tensors are (time, width, …)."""
+        config, policy = self.config, self.policy
+        weights = weights.flatten() / weights.sum().clamp(min=1)
+        gains = advantages.flatten()
+        mean = (weights * gains).sum()
+        deviation = (weights * (gains - mean).square()).sum().sqrt()
+        gains = (gains - mean) / (deviation + 1e-8)
+        choices = choices.flatten(0, 1)
+        legal = None if masks is None else masks.flatten(0, 1)
+
+        def loss_of(online: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+            outputs, values, _ = policy.apply(online, observations, starts, memory)
+            change = policy.actions.log_probability(outputs, choices, legal)
+            change = change - old_log_probabilities.flatten()
+            ratio = change.exp()
+            clipped = ratio.clamp(1 - config.clip, 1 + config.clip)
+            policy_loss = -(weights * torch.minimum(ratio * gains, clipped * gains)).sum()
+            value_loss = (weights * (values - returns.flatten()).square()).sum()
+            entropy = (weights * policy.actions.entropy(outputs, legal)).sum()
+            with torch.no_grad():
+                divergence = (weights * (ratio - 1 - change)).sum()
+                outside = (weights * ((ratio - 1).abs() > config.clip)).sum()
+            loss = (
+                policy_loss
+                + config.value_coefficient * value_loss
+                - config.entropy_coefficient * entropy
+            )
+            return loss, torch.stack(
+                [policy_loss.detach(), value_loss.detach(), entropy.detach(), divergence, outside]
+            )
+
+        gradients, (_, losses) = grad_and_value(loss_of, has_aux=True)(policy.adam.online)
+        policy.adam.step(shortened(gradients, config.max_gradient_norm), factors)
+        return losses
+
+    def state(self) -> State:
+        return self.policy.state({"steps": self.steps, "updates": self.updates})
+
+    def load(self, state: State) -> None:
+        self.policy.load(state)
+        if state.tensors:
+            self.steps = int(state.numbers["steps"])
+            self.updates = int(state.numbers["updates"])
+
+    @classmethod
+    def storage_bytes(
+        cls, observation_space: gym.Space, config: PPOConfig, setting: Setting
+    ) -> int:
+        return 0

@@ -1,0 +1,143 @@
+"""REINFORCE with a learnt baseline (Williams 1992).
+
+Every environment plays one whole episode. Each action taken is made likelier in proportion to how much more
+was returned after it than the baseline, a network trained on the same returns, had expected there. Then the
+next episodes are played.
+
+A segment's last episodes may be cut; what would have followed is then what the baseline expects.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium.vector import VectorEnv
+from torch.func import grad_and_value
+
+from agents.adam import shortened
+from agents.agent import Agent, Metrics, Setting, State
+from agents.policy import Policy, PolicyConfig, check_positive
+from agents.rollout import REPORT_EVERY, Collector, Rollout, estimates
+from envs.observations import Plain
+
+LOSSES = ("policy_loss", "baseline_loss", "entropy")
+
+
+@dataclass(frozen=True)
+class REINFORCEConfig(PolicyConfig):
+    """Hyperparameters; the paper names none."""
+
+    num_envs: int = 16
+    """Environments stepped together: so many episodes make an update."""
+    learning_rate: float = 1e-3
+    """Of Adam."""
+    discount: float = 0.99
+    """γ of one step."""
+    baseline_coefficient: float = 0.5
+    """Weight of the baseline's loss."""
+    entropy_coefficient: float = 0.01
+    """Weight of the entropy, which keeps the policy exploring (Williams & Peng 1991)."""
+    max_gradient_norm: float = 0.5
+    """Longer gradients are shortened to this."""
+
+
+class REINFORCE(Agent):
+    """REINFORCE with a learnt baseline."""
+
+    Config: ClassVar[type] = REINFORCEConfig
+
+    def __init__(
+        self,
+        observation_space: gym.Space,
+        action_space: gym.Space,
+        config: REINFORCEConfig,
+        setting: Setting,
+    ) -> None:
+        check_positive(config, "num_envs", "learning_rate")
+        self.config = config
+        self.policy = Policy(observation_space, action_space, config, setting, config.discount)
+        self.updates = 0
+
+    def act(
+        self,
+        observations: Plain,
+        action_masks: np.ndarray | None,
+        starts: np.ndarray,
+        rng: np.random.Generator,
+    ) -> np.ndarray:
+        return self.policy.act(observations, action_masks, starts, rng)
+
+    def train(self, env: VectorEnv, steps: int, seed: int) -> Iterator[Metrics]:
+        n = env.num_envs
+        rng = np.random.default_rng(seed)
+        collector = Collector(self.policy, env, seed, rng)
+        done = reported = 0
+        learnt: list[torch.Tensor] = []
+        while done < steps:
+            if done:
+                collector.restart(int(rng.integers(2**31)))
+            rollout = collector.collect(
+                -(-(steps - done) // n), stop=lambda ended: bool((ended > 0).all())
+            )
+            # An environment that was done before the others has gone on; that is not looked at.
+            again = np.cumsum(rollout.over, axis=0) - rollout.over > 0
+            rollout.valid &= ~again
+            with collector.learning():
+                learnt.append(self._improve(rollout))
+            done += len(rollout.rewards) * n
+            if done - reported >= REPORT_EVERY or done >= steps:
+                reported = done
+                means = torch.stack(learnt).mean(dim=0).tolist()
+                yield collector.report(done) | dict(zip(LOSSES, means, strict=True))
+                learnt = []
+
+    def _improve(self, rollout: Rollout) -> torch.Tensor:
+        """One step down the loss of the episodes; gives the loss's parts."""
+        config, policy = self.config, self.policy
+        known = estimates(policy, rollout, config.discount, decay=1.0)
+        weights = known.weights.flatten() / known.weights.sum().clamp(min=1)
+        observations = tuple(x[:-1] for x in rollout.observations)
+        choices = rollout.choices.flatten(0, 1)
+        legal = None if rollout.masks is None else rollout.masks.flatten(0, 1)
+
+        def loss_of(online: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+            outputs, baselines, _ = policy.apply(
+                online, observations, rollout.starts[:-1], rollout.memory
+            )
+            likely = policy.actions.log_probability(outputs, choices, legal)
+            policy_loss = -(weights * likely * known.advantages.flatten()).sum()
+            baseline_loss = (weights * (baselines - known.returns.flatten()).square()).sum()
+            entropy = (weights * policy.actions.entropy(outputs, legal)).sum()
+            loss = (
+                policy_loss
+                + config.baseline_coefficient * baseline_loss
+                - config.entropy_coefficient * entropy
+            )
+            return loss, torch.stack(
+                [policy_loss.detach(), baseline_loss.detach(), entropy.detach()]
+            )
+
+        gradients, (_, losses) = grad_and_value(loss_of, has_aux=True)(policy.adam.online)
+        self.updates += 1
+        policy.adam.step(
+            shortened(gradients, config.max_gradient_norm),
+            policy.adam.factors(config.learning_rate, self.updates),
+        )
+        return losses
+
+    def state(self) -> State:
+        return self.policy.state({"updates": self.updates})
+
+    def load(self, state: State) -> None:
+        self.policy.load(state)
+        if state.tensors:
+            self.updates = int(state.numbers["updates"])
+
+    @classmethod
+    def storage_bytes(
+        cls, observation_space: gym.Space, config: REINFORCEConfig, setting: Setting
+    ) -> int:
+        return 0

@@ -1,0 +1,198 @@
+"""REINFORCE, A2C and PPO on worlds so small that a minute shows whether they learn."""
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+from agents import load_agent
+from agents.agent import Agent, Setting
+from agents.policy import RunningMoments
+from envs.observations import Observations
+from envs.vector import Transitions
+
+ALGORITHMS: dict[str, dict[str, Any]] = {
+    "reinforce": {"num_envs": 8, "learning_rate": 1e-2},
+    "a2c": {"num_envs": 8, "learning_rate": 3e-3},
+    "ppo": {"num_envs": 8, "rollout_steps": 16, "minibatches": 2, "learning_rate": 3e-3},
+}
+
+
+class Target(gym.Env[np.ndarray, np.ndarray]):
+    """The nearer the action to the observation, the better; there is one step to it."""
+
+    observation_space = spaces.Box(-1, 1, (1,))
+    action_space: gym.Space = spaces.Box(-1, 1, (1,))
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None) -> Any:
+        super().reset(seed=seed)
+        self.wanted = self.np_random.uniform(-0.8, 0.8, 1).astype(np.float32)
+        return self.wanted, {}
+
+    def step(self, action: Any) -> Any:
+        assert self.action_space.contains(action)
+        return self.wanted, -float(abs(action - self.wanted).sum()), True, False, {}
+
+
+class Masked(gym.Env[np.ndarray, int]):
+    """The action that the observation names pays, among those that happen to be legal."""
+
+    observation_space = spaces.Box(0, 1, (4,))
+    action_space = spaces.Discrete(4, start=3)
+
+    def _next(self) -> Any:
+        self.wanted = int(self.np_random.integers(4))
+        self.legal = self.np_random.random(4) < 0.5
+        self.legal[self.wanted] = True
+        return np.eye(4, dtype=np.float32)[self.wanted], {"action_mask": self.legal.astype(np.int8)}
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None) -> Any:
+        super().reset(seed=seed)
+        self.left = 5
+        return self._next()
+
+    def step(self, action: int) -> Any:
+        assert self.legal[action - 3], "an illegal action was taken"
+        reward = float(action - 3 == self.wanted)
+        self.left -= 1
+        observation, info = self._next()
+        return observation, reward, self.left == 0, False, info
+
+
+class Recall(gym.Env[np.ndarray, int]):
+    """What the first observation shows has to be said in the third step."""
+
+    observation_space = spaces.Box(-1, 1, (2,))
+    action_space = spaces.Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None) -> Any:
+        super().reset(seed=seed)
+        self.sign, self.time = int(self.np_random.integers(2)), 0
+        return np.float32([2 * self.sign - 1, 0]), {}
+
+    def step(self, action: int) -> Any:
+        self.time += 1
+        over = self.time == 3
+        return np.float32([0, over]), float(over and action == self.sign), over, False, {}
+
+
+class Pieces(gym.Env[dict, np.ndarray]):
+    """Two answers at once, of which each part of the observation tells one."""
+
+    observation_space = spaces.Dict(
+        picture=spaces.Box(0, 255, (3, 36, 36), np.uint8), number=spaces.Discrete(3)
+    )
+    action_space = spaces.MultiDiscrete([2, 3])
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None) -> Any:
+        super().reset(seed=seed)
+        self.bright, self.number = int(self.np_random.integers(2)), int(self.np_random.integers(3))
+        picture = np.full((3, 36, 36), 200 * self.bright, np.uint8)
+        return {"picture": picture, "number": self.number}, {}
+
+    def step(self, action: np.ndarray) -> Any:
+        reward = float(action[0] == self.bright) + float(action[1] == self.number)
+        observation, info = self.reset()
+        return observation, reward, True, False, info
+
+
+def build(algorithm: str, world: type[gym.Env], steps: int, **settings: Any) -> Agent:
+    torch.manual_seed(0)
+    agent_class = load_agent(algorithm)
+    config = agent_class.Config(**(ALGORITHMS[algorithm] | settings))
+    space = Observations(world.observation_space).space
+    setting = Setting(num_envs=config.num_envs, total_steps=steps)
+    return agent_class(space, world.action_space, config, setting)
+
+
+def vector(world: type[gym.Env]) -> SyncVectorEnv:
+    return SyncVectorEnv([world] * 8, autoreset_mode=AutoresetMode.NEXT_STEP)
+
+
+def learn(
+    algorithm: str, world: type[gym.Env], steps: int, **settings: Any
+) -> tuple[Agent, SyncVectorEnv]:
+    agent, env = build(algorithm, world, steps, **settings), vector(world)
+    assert list(agent.train(env, steps, seed=0))[-1]["steps"] >= steps
+    return agent, env
+
+
+def score(agent: Agent, env: SyncVectorEnv, steps: int = 60) -> float:
+    """Mean reward of the valid steps."""
+    stream, rng = Transitions(env), np.random.default_rng(0)
+    stream.reset(123)
+    rewards = []
+    for _ in range(steps):
+        actions = agent.act(stream.observations, stream.action_masks, stream.starts, rng)
+        step = stream.step(actions)
+        rewards.append(step.rewards[step.valid])
+    return float(np.concatenate(rewards).mean())
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_it_learns_among_legal_actions(algorithm: str) -> None:
+    assert score(*learn(algorithm, Masked, 5_000)) > 0.95
+
+
+@pytest.mark.parametrize("bounds", ["clipped", "squashed"])
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_it_learns_continuous_actions(algorithm: str, bounds: str) -> None:
+    agent, env = learn(
+        algorithm, Target, 8_000, action_bounds=bounds, learning_rate=1e-2,
+        entropy_coefficient=0.0, discount=0.0,
+    )  # fmt: skip
+    assert score(agent, env) > -0.15  # −0.8 at random, −0.4 for the middle
+
+
+@pytest.mark.parametrize("memory", ["gru", "lstm"])
+def test_with_memory_it_recalls_and_without_it_guesses(memory: str) -> None:
+    agent, env = learn("ppo", Recall, 6_000, memory=memory, learning_rate=1e-2)
+    assert score(agent, env) > 0.95 / 3
+    assert 0.3 / 3 < score(*learn("ppo", Recall, 2_000), steps=400) < 0.7 / 3
+
+
+def test_it_learns_from_a_dictionary_to_answer_twice() -> None:
+    agent, env = learn("ppo", Pieces, 4_000, cnn="nips", hidden=32)
+    assert score(agent, env) > 1.9
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("memory", ["none", "lstm"])
+def test_a_loaded_state_goes_on_bit_for_bit(algorithm: str, memory: str) -> None:
+    settings = {"memory": memory, "normalize_observations": True, "normalize_rewards": True}
+    one, env = learn(algorithm, Recall, 1_200, **settings)
+    saved = one.state()
+    saved = type(saved)(
+        {k: v.clone() for k, v in saved.weights.items()},
+        {k: v.clone() for k, v in saved.tensors.items()},
+        saved.numbers,
+    )
+    other = build(algorithm, Recall, 1_200, **settings)
+    other.load(saved)
+    for agent in (one, other):
+        list(agent.train(env, 1_200, seed=9))
+    left, right = one.state(), other.state()
+    assert left.numbers == right.numbers
+    for ours, theirs in ((left.weights, right.weights), (left.tensors, right.tensors)):
+        assert ours.keys() == theirs.keys()
+        for name in ours:
+            assert torch.equal(ours[name], theirs[name]), name
+
+
+def test_running_moments_are_those_of_all_values_together() -> None:
+    rng = np.random.default_rng(0)
+    values = rng.normal(5, 3, size=(1_000, 2))
+    moments = RunningMoments(2)
+    for part in np.split(values, [10, 300, 301]):
+        moments.update(part)
+    np.testing.assert_allclose(moments.mean, values.mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(moments.variance, values.var(axis=0), rtol=1e-4)
+
+
+def test_minibatches_that_do_not_share_out_are_refused_in_a_sentence() -> None:
+    with pytest.raises(ValueError, match="minibatches must share the 8 environments out evenly"):
+        learn("ppo", Recall, 100, memory="gru", minibatches=3)
