@@ -47,6 +47,8 @@ class DQNConfig:
     """Transitions an update [32]. The replay ratio is batch_size / train_every."""
     learning_rate: float = 1e-4
     """Of Adam (Kingma & Ba 2015) [RMSProp, 2.5e-4]."""
+    anneal: bool = False
+    """Let the learning rate fall linearly to zero over the run [False]."""
     adam_epsilon: float = 1.5e-4
     """Of Adam (Hessel et al. 2018)."""
     discount: float = 0.99
@@ -277,9 +279,12 @@ class DQN(Agent):
     def _update(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Learn from one batch; gives the loss and the mean Q of the actions taken."""
         self.updates += 1
+        rate = self.config.learning_rate
+        if self.config.anneal:
+            rate *= max(0.0, 1 - self.steps / self.setting.total_steps)
         loss, q = self._learn(
             *(part if part is None else part.to(self.device) for part in batch),
-            self.adam.factors(self.config.learning_rate, self.updates),
+            self.adam.factors(rate, self.updates),
         )
         if self.updates % self.config.target_every == 0:
             copy_into(self.adam.online, self.target)

@@ -381,8 +381,9 @@ def prepare(threads: int, device: str) -> None:
     anew cost a quarter of an update of the Nature network; told not to, it keeps them.
     """
     torch.set_flush_denormal(True)
-    torch.set_num_threads(threads)
+    # Numba first: starting its threads sets OpenMP's number for the whole process.
     numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
+    torch.set_num_threads(threads)
     with contextlib.suppress(OSError, AttributeError):
         libc = ctypes.CDLL("libc.so.6")
         libc.mallopt(_M_MMAP_THRESHOLD, 1 << 30)
