@@ -16,7 +16,9 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "corridor.py"
 class Wanderer:
     """An agent that only acts, at random, and mostly to the right."""
 
-    def act(self, observations: np.ndarray, masks: Any, rng: np.random.Generator) -> np.ndarray:
+    def act(
+        self, observations: np.ndarray, masks: Any, starts: Any, rng: np.random.Generator
+    ) -> np.ndarray:
         return (rng.random(len(observations)) < 0.7).astype(np.int64)
 
 
@@ -54,7 +56,7 @@ def test_short_episodes_are_not_over_represented() -> None:
     class Half(Wanderer):
         """Walks right in the first half of the environments, left in the others."""
 
-        def act(self, observations: np.ndarray, masks: Any, rng: Any) -> np.ndarray:
+        def act(self, observations: np.ndarray, masks: Any, starts: Any, rng: Any) -> np.ndarray:
             return (np.arange(len(observations)) < len(observations) // 2).astype(np.int64)
 
     agent: Any = Half()

@@ -17,7 +17,9 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "corridor.py"
 class Right:
     """An agent that always takes the second action."""
 
-    def act(self, observations: np.ndarray, masks: Any, rng: np.random.Generator) -> np.ndarray:
+    def act(
+        self, observations: np.ndarray, masks: Any, starts: Any, rng: np.random.Generator
+    ) -> np.ndarray:
         assert len(observations) == 1
         return np.ones(1, dtype=np.int64)
 
