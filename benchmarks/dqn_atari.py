@@ -255,9 +255,9 @@ FLAGS = ("steps", "warmup", "learning_starts", "capacity", "threads", "device", 
 def arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--steps", type=int, default=8_000, help="agent steps measured")
-    parser.add_argument("--warmup", type=int, default=2_000, help="learning steps before them")
-    parser.add_argument("--learning_starts", type=int, default=2_000)
+    parser.add_argument("--steps", type=int, default=2_000, help="agent steps measured")
+    parser.add_argument("--warmup", type=int, default=500, help="learning steps before them")
+    parser.add_argument("--learning_starts", type=int, default=1_000)
     parser.add_argument("--capacity", type=int, default=100_000, help="of both replay memories")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--device", default="cpu")

@@ -11,7 +11,7 @@ fathom record runs/reference/pong-dqn --folder "runs/demo/pong-$stamp"
 
 echo
 echo "2. A fresh agent learns $game for about three minutes"
-fathom train dqn "$game" --name "demo-$stamp" --steps 60_000 --segment-steps 60_000 \
+fathom train dqn "$game" --name "demo-$stamp" --steps 40_000 --segment-steps 40_000 \
     --evaluation-episodes 8 --record
 
 cat <<END
