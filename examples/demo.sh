@@ -3,7 +3,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 stamp=$(date +%Y%m%d-%H%M%S)
-game=ALE/Breakout-v5
+game=ALE/Boxing-v5 # a game of two minutes, whatever the agent does
 
 echo "1. Pong, by the trained agent that ships with Fathom: its score, and a film"
 fathom evaluate runs/reference/pong-dqn --episodes 16
