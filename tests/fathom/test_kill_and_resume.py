@@ -16,7 +16,7 @@ TRAININGS = {
     "atari": (
         "dqn ALE/Pong-v5 --steps 2400 --segment-steps 800 --learning-starts 400 --batch-size 8"
         " --replay-capacity 1200 --target-every 50 --n-step 3 --evaluation-episodes 0"
-        " --cnn nips --hidden 64 --threads 1"
+        " --cnn nips --hidden 64"
     ),
     "cartpole": (
         "dqn CartPole-v1 --steps 12000 --segment-steps 3000 --replay-capacity 5000"

@@ -10,7 +10,8 @@ def test_a_run_of_one_thread_computes_on_one_thread_though_numba_starts_its_own(
 ) -> None:
     code = f"""
 from fathom.cli import main
-words = "train dqn ALE/Pong-v5 --threads 1 --steps 64 --evaluation-episodes 0 --runs-dir {tmp_path}"
+words = "train dqn ALE/Pong-v5 --threads 1 --steps 64 --evaluation-episodes 0"
+words += " --replay-capacity 1000 --runs-dir {tmp_path}"
 assert main(words.split()) == 0
 import torch
 print(torch.__config__.parallel_info())
