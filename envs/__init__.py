@@ -1,1 +1,12 @@
-"""The worlds, as Gymnasium environments."""
+"""The worlds, as Gymnasium environments.
+
+Importing this package registers ours: `gymnasium.make("envs:Fathom/Maze-v0")` works anywhere.
+"""
+
+import gymnasium
+
+for _id, _single, _vector in (
+    ("Fathom/Maze-v0", "envs.maze.maze:Maze", "envs.maze.vector:MazeVector"),
+    ("Fathom/MemoryMaze-v0", "envs.maze.maze:MemoryMaze", "envs.maze.vector:MemoryMazeVector"),
+):
+    gymnasium.register(_id, entry_point=_single, vector_entry_point=_vector)

@@ -4,10 +4,10 @@ Whatever a world shows becomes images, grids, sequences and one vector, told apa
 dimensions, so that one encoder a kind is enough and agents never see a dictionary:
 
 =====================================================  ==================================
-Box in 3 dimensions                                    an image or a grid, as it is
+Box or MultiBinary in 3 dimensions                     an image or a grid, as it is
 Box of bytes in 2 dimensions, at least 36×36           an image of one channel: (1, height, width)
 any other Box                                          part of the vector, flattened
-Discrete, MultiDiscrete, MultiBinary                   part of the vector, one-hot or 0 and 1
+Discrete, MultiDiscrete, any other MultiBinary         part of the vector, one-hot or 0 and 1
 Text, and spaces of strings like it                    part of the vector: counts of hashed words
 Sequence                                               (32, k + 1): its last 32 elements, oldest
                                                        first; the last column marks where one is
@@ -44,13 +44,16 @@ class Observations:
     def __init__(self, space: gym.Space) -> None:
         self._source = space
         self._leaves = list(_leaves(space, ()))
-        self._alone = isinstance(space, spaces.Box) and len(space.shape) in (1, 3)
+        dimensions = (1, 3) if isinstance(space, spaces.Box) else (3,)
+        self._alone = (
+            isinstance(space, (spaces.Box, spaces.MultiBinary)) and len(space.shape) in dimensions
+        )
         size = sum(_vector_size(leaf) for _, leaf in self._leaves if _is_vector(leaf))
         parts: list[gym.Space] = [
             _plain_space(leaf) for _, leaf in self._leaves if not _is_vector(leaf)
         ]
         if self._alone:
-            parts = [space]
+            parts = [_plain_space(space)]
         elif size:
             parts.append(spaces.Box(-np.inf, np.inf, (size,), np.float32))
         self.space: gym.Space = parts[0] if len(parts) == 1 else spaces.Tuple(parts)
@@ -89,6 +92,8 @@ class Observations:
 
 
 def _is_picture(space: gym.Space) -> bool:
+    if isinstance(space, spaces.MultiBinary):
+        return len(space.shape) == 3
     if not isinstance(space, spaces.Box):
         return False
     grey = len(space.shape) == 2 and space.dtype == np.uint8 and min(space.shape) >= 36
@@ -142,6 +147,8 @@ def _plain_space(leaf: gym.Space) -> gym.Space:
     if isinstance(leaf, spaces.Sequence):
         shape = (SEQUENCE_LENGTH, _vector_size(leaf.feature_space) + 1)
         return spaces.Box(-np.inf, np.inf, shape, np.float32)
+    if isinstance(leaf, spaces.MultiBinary):
+        return spaces.Box(0, 1, leaf.shape, np.int8)
     assert isinstance(leaf, spaces.Box)
     if len(leaf.shape) == 2:
         return spaces.Box(leaf.low[None], leaf.high[None], (1, *leaf.shape), np.uint8)

@@ -63,6 +63,8 @@ class Transitions:
         """Return and length of the games that ended in the last step."""
         self.action_masks: np.ndarray | None = None
         """(n, actions) bool for the current observations, where the environment gives masks."""
+        self.info: dict[str, Any] = {}
+        """The vector environment's latest."""
         self.observations: Plain = np.empty(0)
 
     def reset(self, seed: int) -> Plain:
@@ -71,7 +73,7 @@ class Transitions:
         n = self.env.num_envs
         self._steps = 0
         self.observations = self._checked(observations)
-        self.action_masks = _masks(info)
+        self.action_masks, self.info = _masks(info), info
         self.starts = np.ones(n, dtype=bool)
         self._resetting = np.zeros(n, dtype=bool)
         self._returns = np.zeros(n)
@@ -110,7 +112,7 @@ class Transitions:
         self._lengths[over] = 0
         self._resetting, self.starts = over, ~valid
         self.observations = transition.next_observations
-        self.action_masks = _masks(info)
+        self.action_masks, self.info = _masks(info), info
         return transition
 
     def _checked(self, observations: Any) -> Plain:

@@ -27,9 +27,13 @@ def number(value: float) -> str:
 
 
 def score(result: dict[str, Any]) -> str:
-    """An evaluation in a line: mean, interval and number of episodes."""
+    """An evaluation in a line: mean, interval, number of episodes, the world's own measures."""
     low, high = result["interval"]
-    return f"{number(result['mean'])} (95 % interval {number(low)} to {number(high)}, {result['episodes']} episodes)"
+    measures = "".join(
+        f" · {name.replace('_', ' ')} {number(value)}"
+        for name, value in result.get("measures", {}).items()
+    )
+    return f"{number(result['mean'])} (95 % interval {number(low)} to {number(high)}, {result['episodes']} episodes){measures}"
 
 
 class Display:

@@ -23,11 +23,14 @@ def evaluate(agent: Agent, world: World, episodes: int, seed: int) -> dict[str, 
 
     Every environment plays the same number of episodes, so that short ones are not
     over-represented. The same seed gives the same result.
+
+    A world can name further measures in its `metadata["measures"]`: entries of `info` at an
+    episode's end, of which the mean is given over the episodes that have them.
     """
     if episodes < 1:
         raise FathomError("an evaluation needs at least one episode")
     num_envs = environments_for(episodes)
-    returns, lengths = _play(agent, world, num_envs, episodes // num_envs, seed)
+    returns, lengths, measures = _play(agent, world, num_envs, episodes // num_envs, seed)
     return {
         "mean": float(returns.mean()),
         "interval": list(interval(returns)),
@@ -35,6 +38,7 @@ def evaluate(agent: Agent, world: World, episodes: int, seed: int) -> dict[str, 
         "episodes": episodes,
         "returns": returns.tolist(),
         "lengths": lengths.tolist(),
+        "measures": measures,
         "environments": num_envs,
         "seed": seed,
         "protocol": world.describe(),
@@ -57,14 +61,15 @@ def interval(returns: np.ndarray, resamples: int = 10_000) -> tuple[float, float
 
 def _play(
     agent: Agent, world: World, num_envs: int, share: int, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Play `share` episodes in each environment; returns and lengths, first episodes first."""
+) -> tuple[np.ndarray, np.ndarray, dict[str, float]]:
+    """Play `share` episodes in each environment; returns, lengths and the mean measures."""
     rng = np.random.default_rng(seed)
     returns = np.zeros((share, num_envs))
     lengths = np.zeros((share, num_envs), dtype=np.int64)
     played = np.zeros(num_envs, dtype=np.int64)
     everyone = np.arange(num_envs)
     env = world.make_vector(num_envs, training=False)
+    measured: dict[str, list[float]] = {name: [] for name in env.metadata.get("measures", ())}
     try:
         transitions = Transitions(env)
         observations = transitions.reset(seed)
@@ -81,7 +86,12 @@ def _play(
                     f"an episode of {world.reference} has not ended after {STEP_LIMIT:,} steps;"
                     " give it a time limit, for example --env.max_episode_steps 1000"
                 )
-            played += step.valid & (played < share) & (step.terminated | step.truncated)
+            ended = step.valid & (played < share) & (step.terminated | step.truncated)
+            played += ended
+            for name, values in measured.items():
+                known = transitions.info.get(f"_{name}", np.zeros(num_envs, bool))
+                values += [float(transitions.info[name][i]) for i in np.flatnonzero(ended & known)]
     finally:
         env.close()
-    return returns.ravel(), lengths.ravel()
+    means = {name: float(np.mean(values)) for name, values in measured.items() if values}
+    return returns.ravel(), lengths.ravel(), means

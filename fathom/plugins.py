@@ -76,18 +76,19 @@ class World:
         """Make `num_envs` copies in one vector environment that resets on the next step."""
         if self.is_atari:
             return atari.make_vector(self.spec.id, num_envs, self._atari_config(), training)
-        native = self._make_native_vector(num_envs)
+        native = self._make_native_vector(num_envs, training)
         if native is not None:
             return native
         return SyncVectorEnv(
-            [lambda: self.make_single(None)] * num_envs, autoreset_mode=AutoresetMode.NEXT_STEP
+            [lambda: self.make_single(None, training)] * num_envs,
+            autoreset_mode=AutoresetMode.NEXT_STEP,
         )
 
-    def make_single(self, render_mode: str | None) -> Env:
+    def make_single(self, render_mode: str | None, training: bool = False) -> Env:
         """Make one environment; with `render_mode="rgb_array"` its `render()` gives a picture."""
         if self.is_atari:
             return atari.make_single(self.spec.id, self._atari_config(), render_mode)
-        arguments: dict[str, Any] = dict(self.env_args)
+        arguments = self._arguments(training)
         if render_mode is not None:
             metadata = getattr(_creator(self.spec), "metadata", None)
             if metadata is not None and render_mode not in metadata.get("render_modes", []):
@@ -104,11 +105,14 @@ class World:
         if self.is_atari:
             return dict(atari.describe(self.spec.id, self._atari_config()))
         limit = self.env_args.get("max_episode_steps", self.spec.max_episode_steps)
-        protocol: dict[str, Value] = {
-            "environment": self.reference,
-            "time_limit": "none" if limit is None else limit,
-        }
-        protocol |= {f"env.{name}": value for name, value in self.env_args.items()}
+        env = self.make_single(None)
+        try:
+            own = env.unwrapped.protocol() if hasattr(env.unwrapped, "protocol") else {}
+        finally:
+            env.close()
+        protocol: dict[str, Value] = {"environment": self.reference}
+        protocol |= own or {"time_limit": "none" if limit is None else limit}
+        protocol |= {f"env.{name}": value for name, value in self._arguments(False).items()}
         protocol["gymnasium"] = gymnasium.__version__
         return protocol
 
@@ -122,10 +126,18 @@ class World:
         finally:
             env.close()
 
+    def _arguments(self, training: bool) -> dict[str, Any]:
+        """The environment's own arguments. One called `split` is how a world keeps what it is
+        trained on apart from what it is tested on: it becomes "train" or "test"."""
+        split = {"split": "train" if training else "test"}
+        if "split" not in inspect.signature(_creator(self.spec)).parameters:
+            split = {}
+        return split | dict(self.env_args)
+
     def _atari_config(self) -> atari.AtariConfig:
         return atari.AtariConfig(**self.env_args)  # type: ignore[arg-type]
 
-    def _make_native_vector(self, num_envs: int) -> VectorEnv | None:
+    def _make_native_vector(self, num_envs: int, training: bool) -> VectorEnv | None:
         """Make the vector environment registered for this id, if it does all we ask of it."""
         spec = self.spec
         if spec.vector_entry_point is None or spec.additional_wrappers:
@@ -135,9 +147,9 @@ class World:
             creator = entry if callable(entry) else load_env_creator(entry)
         except (ImportError, AttributeError):
             return None
-        if _unknown_arguments(creator, self.env_args):
+        arguments = self._arguments(training)
+        if _unknown_arguments(creator, arguments):
             return None
-        arguments: dict[str, Any] = dict(self.env_args)
         env = gymnasium.make_vec(
             spec, num_envs, vectorization_mode="vector_entry_point", **arguments
         )
@@ -266,7 +278,10 @@ def preset(agent: str, reference: str) -> tuple[str, dict[str, Any]] | None:
 def _register_all() -> None:
     import ale_py
 
+    import envs
+
     gymnasium.register_envs(ale_py)
+    gymnasium.register_envs(envs)
 
 
 def _registered(name: str) -> EnvSpec:

@@ -323,9 +323,9 @@ class _Training:
             line = {"segment": k, "steps": progress.steps, "seconds": progress.seconds, **result}
             run.log_evaluation(line)
             low, high = result["interval"]
+            curve = {"mean": result["mean"], "low": low, "high": high, **result["measures"]}
             self.curves.add(
-                progress.steps,
-                {"evaluation/mean": result["mean"], "evaluation/low": low, "evaluation/high": high},
+                progress.steps, {f"evaluation/{name}": value for name, value in curve.items()}
             )
             self.display.evaluation(progress.steps, result)
         self.check_signals()

@@ -1,0 +1,1 @@
+"""Mazes, drawn afresh for every episode."""

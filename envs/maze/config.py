@@ -1,0 +1,166 @@
+"""What can be asked of a maze, checked."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from gymnasium import Space, spaces
+
+from envs.maze.generation import ALGORITHMS
+from envs.maze.layout import ANYWHERE
+
+Algorithm = Literal["depth_first", "prim", "kruskal", "wilson"]
+View = Literal["full", "local", "position"]
+Reward = Literal["sparse", "step_cost"]
+Split = Literal["train", "test"]
+
+
+@dataclass(frozen=True)
+class MazeConfig:
+    """The arguments of `Maze`; raises ValueError with a sentence where they make no maze."""
+
+    width: int = 9
+    """Squares across, walls and the border included: odd, 5 to 63."""
+    height: int = 9
+    """Squares down."""
+    algorithm: Algorithm = "depth_first"
+    """How the maze is drawn; see `envs.maze.generation`."""
+    braid: float = 0.0
+    """Share of the dead ends that are opened into loops: 0 gives perfect mazes."""
+    doors: int = 0
+    """Locked doors between start and goal, each with a key to fetch first."""
+    start: str = "random"
+    """"random", or "column,row" of a room (both odd, counted from 0 at the top left)."""
+    goal: str = "random"
+    """The same."""
+    view: View = "full"
+    """"full": all planes; "local": the window around the agent; "position": a small vector."""
+    radius: int = 2
+    """Squares that a local view reaches in each direction."""
+    reward: Reward = "sparse"
+    """"sparse": 1 at the goal; "step_cost": also −1/max_steps for every step."""
+    max_steps: int = 0
+    """Steps after which an episode is cut off; 0 for width · height."""
+    split: Split = "train"
+    """Which half of the seeds the mazes come from."""
+
+    def __post_init__(self) -> None:
+        for name in ("width", "height"):
+            size = getattr(self, name)
+            if isinstance(size, bool) or not isinstance(size, int) or not 5 <= size <= 63:
+                raise ValueError(f"{name} must be an odd number from 5 to 63, not {size}")
+            if size % 2 == 0:
+                raise ValueError(
+                    f"{name} must be odd, because walls and rooms take turns: {size - 1} or"
+                    f" {size + 1} instead of {size}"
+                )
+        _check_choice("algorithm", self.algorithm, ALGORITHMS)
+        _check_choice("view", self.view, get_args(View))
+        _check_choice("reward", self.reward, get_args(Reward))
+        _check_choice("split", self.split, get_args(Split))
+        if not 0 <= self.braid <= 1:
+            raise ValueError(f"braid must lie in 0…1, not {self.braid}")
+        most = (min(self.width, self.height) - 3) // 2
+        if not 0 <= self.doors <= min(3, most):
+            raise ValueError(
+                f"doors must be 0 to {min(3, most)} in a maze of {self.width}×{self.height},"
+                f" not {self.doors}"
+            )
+        if self.max_steps < 0:
+            raise ValueError(f"max_steps must be 0 or more, not {self.max_steps}")
+        if self.view == "local" and self.radius < self.doors + 1:
+            raise ValueError(
+                f"radius must be at least {self.doors + 1} with {self.doors} doors, not {self.radius}"
+            )
+        ends = self.square("start"), self.square("goal")
+        if self.doors and ends != (ANYWHERE, ANYWHERE):
+            raise ValueError("doors need a random start and a random goal")
+        if ends[0] == ends[1] != ANYWHERE:
+            raise ValueError(f"start and goal are the same square, {self.goal}")
+
+    def square(self, name: str) -> int:
+        """Where "start" or "goal" is: row · width + column, or `ANYWHERE`."""
+        text = getattr(self, name)
+        if text == "random":
+            return ANYWHERE
+        try:
+            column, row = (int(part) for part in str(text).split(","))
+        except ValueError:
+            raise ValueError(
+                f'{name} must be "random" or a room such as 1,{self.height - 2}, not {text!r}'
+            ) from None
+        if not (0 < column < self.width and 0 < row < self.height and column % 2 and row % 2):
+            raise ValueError(
+                f"no path leads to {name} {text}, which is no room: column and row must be odd,"
+                f" from 1,1 to {self.width - 2},{self.height - 2}"
+            )
+        return row * self.width + column
+
+    @property
+    def planes(self) -> int:
+        """Planes of the state; see `envs.maze.layout`."""
+        return 3 + 2 * self.doors
+
+    @property
+    def limit(self) -> int:
+        """Steps after which an episode is cut off."""
+        return self.max_steps or self.width * self.height
+
+    @property
+    def observation_space(self) -> Space:
+        """Of one environment."""
+        if self.view == "position":
+            return spaces.Box(-1, 1, (8 + 6 * self.doors,), np.float32)
+        height, width = self.height, self.width
+        if self.view == "local":
+            height = width = 2 * self.radius + 1
+        return spaces.MultiBinary((self.planes, height, width))
+
+
+@dataclass(frozen=True)
+class MemoryMazeConfig:
+    """The arguments of `MemoryMaze`; raises ValueError with a sentence where they make no maze."""
+
+    length: int = 10
+    """Steps from the sign to the fork, 3 to 60."""
+    reward: Reward = "sparse"
+    """"sparse": 1 at the goal that pays; "step_cost": also −1/max_steps for every step."""
+    max_steps: int = 0
+    """Steps after which an episode is cut off; 0 for three times the shortest path."""
+    split: Split = "train"
+    """Which half of the seeds the episodes come from."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.length, bool) or not isinstance(self.length, int):
+            raise ValueError(f"length must be a whole number, not {self.length}")
+        if not 3 <= self.length <= 60:
+            raise ValueError(f"length must be 3 to 60, not {self.length}")
+        _check_choice("reward", self.reward, get_args(Reward))
+        _check_choice("split", self.split, get_args(Split))
+        if self.max_steps < 0:
+            raise ValueError(f"max_steps must be 0 or more, not {self.max_steps}")
+
+    height = 7
+    planes = 5
+    radius = 2
+    view = "local"
+
+    @property
+    def width(self) -> int:
+        """Squares across."""
+        return self.length + 3
+
+    @property
+    def limit(self) -> int:
+        """Steps after which an episode is cut off."""
+        return self.max_steps or 3 * (self.length + 2)
+
+    @property
+    def observation_space(self) -> Space:
+        """Of one environment."""
+        return spaces.MultiBinary((self.planes, 2 * self.radius + 1, 2 * self.radius + 1))
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, not {value!r}")

@@ -1,0 +1,271 @@
+"""Mazes to find a way through, one at a time: the rules, readable.
+
+`envs.maze.vector` plays the same game many times side by side.
+"""
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+
+from envs.maze.config import MazeConfig, MemoryMazeConfig
+from envs.maze.generation import ALGORITHMS
+from envs.maze.layout import AGENT, FIRST_KEY, GOAL, WALL, new_maze, new_memory_maze
+from envs.maze.rendering import Window, ansi, picture
+
+MOVES = ((-1, 0), (0, 1), (1, 0), (0, -1))
+"""Actions as (row, column): up, right, down, left."""
+
+
+class _MazeGame(gym.Env):
+    """What both mazes share. The state is `planes` (see `envs.maze.layout`) and a few numbers."""
+
+    metadata = {
+        "render_modes": ["rgb_array", "ansi", "human"],
+        "render_fps": 8,
+        "measures": ("success", "path_ratio"),
+    }
+
+    def __init__(self, config: MazeConfig | MemoryMazeConfig, render_mode: str | None) -> None:
+        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
+            raise ValueError(f"there is no render mode {render_mode!r}")
+        self.config = config
+        self.render_mode = render_mode
+        self.observation_space = config.observation_space
+        self.action_space = spaces.Discrete(4)
+        # Room around the maze, all wall, for what a local view sees beyond the border.
+        margin = config.radius if config.view == "local" else 0
+        padded = (config.planes, config.height + 2 * margin, config.width + 2 * margin)
+        self._padded = np.zeros(padded, np.int8)
+        self._padded[WALL] = 1
+        self.planes = self._padded[
+            :, margin : margin + config.height, margin : margin + config.width
+        ]
+        self.path: list[tuple[int, int]] = []
+        """Every square (row, column) that the agent was at, in order."""
+        self._random: np.ndarray | None = None
+        self._window: Window | None = None
+
+    def protocol(self) -> dict[str, int | str]:
+        """What a score must be printed with."""
+        return {"max_steps": self.config.limit}
+
+    def _new(self, random: np.ndarray) -> tuple[int, int, int, np.int64]:
+        """Draw `planes` anew; see `envs.maze.layout.new_maze`."""
+        raise NotImplementedError
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """A new maze. The same seed gives the same mazes, this one and those that follow."""
+        super().reset(seed=seed)
+        if seed is None and self._random is None:
+            seed = int(self.np_random.integers(2**31))
+        if seed is not None:
+            self._random = np.array([seed], np.uint64)
+        assert self._random is not None
+        start, goal, self.shortest_path, maze_seed = self._new(self._random)
+        self.maze_seed = int(maze_seed)
+        self.agent = start // self.config.width, start % self.config.width
+        self.goal = goal // self.config.width, goal % self.config.width
+        self.path = [self.agent]
+        self.steps = 0
+        self.held: set[int] = set()
+        """The doors whose keys the agent carries."""
+        if self.render_mode == "human":
+            self.render()
+        return self._observation(), self._info(False)
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """Move up, right, down or left; a wall or a locked door leaves the agent where it is."""
+        self.steps += 1
+        down, right = MOVES[action]
+        row, column = self.agent[0] + down, self.agent[1] + right
+        if self._may_enter(row, column):
+            self._enter(row, column)
+        self.path.append(self.agent)
+        success = self.agent == self.goal
+        terminated = bool(self.planes[GOAL, self.agent[0], self.agent[1]])
+        truncated = not terminated and self.steps >= self.config.limit
+        reward = float(success)
+        if self.config.reward == "step_cost":
+            reward -= 1 / self.config.limit
+        if self.render_mode == "human":
+            self.render()
+        return self._observation(), reward, terminated, truncated, self._info(success)
+
+    def _may_enter(self, row: int, column: int) -> bool:
+        if self.planes[WALL, row, column]:
+            return False
+        shut = (d for d in range(self._doors) if self.planes[_door(d), row, column])
+        return all(door in self.held for door in shut)
+
+    def _enter(self, row: int, column: int) -> None:
+        planes, before = self.planes, self.agent
+        self.agent = row, column
+        planes[AGENT, before[0], before[1]] = 0
+        planes[AGENT, row, column] = 1
+        for door in self.held:  # what is carried moves along
+            planes[_key(door), before[0], before[1]] = 0
+            planes[_key(door), row, column] = 1
+        for door in range(self._doors):
+            if planes[_door(door), row, column]:  # unlocked: gone, and its key with it
+                planes[_door(door), row, column] = planes[_key(door), row, column] = 0
+                self.held.remove(door)
+            elif planes[_key(door), row, column]:
+                self.held.add(door)
+
+    @property
+    def _doors(self) -> int:
+        return self.config.doors if isinstance(self.config, MazeConfig) else 0
+
+    def _observation(self) -> np.ndarray:
+        if self.config.view == "full":
+            return self.planes.copy()
+        if self.config.view == "local":
+            side, (row, column) = 2 * self.config.radius + 1, self.agent
+            return self._padded[:, row : row + side, column : column + side].copy()
+        return self._position()
+
+    def _position(self) -> np.ndarray:
+        """Agent and goal (column, row), whether each way is open; of each door: key, door, both (column,
+        row) or −1 where it is gone, whether the key is carried, whether the door is shut."""
+        planes, (row, column) = self.planes, self.agent
+        scale = np.array([self.config.width - 1, self.config.height - 1], np.float32)
+        ways = [float(not planes[WALL, row + dy, column + dx]) for dy, dx in MOVES]
+        ends = [(column, row) / scale, self.goal[::-1] / scale]
+        numbers = [*ends[0], *ends[1], *ways]
+        for door in range(self._doors):
+            for plane in (_key(door), _door(door)):
+                there = np.argwhere(planes[plane])
+                numbers += list(there[0, ::-1] / scale) if len(there) else [-1.0, -1.0]
+            numbers += [float(door in self.held), float(planes[_door(door)].any())]
+        return np.array(numbers, np.float32)
+
+    def _info(self, success: bool) -> dict[str, Any]:
+        info: dict[str, Any] = {
+            "shortest_path": self.shortest_path,
+            "success": success,
+            "maze_seed": self.maze_seed,
+        }
+        if success:
+            info["path_ratio"] = self.steps / self.shortest_path
+        return info
+
+    def render(self) -> Any:
+        """A picture (height, width, 3) uint8, a text, or None after it was shown in a window."""
+        if self.render_mode == "ansi":
+            return ansi(self.planes, self.path, self._is_memory)
+        if self.render_mode is None:
+            gym.logger.warn("a maze is drawn in the render mode it was made with, and it has none")
+            return None
+        radius = self.config.radius if self.config.view == "local" else None
+        drawn = picture(self.planes, self.path, radius, self._is_memory)
+        if self.render_mode == "rgb_array":
+            return drawn
+        if self._window is None:
+            self._window = Window(self.metadata["render_fps"])
+        self._window.show(drawn)
+        return None
+
+    @property
+    def _is_memory(self) -> bool:
+        return isinstance(self.config, MemoryMazeConfig)
+
+    def close(self) -> None:
+        """Close the window, if there is one."""
+        if self._window is not None:
+            self._window.close()
+            self._window = None
+
+
+def _key(door: int) -> int:
+    return FIRST_KEY + 2 * door
+
+
+def _door(door: int) -> int:
+    return FIRST_KEY + 2 * door + 1
+
+
+class Maze(_MazeGame):
+    """A maze drawn afresh for every episode; the agent looks for the goal.
+
+    Observation: by `view`, see `MazeConfig`; "full" is `MultiBinary((planes, height, width))`, "local" the
+    window of it around the agent, "position" a `Box` (8 + 6·doors,) of agent and goal (column, row; 0…1),
+    four flags for the ways that are open, and for every door where key and door are and whether the key is
+    carried and the door shut. Actions: up, right, down, left. Reward: 1 at the goal. `info` has
+    `shortest_path`, `success`, `maze_seed` and, at the goal, `path_ratio`: steps over the shortest path.
+
+    Args:
+        arguments: the fields of `MazeConfig`.
+        render_mode: "rgb_array", "ansi" or "human".
+
+    Raises:
+        ValueError: they make no maze.
+    """
+
+    config: MazeConfig
+
+    def __init__(
+        self,
+        width: int = 9,
+        height: int = 9,
+        algorithm: Any = "depth_first",
+        braid: float = 0.0,
+        doors: int = 0,
+        start: str = "random",
+        goal: str = "random",
+        view: Any = "full",
+        radius: int = 2,
+        reward: Any = "sparse",
+        max_steps: int = 0,
+        split: Any = "train",
+        render_mode: str | None = None,
+    ) -> None:
+        config = MazeConfig(
+            width, height, algorithm, braid, doors, start, goal, view, radius, reward, max_steps, split
+        )  # fmt: skip
+        super().__init__(config, render_mode)
+
+    def _new(self, random: np.ndarray) -> tuple[int, int, int, np.int64]:
+        config = self.config
+        return new_maze(
+            self.planes,
+            random,
+            config.split == "test",
+            ALGORITHMS.index(config.algorithm),
+            config.braid,
+            config.square("start"),
+            config.square("goal"),
+        )
+
+
+class MemoryMaze(_MazeGame):
+    """The T-maze of Bakker 2001: a sign at the start, out of sight later, says which goal pays.
+
+    Observation: `MultiBinary((5, 5, 5))`, what lies within two squares: wall, agent, goals, sign up, sign
+    down. Actions, reward and `info` as in `Maze`; the wrong goal ends the episode and gives nothing.
+
+    Args:
+        arguments: the fields of `MemoryMazeConfig`.
+        render_mode: "rgb_array", "ansi" or "human".
+
+    Raises:
+        ValueError: they make no maze.
+    """
+
+    config: MemoryMazeConfig
+
+    def __init__(
+        self,
+        length: int = 10,
+        reward: Any = "sparse",
+        max_steps: int = 0,
+        split: Any = "train",
+        render_mode: str | None = None,
+    ) -> None:
+        super().__init__(MemoryMazeConfig(length, reward, max_steps, split), render_mode)
+
+    def _new(self, random: np.ndarray) -> tuple[int, int, int, np.int64]:
+        return new_memory_maze(self.planes, random, self.config.split == "test")

@@ -1,0 +1,281 @@
+"""Many mazes side by side, compiled: step for step the game of `envs.maze.maze`."""
+
+from typing import Any
+
+import gymnasium as gym
+import numba
+import numpy as np
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+from envs.maze.config import MazeConfig, MemoryMazeConfig
+from envs.maze.generation import ALGORITHMS
+from envs.maze.layout import AGENT, FIRST_KEY, GOAL, MOVES, WALL, new_maze, new_memory_maze
+
+_SQUARE, _GOAL, _SHORTEST, _STEPS, _HELD, _OVER = range(6)
+"""Columns of the numbers kept for each environment; `_HELD` is a set of doors as bits."""
+
+
+class _MazeGames(VectorEnv):
+    """What both mazes share. Resets in the step after an episode's last."""
+
+    metadata = {
+        "autoreset_mode": AutoresetMode.NEXT_STEP,
+        "measures": ("success", "path_ratio"),
+    }
+
+    def __init__(self, num_envs: int, config: MazeConfig | MemoryMazeConfig) -> None:
+        self.num_envs = num_envs
+        self.config = config
+        self.render_mode = None
+        self.single_observation_space = config.observation_space
+        self.single_action_space = spaces.Discrete(4)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self._planes = np.zeros((num_envs, config.planes, config.height, config.width), np.int8)
+        self._numbers = np.zeros((num_envs, 6), np.int64)
+        self._maze_seeds = np.zeros(num_envs, np.int64)
+        self._random: np.ndarray | None = None
+        if isinstance(config, MazeConfig):
+            kind, braid = ALGORITHMS.index(config.algorithm), config.braid
+            start, goal = config.square("start"), config.square("goal")
+        else:
+            kind, braid, start, goal = _MEMORY, 0.0, 0, 0
+        self._drawing = (config.split == "test", kind, braid, start, goal)
+
+    def reset(  # type: ignore[override]
+        self,
+        *,
+        seed: int | list[int | None] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """New mazes everywhere; environment i gets `seed + i`, or the i-th of a list."""
+        gym.vector.VectorEnv.reset(self, seed=seed if isinstance(seed, int) else None)
+        n = self.num_envs
+        if isinstance(seed, int):
+            self._random = np.arange(seed, seed + n, dtype=np.uint64)[:, None]
+        elif self._random is None:
+            self._random = self.np_random.integers(2**31, size=(n, 1), dtype=np.uint64)
+        if seed is not None and not isinstance(seed, int):
+            for i, own in enumerate(seed):
+                if own is not None:
+                    self._random[i] = own
+        assert self._random is not None
+        _reset(self._planes, self._numbers, self._random, self._maze_seeds, self._drawing)
+        return self._observations(), self._info(np.zeros(n, bool))
+
+    def step(
+        self, actions: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """(num_envs,) actions to observations, rewards, terminated, truncated and infos."""
+        assert self._random is not None, "reset comes first"
+        n, config = self.num_envs, self.config
+        rewards = np.zeros(n)
+        terminated, truncated, success = np.zeros((3, n), bool)
+        _step(
+            self._planes, self._numbers, self._random, self._maze_seeds, self._drawing,
+            np.asarray(actions, np.int64), config.limit, config.reward == "step_cost",
+            rewards, terminated, truncated, success,
+        )  # fmt: skip
+        return self._observations(), rewards, terminated, truncated, self._info(success)
+
+    def _observations(self) -> np.ndarray:
+        config = self.config
+        if config.view == "full":
+            return self._planes.copy()
+        shape = self.single_observation_space.shape
+        assert shape is not None
+        if config.view == "local":
+            windows = np.zeros((self.num_envs, *shape), np.int8)
+            _local(self._planes, self._numbers, config.radius, windows)
+            return windows
+        vectors = np.zeros((self.num_envs, *shape), np.float32)
+        _position(self._planes, self._numbers, vectors)
+        return vectors
+
+    def _info(self, success: np.ndarray) -> dict[str, Any]:
+        shortest, everyone = self._numbers[:, _SHORTEST].copy(), np.ones(self.num_envs, bool)
+        return {
+            "shortest_path": shortest,
+            "_shortest_path": everyone,
+            "success": success,
+            "_success": everyone,
+            "maze_seed": self._maze_seeds.copy(),
+            "_maze_seed": everyone,
+            "path_ratio": self._numbers[:, _STEPS] / shortest,
+            "_path_ratio": success,
+        }
+
+
+_MEMORY = len(ALGORITHMS)
+"""Stands for the T-maze where an algorithm is asked for."""
+
+
+@numba.njit(cache=True)
+def _new(
+    planes: np.ndarray,
+    numbers: np.ndarray,
+    random: np.ndarray,
+    drawing: tuple[bool, int, float, int, int],
+) -> np.int64:
+    test, kind, braid, start, goal = drawing
+    if kind == _MEMORY:
+        start, goal, shortest, maze_seed = new_memory_maze(planes, random, test)
+    else:
+        start, goal, shortest, maze_seed = new_maze(planes, random, test, kind, braid, start, goal)
+    numbers[_SQUARE], numbers[_GOAL], numbers[_SHORTEST] = start, goal, shortest
+    numbers[_STEPS] = numbers[_HELD] = numbers[_OVER] = 0
+    return maze_seed
+
+
+@numba.njit(cache=True)
+def _reset(
+    planes: np.ndarray,
+    numbers: np.ndarray,
+    random: np.ndarray,
+    maze_seeds: np.ndarray,
+    drawing: tuple[bool, int, float, int, int],
+) -> None:
+    for i in range(len(planes)):
+        maze_seeds[i] = _new(planes[i], numbers[i], random[i], drawing)
+
+
+@numba.njit(cache=True)
+def _step(
+    planes: np.ndarray,
+    numbers: np.ndarray,
+    random: np.ndarray,
+    maze_seeds: np.ndarray,
+    drawing: tuple[bool, int, float, int, int],
+    actions: np.ndarray,
+    limit: int,
+    step_cost: bool,
+    rewards: np.ndarray,
+    terminated: np.ndarray,
+    truncated: np.ndarray,
+    success: np.ndarray,
+) -> None:
+    width = planes.shape[3]
+    doors = 0 if drawing[1] == _MEMORY else (planes.shape[1] - FIRST_KEY) // 2
+    for i in range(len(planes)):
+        own, state = planes[i], numbers[i]
+        if state[_OVER]:
+            maze_seeds[i] = _new(own, state, random[i], drawing)
+            continue
+        state[_STEPS] += 1
+        _move(own, state, doors, actions[i])
+        square = state[_SQUARE]
+        success[i] = square == state[_GOAL]
+        terminated[i] = own[GOAL, square // width, square % width]
+        truncated[i] = not terminated[i] and state[_STEPS] >= limit
+        rewards[i] = success[i]
+        if step_cost:
+            rewards[i] -= 1 / limit
+        state[_OVER] = terminated[i] or truncated[i]
+
+
+@numba.njit(cache=True)
+def _move(planes: np.ndarray, state: np.ndarray, doors: int, action: int) -> None:
+    width = planes.shape[2]
+    row, column = state[_SQUARE] // width, state[_SQUARE] % width
+    to_row, to_column = row + MOVES[action, 0], column + MOVES[action, 1]
+    if planes[WALL, to_row, to_column]:
+        return
+    for door in range(doors):
+        if planes[FIRST_KEY + 2 * door + 1, to_row, to_column] and not state[_HELD] >> door & 1:
+            return
+    state[_SQUARE] = to_row * width + to_column
+    planes[AGENT, row, column] = 0
+    planes[AGENT, to_row, to_column] = 1
+    for door in range(doors):
+        key = FIRST_KEY + 2 * door
+        if state[_HELD] >> door & 1:
+            planes[key, row, column] = 0
+            planes[key, to_row, to_column] = 1
+        if planes[key + 1, to_row, to_column]:
+            planes[key + 1, to_row, to_column] = planes[key, to_row, to_column] = 0
+            state[_HELD] &= ~(1 << door)
+        elif planes[key, to_row, to_column]:
+            state[_HELD] |= 1 << door
+
+
+@numba.njit(cache=True)
+def _local(planes: np.ndarray, numbers: np.ndarray, radius: int, windows: np.ndarray) -> None:
+    n, count, height, width = planes.shape
+    for i in range(n):
+        square = numbers[i, _SQUARE]
+        top, left = square // width - radius, square % width - radius
+        for row in range(2 * radius + 1):
+            for column in range(2 * radius + 1):
+                y, x = top + row, left + column
+                if 0 <= y < height and 0 <= x < width:
+                    for plane in range(count):
+                        windows[i, plane, row, column] = planes[i, plane, y, x]
+                else:
+                    windows[i, WALL, row, column] = 1
+
+
+@numba.njit(cache=True)
+def _position(planes: np.ndarray, numbers: np.ndarray, vectors: np.ndarray) -> None:
+    n, count, height, width = planes.shape
+    doors = (count - FIRST_KEY) // 2
+    for i in range(n):
+        own, vector = planes[i], vectors[i]
+        row, column = numbers[i, _SQUARE] // width, numbers[i, _SQUARE] % width
+        vector[0], vector[1] = column / (width - 1), row / (height - 1)
+        vector[2] = numbers[i, _GOAL] % width / (width - 1)
+        vector[3] = numbers[i, _GOAL] // width / (height - 1)
+        for move in range(4):
+            vector[4 + move] = 1 - own[WALL, row + MOVES[move, 0], column + MOVES[move, 1]]
+        for door in range(doors):
+            first = 8 + 6 * door
+            vector[first : first + 4] = -1
+            vector[first + 5] = 0
+            for y in range(height):
+                for x in range(width):
+                    for part in range(2):
+                        if own[FIRST_KEY + 2 * door + part, y, x]:
+                            vector[first + 2 * part] = x / (width - 1)
+                            vector[first + 2 * part + 1] = y / (height - 1)
+                            vector[first + 5] += part
+            vector[first + 4] = numbers[i, _HELD] >> door & 1
+
+
+class MazeVector(_MazeGames):
+    """`num_envs` of `envs.maze.maze.Maze`, by the same arguments."""
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        width: int = 9,
+        height: int = 9,
+        algorithm: Any = "depth_first",
+        braid: float = 0.0,
+        doors: int = 0,
+        start: str = "random",
+        goal: str = "random",
+        view: Any = "full",
+        radius: int = 2,
+        reward: Any = "sparse",
+        max_steps: int = 0,
+        split: Any = "train",
+    ) -> None:
+        config = MazeConfig(
+            width, height, algorithm, braid, doors, start, goal, view, radius, reward, max_steps, split
+        )  # fmt: skip
+        super().__init__(num_envs, config)
+
+
+class MemoryMazeVector(_MazeGames):
+    """`num_envs` of `envs.maze.maze.MemoryMaze`, by the same arguments."""
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        length: int = 10,
+        reward: Any = "sparse",
+        max_steps: int = 0,
+        split: Any = "train",
+    ) -> None:
+        super().__init__(num_envs, MemoryMazeConfig(length, reward, max_steps, split))
