@@ -22,6 +22,7 @@ from agents.agent import Setting, State
 from agents.compiling import compiled
 from envs.observations import Plain
 from perception.encoders import encoder, is_image
+from perception.planning import GridPlanner
 from perception.rnn import Memory
 
 Tensors = tuple[torch.Tensor, ...]
@@ -114,6 +115,9 @@ def _initialize(network: ActorCritic) -> None:
             nn.init.orthogonal_(module.weight, 2**0.5)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+    for module in network.modules():
+        if isinstance(module, GridPlanner):
+            module.reset_parameters()
     nn.init.orthogonal_(network.policy.weight, 0.01)
     nn.init.orthogonal_(network.value.weight, 1.0)
 
@@ -191,8 +195,10 @@ class Policy:
         if config.normalize_observations and last.shape is not None and len(last.shape) == 1:
             self.moments = RunningMoments(last.shape[0])
         self.return_moments = RunningMoments(1) if config.normalize_rewards else None
-        # Compiling takes some seconds; a memory's loop through time would take minutes.
+        # Compiling takes some seconds; a memory's loop through time would take minutes. A planner
+        # spends its time in a kernel that is compiled already.
         self.compiling = not self.recurrent and setting.total_steps >= LONG_TRAINING
+        self.compiling &= not any(isinstance(m, GridPlanner) for m in self.network.modules())
         self.forward: Forward = self._act_on
         """Compiled where that pays; for batches of the training's size."""
         self.compiling &= setting.storage is not None

@@ -15,6 +15,14 @@ from torch import nn
 from torch.nn import functional as F
 
 
+GAIN = 20.0
+"""The weights that make rewards and costs are multiplied by this. To plan well a network has to tell a
+wall's cost from a floor's by orders of magnitude, and Adam moves a weight by its learning rate at most."""
+
+LEAST_COST = 0.01
+"""Of leaving a square: values must fall along a path to tell a direction."""
+
+
 class GridPlanner(nn.Module):
     """From a grid to features of the grid and of the values planned on it.
 
@@ -31,7 +39,7 @@ class GridPlanner(nn.Module):
     """
 
     def __init__(
-        self, shape: tuple[int, ...], hidden: int, plans: int = 4, filters: int = 32
+        self, shape: tuple[int, ...], hidden: int, plans: int = 4, filters: int = 16
     ) -> None:
         super().__init__()
         self.channels_last = shape[-1] < shape[0]
@@ -44,18 +52,23 @@ class GridPlanner(nn.Module):
         self.around = nn.Conv2d(channels + plans, filters, 3, padding=1)
         self.dense = nn.Linear(channels * (filters + 4 * plans), hidden)
         self.features = hidden
-        # Values that differ much and costs that are small: else nothing spreads at first, and what
-        # does not spread has no gradient to learn from.
-        nn.init.normal_(self.rewards.weight)
-        nn.init.normal_(self.costs.weight)
-        nn.init.constant_(self.costs.bias, -3.0)  # type: ignore[arg-type]
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw maps that differ much at small costs: what spreads nowhere has no gradient."""
+        nn.init.normal_(self.rewards.weight, std=1 / GAIN)
+        nn.init.normal_(self.costs.weight, std=1 / GAIN)
+        nn.init.zeros_(self.rewards.bias)  # type: ignore[arg-type]
+        nn.init.constant_(self.costs.bias, -3 / GAIN)  # type: ignore[arg-type]
 
     def forward(self, grids: torch.Tensor) -> torch.Tensor:
         if self.channels_last:
             grids = grids.permute(0, 3, 1, 2)
         x = grids.to(self.dense.weight.dtype)
-        values = spread(self.rewards(x), F.softplus(self.costs(x)), self.iterations)
+        costs = LEAST_COST + F.softplus(GAIN * self.costs(x))
+        values = spread(GAIN * self.rewards(x), costs, self.iterations)
         squares = F.relu(self.around(torch.cat([x, values], dim=1)))
+        # Near 1 towards the neighbour whose value comes this way, whatever the costs are.
         padded = F.pad(values, (1, 1, 1, 1))
         sides = [
             padded[..., :-2, 1:-1],
@@ -63,7 +76,7 @@ class GridPlanner(nn.Module):
             padded[..., 2:, 1:-1],
             padded[..., 1:-1, :-2],
         ]
-        squares = torch.cat([squares, *(side - values for side in sides)], dim=1)
+        squares = torch.cat([squares, *(torch.tanh((side - values) / costs) for side in sides)], dim=1)
         lit = (x != 0).to(x.dtype).flatten(2)
         lit = lit / lit.sum(dim=2, keepdim=True).clamp(min=1)
         pooled = torch.einsum("bcs,bfs->bcf", lit, squares.flatten(2))
