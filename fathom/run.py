@@ -33,6 +33,7 @@ import tomli_w
 import torch
 
 import fathom
+from agents import PACKAGES
 from agents.agent import State
 from fathom.errors import FathomError
 
@@ -93,10 +94,10 @@ class _Broken(Exception):
     """A checkpoint that cannot be used, and why."""
 
 
-def installed_versions() -> dict[str, str]:
-    """Versions of Fathom, Python and the libraries that results depend on."""
+def installed_versions(agent: str) -> dict[str, str]:
+    """Versions of Fathom, Python and the libraries that an agent's results depend on."""
     versions = {"fathom": fathom.__version__, "python": platform.python_version()}
-    for name in _DISTRIBUTIONS:
+    for name in (*_DISTRIBUTIONS, *filter(None, [PACKAGES.get(agent)])):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[name] = importlib.metadata.version(name)
     return versions
@@ -215,7 +216,7 @@ class Run:
         chosen = name if name is not None else free_name(runs, settings.environment, settings.agent)
         check_name(runs, chosen)
         folder = runs / chosen
-        settings.versions = settings.versions or installed_versions()
+        settings.versions = settings.versions or installed_versions(settings.agent)
         settings.machine = settings.machine or machine()
         try:
             runs.mkdir(parents=True, exist_ok=True)
@@ -418,6 +419,14 @@ class Run:
             # A live training may have thinned these out meanwhile: look once more.
             if attempt == 0 and self.checkpoint_numbers() == numbers:
                 break
+        folders = [self.checkpoints / f"{number:05d}" for number in numbers]
+        if any((at / _WEIGHTS).exists() for at in folders) and not any(
+            (at / _STATE).exists() for at in folders
+        ):
+            raise FathomError(
+                f"{self.folder} has the network that acts, but not what learning goes on from "
+                f"({_STATE}): it can be evaluated and recorded, not resumed"
+            )
         raise FathomError(f"no checkpoint of {self.folder} can be used: {'; '.join(complaints)}")
 
     def _read_checkpoint(self, number: int, weights_only: bool) -> Checkpoint:

@@ -63,6 +63,14 @@ def save(run: Run, *numbers: int) -> None:
         )
 
 
+def test_a_run_that_ships_without_the_state_says_so(run: Run) -> None:
+    save(run, 1)
+    (run.checkpoints / "00001" / "state.safetensors").unlink()
+    assert run.load_checkpoint(weights_only=True) is not None
+    with pytest.raises(FathomError, match="evaluated and recorded, not resumed"):
+        run.load_checkpoint()
+
+
 def file_of(run: Run, number: int, name: str = "weights.safetensors") -> Path:
     return run.checkpoints / f"{number:05d}" / name
 

@@ -4,6 +4,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from envs.maze.layout import distances
+from envs.maze.maze import MOVES
+from envs.maze.vector import MazeVector
 from perception.cnn import CNN, CNNS
 from perception.encoders import ImageEncoder, VectorEncoder, encoder
 from perception.planning import GridPlanner, spread
@@ -67,6 +70,58 @@ def test_values_spread_along_the_cheapest_way() -> None:
     expected = torch.tensor([[0.0, -50.0, -6.0], [-1.0, -51.0, -5.0], [-2.0, -3.0, -4.0]])
     expected[0, 2] = max(-50.0 - 1.0, -5.0 - 1.0)
     torch.testing.assert_close(spread(rewards, costs, 9)[0, 0], expected)
+
+
+def test_the_kernels_values_and_gradients_are_those_of_value_iteration() -> None:
+    torch.manual_seed(0)
+    inputs = torch.randn(5, 2, 4, 6, requires_grad=True), torch.rand(5, 2, 4, 6, requires_grad=True)
+    rewards, costs = inputs
+    values = rewards
+    for _ in range(4 * 6):  # the definition, with a border that is never the best
+        padded = F.pad(values, (1, 1, 1, 1), value=-1e9)
+        sides = (
+            padded[..., :-2, 1:-1],
+            padded[..., 2:, 1:-1],
+            padded[..., 1:-1, :-2],
+            padded[..., 1:-1, 2:],
+        )
+        values = torch.maximum(rewards, torch.stack(sides).amax(dim=0) - costs)
+    planned = spread(rewards, costs, 4 * 6)
+    torch.testing.assert_close(planned, values)
+    downstream = torch.randn_like(values)
+    expected = torch.autograd.grad((values * downstream).sum(), inputs)
+    found = torch.autograd.grad((planned * downstream).sum(), inputs)
+    torch.testing.assert_close(found, expected)
+
+
+def test_a_planner_learns_shortest_paths_from_examples() -> None:
+    torch.manual_seed(0)
+    mazes = MazeVector(256, width=7, height=7, split="train")
+    planner = GridPlanner((3, 7, 7), 32)
+    head = torch.nn.Linear(32, 4)
+    parameters = [*planner.parameters(), *head.parameters()]
+    adam = torch.optim.Adam(parameters, lr=1e-2)
+    shares = []
+    for update in range(40):
+        observations, _ = mazes.reset(seed=1000 * update)
+        grids, best = torch.from_numpy(observations), torch.from_numpy(_best_moves(observations))
+        logits = head(planner(grids))
+        shares.append(float((logits.argmax(dim=1) == best).float().mean()))
+        adam.zero_grad()
+        F.cross_entropy(logits, best).backward()
+        adam.step()
+    assert np.mean(shares[-5:]) > 0.97  # mazes that it sees for the first time
+
+
+def _best_moves(observations: np.ndarray) -> np.ndarray:
+    """The first move of the shortest path in each of some perfect mazes."""
+    moves = []
+    for walls, agent, goal in observations[:, :3]:
+        way = distances(walls, int(goal.argmax()))
+        row, column = np.argwhere(agent)[0]
+        near = [way[(row + y) * walls.shape[1] + column + x] for y, x in MOVES]
+        moves.append(near.index(way[row * walls.shape[1] + column] - 1))
+    return np.array(moves)
 
 
 def test_a_space_that_no_encoder_fits_is_named() -> None:
