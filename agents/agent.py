@@ -21,6 +21,10 @@ from envs.observations import Plain
 Metrics = dict[str, float]
 
 
+class Unsuitable(ValueError):
+    """An environment turned out, at its first reset, to be one that the agent cannot learn in."""
+
+
 @dataclass
 class State:
     """What a checkpoint holds: tensors and numbers only, so that loading it can execute nothing."""
@@ -55,6 +59,9 @@ class Agent(ABC):
     Config: ClassVar[type]
     """A frozen dataclass: its fields are the command-line flags, their docstrings the help."""
 
+    notice: ClassVar[str] = ""
+    """What the agent cannot promise and others can, told before it trains; empty: nothing."""
+
     @abstractmethod
     def __init__(
         self,
@@ -78,6 +85,9 @@ class Agent(ABC):
         The environments are reset with `seed`, from which all other randomness derives too.
         Every report has `steps` (done in this segment) and the seconds spent so far in
         `time/environment`, `time/acting` and `time/learning`.
+
+        Raises:
+            Unsuitable: the environment asks for something that the agent does not know.
         """
 
     @abstractmethod
@@ -113,4 +123,8 @@ class Agent(ABC):
     @classmethod
     @abstractmethod
     def storage_bytes(cls, observation_space: gym.Space, config: Any, setting: Setting) -> int:
-        """Disk that the storage folder will need, in bytes."""
+        """Disk that the storage folder will need, in bytes.
+
+        Raises:
+            ValueError: main memory has no room for what the agent keeps there.
+        """

@@ -222,17 +222,17 @@ def _train(words: list[str]) -> int:
             "train needs an agent and an environment first, as in `fathom train dqn ALE/Pong-v5`"
         )
     agent, rest = positional[0], words[min(2, len(positional)) :]
-    from agents import AGENTS, load_agent
+    from agents import AGENTS
 
     if agent not in AGENTS:
         raise FathomError(
             f"there is no agent {agent!r}{_nearest(agent, list(AGENTS))} (agents: {', '.join(sorted(AGENTS))})"
         )
     with _quiet(any(word == "--json" for word in words)) as out:
-        from fathom import plugins
+        from fathom import plugins, training
         from fathom.run import Run, Settings, build_config, check_name
 
-        kind = load_agent(agent)
+        kind = training.agent_class(agent)
         world = plugins.resolve(positional[1], env_args) if len(positional) > 1 else None
         chosen = plugins.preset(agent, world.reference) if world is not None else None
         preset, tables = chosen if chosen is not None else ("", {})
@@ -245,7 +245,6 @@ def _train(words: list[str]) -> int:
         assert world is not None
         settings = _settings(flags, agent, config, world, preset)
 
-        from fathom import training
         from fathom.display import Display
 
         if flags.name is not None:
@@ -323,7 +322,7 @@ def _resume(words: list[str]) -> int:
             raise FathomError(
                 f"{run.folder} was asked for {run.settings.steps:,} steps already; --steps can only extend that"
             )
-        for name, version in installed_versions().items():
+        for name, version in installed_versions(run.settings.agent).items():
             before = run.settings.versions.get(name)
             if before is not None and before != version:
                 print(

@@ -20,8 +20,8 @@ import numba
 import numpy as np
 import torch
 
-from agents import load_agent
-from agents.agent import Agent, Metrics, Setting
+from agents import MissingPackage, load_agent
+from agents.agent import Agent, Metrics, Setting, Unsuitable
 from envs.vector import InvalidNumber
 from fathom import plugins
 from fathom.display import Display, number
@@ -89,16 +89,27 @@ def world_of(settings: Settings) -> World:
     return plugins.resolve(settings.environment, arguments)
 
 
+def agent_class(name: str) -> type[Agent]:
+    """An agent's class by its command-line name.
+
+    Raises:
+        FathomError: When there is none, or a package that it needs is not installed.
+    """
+    try:
+        return load_agent(name)
+    except KeyError as error:
+        raise FathomError(f"there is no agent {name!r}; see `fathom list`") from error
+    except MissingPackage as error:
+        raise FathomError(str(error)) from error
+
+
 def build_agent(settings: Settings, world: World, storage: Path | None = None) -> Agent:
     """Build a run's agent, untrained; without ``storage`` it only acts.
 
     Raises:
         FathomError: When the agent is unknown or cannot act in this world.
     """
-    try:
-        kind = load_agent(settings.agent)
-    except KeyError as error:
-        raise FathomError(f"there is no agent {settings.agent!r}; see `fathom list`") from error
+    kind = agent_class(settings.agent)
     config = build_config(kind.Config, settings.hyperparameters)
     observation_space, action_space = world.spaces()
     segment_seed(settings.seed, _BUILDING)
@@ -143,10 +154,18 @@ def _load(agent: Agent, state: Any, run: Run) -> None:
 
 
 def storage_needed(settings: Settings, world: World) -> int:
-    """Disk that the agent's memory will take, in bytes."""
-    kind = load_agent(settings.agent)
+    """Disk that the agent's memory will take, in bytes.
+
+    Raises:
+        FathomError: When main memory has no room for what the agent keeps there.
+    """
+    kind = agent_class(settings.agent)
     config = build_config(kind.Config, settings.hyperparameters)
-    return kind.storage_bytes(world.spaces()[0], config, setting_of(settings, world, config, None))
+    setting = setting_of(settings, world, config, None)
+    try:
+        return kind.storage_bytes(world.spaces()[0], config, setting)
+    except ValueError as error:
+        raise FathomError(str(error)) from error
 
 
 def check_rendering(world: World) -> None:
@@ -271,6 +290,9 @@ class _Training:
         if checkpoint is not None:
             _load(self.agent, checkpoint.state, run)
         run.go_back(self.progress.segment)
+        notice = self.agent.notice
+        if notice and self.progress.steps and self._unfinished():  # a new run's summary has it
+            self.warnings.append(notice)
 
     def _unfinished(self) -> bool:
         return self.progress.steps < self.settings.steps
@@ -340,6 +362,10 @@ class _Training:
                 f"{self.settings.environment} is broken: {error}; the last checkpoint of "
                 f"{self.run.folder} is from before"
             ) from error
+        except Unsuitable as error:
+            raise FathomError(
+                f"{self.settings.agent} cannot learn in {self.settings.environment}: {error}"
+            ) from error
 
     def _report(self, segment: int, steps: int, seconds: float, metrics: dict[str, float]) -> None:
         for name, value in metrics.items():
@@ -402,6 +428,7 @@ def summary(settings: Settings, needed: int) -> list[str]:
         f"{key} {_shown(value)}" for key, value in settings.hyperparameters.items()
     )
     protocol = ", ".join(f"{key} {_shown(value)}" for key, value in settings.protocol.items())
+    notice = agent_class(settings.agent).notice
     return [
         f"{settings.agent} in {settings.environment}, preset {settings.preset or 'none'}",
         f"  hyperparameters: {parameters}",
@@ -409,6 +436,7 @@ def summary(settings: Settings, needed: int) -> list[str]:
         f"  {settings.steps:,} steps in segments of {settings.segment_steps:,}, seed {settings.seed}, "
         f"{settings.evaluation_episodes} evaluation episodes a segment",
         f"  device {settings.device}, {settings.threads} threads, replay memory {gigabytes(needed)} on disk",
+        *([f"  warning: {notice}"] if notice else []),
     ]
 
 

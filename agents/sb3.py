@@ -1,0 +1,695 @@
+"""Stable-Baselines3 in Fathom's runs (Raffin et al. 2021, JMLR 22), to compare with side by side.
+
+Networks, updates and default hyperparameters are SB3's own; the world, its seeds, the evaluation, the
+curves and the checkpoints are Fathom's. Fields of the configurations have the names of our own agents
+where they mean the same, and SB3's names elsewhere.
+
+SB3 takes worlds that reset in the very step that ends an episode; ours spend the next step on it. That
+step is stepped through and counted, as it is for our own agents, but taken out of what SB3 learns from.
+"""
+
+import math
+import os
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+import stable_baselines3
+import torch
+from gymnasium import spaces
+from gymnasium.vector import VectorEnv
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.buffers import ReplayBuffer, RolloutBuffer
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.preprocessing import is_image_space
+from stable_baselines3.common.type_aliases import Schedule, TrainFreq, TrainFrequencyUnit
+from stable_baselines3.common.vec_env import VecEnv
+
+from agents.agent import Agent, Metrics, Setting, State, Unsuitable
+from agents.policy import check_positive
+from agents.rollout import REPORT_EVERY
+from envs.observations import Plain
+from envs.vector import Transitions
+from perception.encoders import is_image
+
+NOTICE = (
+    f"Stable-Baselines3 {stable_baselines3.__version__} learns here, so it is not promised that a "
+    "resumed run ends with the same weights as one that was never stopped"
+)
+
+REPORTED = {
+    "train/policy_gradient_loss": "policy_loss",
+    "train/policy_loss": "policy_loss",
+    "train/value_loss": "value_loss",
+    "train/approx_kl": "kl",
+    "train/clip_fraction": "clipped",
+    "train/loss": "loss",
+    "train/learning_rate": "learning_rate",
+    "rollout/exploration_rate": "epsilon",
+}
+"""What SB3 logs, and the names that our own agents report it under. It is of the latest update."""
+
+Observed = np.ndarray | dict[str, np.ndarray]
+"""A batch of observations as SB3 takes them."""
+
+
+# -- the world, as SB3 sees it ----------------------------------------------------------------------
+
+
+def observations_for_sb3(observations: Plain) -> Observed:
+    """The parts of a tuple become a dictionary, which is what SB3 has networks for."""
+    if isinstance(observations, tuple):
+        return {str(i): part for i, part in enumerate(observations)}
+    return observations
+
+
+def _row(observations: Observed, rows: int | slice) -> Any:
+    if isinstance(observations, dict):
+        return {key: part[rows] for key, part in observations.items()}
+    return observations[rows]
+
+
+def _observation_space(space: gym.Space) -> gym.Space:
+    if isinstance(space, spaces.Tuple):
+        return spaces.Dict({str(i): part for i, part in enumerate(space.spaces)})
+    return space
+
+
+def _action_space(space: gym.Space) -> gym.Space:
+    """The same actions, counted from 0 as SB3 does."""
+    if isinstance(space, spaces.Discrete):
+        return spaces.Discrete(int(space.n))
+    if isinstance(space, spaces.MultiDiscrete) and space.nvec.ndim == 1:
+        return spaces.MultiDiscrete(space.nvec)
+    if isinstance(space, spaces.MultiBinary) and len(space.shape) == 1:
+        return spaces.MultiBinary(space.n)
+    if isinstance(space, spaces.Box) and space.is_bounded("both") and space.dtype.kind == "f":
+        return space
+    raise ValueError(
+        f"Stable-Baselines3 cannot act in the action space {space}; Discrete, MultiDiscrete or "
+        "MultiBinary in one dimension, or a Box of bounded real numbers would do"
+    )
+
+
+def _policy_name(space: gym.Space) -> str:
+    """SB3's network for an observation space.
+
+    Raises:
+        ValueError: an image among other parts is too small for the only CNN that SB3 has.
+    """
+    if isinstance(space, spaces.Dict):
+        for part in space.spaces.values():
+            if is_image_space(part) and not is_image(part):
+                raise ValueError(
+                    "Stable-Baselines3 needs images of at least 36×36 beside other observations, "
+                    f"not {part}"
+                )
+        return "MultiInputPolicy"
+    return "CnnPolicy" if is_image_space(space) and is_image(space) else "MlpPolicy"
+
+
+class Bridge(VecEnv):
+    """A vector environment that resets in the next step, as SB3's algorithms step one.
+
+    Where an episode ends, the new observation is its own last and stands in
+    `info["terminal_observation"]` too. The step after it only resets: its `info["valid"]` is False,
+    and nothing may be learnt from it.
+
+    Args:
+        observation_space, action_space: of one environment; the observations plain.
+        reward_clip: rewards are cut to ± this; 0 leaves them.
+    """
+
+    def __init__(
+        self,
+        num_envs: int,
+        observation_space: gym.Space,
+        action_space: gym.Space,
+        reward_clip: float,
+    ) -> None:
+        super().__init__(
+            num_envs, _observation_space(observation_space), _action_space(action_space)
+        )
+        self._first = getattr(action_space, "start", 0)
+        self._dtype = action_space.dtype
+        self.reward_clip = reward_clip
+        self.seconds = 0.0
+        """Spent in the environments since `connect`."""
+        self.valid: list[np.ndarray] = []
+        """(n,) bool for each step since it was last cleared."""
+        self.finished: list[tuple[float, int]] = []
+        """Return and length of the episodes that ended since it was last cleared."""
+
+    def connect(self, env: VectorEnv, seed: int) -> None:
+        """Step `env` from now on; its reset takes `seed`."""
+        self._stream = Transitions(env)
+        self._seed = seed
+        self.seconds = 0.0
+        self.finished = []
+
+    def to_world(self, actions: np.ndarray) -> np.ndarray:
+        """SB3's (n, …) actions as the world counts them."""
+        return (actions + self._first).astype(self._dtype)
+
+    def reset(self) -> Observed:  # type: ignore[override]
+        """Reset every environment.
+
+        Raises:
+            Unsuitable: some actions are illegal here, which SB3 has no way to know.
+        """
+        began = perf_counter()
+        observations = self._stream.reset(self._seed)
+        self.seconds += perf_counter() - began
+        if self._stream.action_masks is not None:
+            raise Unsuitable("Stable-Baselines3's algorithms take no action masks")
+        return observations_for_sb3(observations)
+
+    def step_async(self, actions: np.ndarray) -> None:
+        self._actions = self.to_world(actions)
+
+    def step_wait(self) -> tuple[Observed, np.ndarray, np.ndarray, list[dict]]:  # type: ignore[override]
+        began = perf_counter()
+        step = self._stream.step(self._actions)
+        self.seconds += perf_counter() - began
+        self.valid.append(step.valid)
+        self.finished += self._stream.finished
+        observations = observations_for_sb3(step.next_observations)
+        over = step.terminated | step.truncated
+        infos: list[dict[str, Any]] = [{"valid": bool(valid)} for valid in step.valid]
+        for i in np.flatnonzero(over):
+            infos[i]["terminal_observation"] = _row(observations, int(i))
+            infos[i]["TimeLimit.truncated"] = bool(step.truncated[i] and not step.terminated[i])
+        # A copy, for SB3 adds the value that follows a truncation to it in place.
+        rewards = step.rewards.copy()
+        if self.reward_clip:
+            rewards = rewards.clip(-self.reward_clip, self.reward_clip)
+        return observations, rewards, over, infos
+
+    def close(self) -> None:
+        """Nothing: the environment belongs to the run."""
+
+    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
+        """No environment is rendered through the bridge, and that is all SB3 asks for."""
+        if attr_name != "render_mode":
+            raise AttributeError(attr_name)
+        return [None] * self.num_envs
+
+    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
+        raise NotImplementedError
+
+    def env_method(
+        self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any
+    ) -> list[Any]:
+        raise NotImplementedError
+
+    def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:
+        return [False] * self.num_envs
+
+
+# -- what is learnt from ----------------------------------------------------------------------------
+
+
+def keep_valid(buffer: RolloutBuffer, valid: np.ndarray) -> int:
+    """Leave only the valid steps in a full buffer, as though one environment had taken them.
+
+    Advantages are worked out already, and none reaches across an episode's end.
+
+    Args:
+        valid: (length, n) bool.
+
+    Returns:
+        How many steps are left.
+    """
+    rows = np.flatnonzero(valid.swapaxes(0, 1))
+
+    def kept(array: np.ndarray) -> np.ndarray:
+        return buffer.swap_and_flatten(array)[rows]
+
+    for name in ("observations", "actions", "values", "log_probs", "advantages", "returns"):
+        part = getattr(buffer, name)
+        setattr(
+            buffer,
+            name,
+            {key: kept(array) for key, array in part.items()}
+            if isinstance(part, dict)
+            else kept(part),
+        )
+    buffer.buffer_size, buffer.n_envs = len(rows), 1
+    buffer.generator_ready = True
+    return len(rows)
+
+
+class ValidOnly:
+    """Puts the valid ones of n environments' transitions into a replay memory of one, in order."""
+
+    def __init__(self, memory: ReplayBuffer) -> None:
+        self.memory = memory
+
+    def add(
+        self,
+        observations: Observed,
+        next_observations: Observed,
+        actions: np.ndarray,
+        rewards: np.ndarray,
+        dones: np.ndarray,
+        infos: Sequence[dict[str, Any]],
+    ) -> None:
+        """What SB3 calls with each step; every argument has n entries."""
+        for i, info in enumerate(infos):
+            if info["valid"]:
+                row = slice(i, i + 1)
+                self.memory.add(
+                    _row(observations, row),
+                    _row(next_observations, row),
+                    actions[row],
+                    rewards[row],
+                    dones[row],
+                    [info],
+                )
+
+
+# -- the agents -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class SB3Config:
+    """What all have in common; SB3's default in brackets."""
+
+    num_envs: int = 1
+    """Environments stepped together [1]."""
+    discount: float = 0.99
+    """γ of one step [0.99]."""
+    anneal: bool = False
+    """Let the learning rate fall linearly to 0 over the run [False]."""
+    reward_clip: float = 0.0
+    """The learner clips each reward to ± this; 0 leaves rewards as they are [0; 1 for Atari]."""
+
+
+def _rate(learning_rate: float, anneal: bool) -> float | Schedule:
+    if not anneal:
+        return learning_rate
+    return lambda remaining: learning_rate * max(0.0, remaining)
+
+
+class SB3Agent(Agent):
+    """What the bridges to SB3's algorithms share; each builds its `model`."""
+
+    notice: ClassVar[str] = NOTICE
+
+    model: BaseAlgorithm
+    rollout_steps: int
+    """Steps in each environment between two phases of learning."""
+
+    def __init__(
+        self,
+        observation_space: gym.Space,
+        action_space: gym.Space,
+        config: SB3Config,
+        setting: Setting,
+    ) -> None:
+        self.setting = setting
+        self.bridge = Bridge(config.num_envs, observation_space, action_space, config.reward_clip)
+        self.network = _policy_name(self.bridge.observation_space)
+
+    @abstractmethod
+    def _collect(self, length: int, callback: BaseCallback) -> None:
+        """Take `length` steps in each environment."""
+
+    @abstractmethod
+    def _learn(self) -> None:
+        """Learn from what is collected."""
+
+    def train(self, env: VectorEnv, steps: int, seed: int) -> Iterator[Metrics]:
+        model, bridge, n = self.model, self.bridge, self.bridge.num_envs
+        bridge.connect(env, seed)
+        model.set_random_seed(seed)
+        model._last_obs = None  # what makes SB3 reset the environments
+        # These are the parts of SB3's own `learn`; schedules go by the steps of the whole run.
+        left = self.setting.total_steps - model.num_timesteps
+        _, callback = model._setup_learn(left, reset_num_timesteps=False)
+        done = reported = 0
+        collecting = learning = 0.0
+        while done < steps:
+            length = min(self.rollout_steps, math.ceil((steps - done) / n))
+            t0 = perf_counter()
+            self._collect(length, callback)
+            t1 = perf_counter()
+            self._learn()
+            collecting += t1 - t0
+            learning += perf_counter() - t1
+            done += length * n
+            if done - reported >= REPORT_EVERY or done >= steps:
+                reported = done
+                times = {
+                    "time/environment": bridge.seconds,
+                    "time/acting": collecting - bridge.seconds,
+                    "time/learning": learning,
+                }
+                yield {"steps": done} | times | self._report()
+
+    def _report(self) -> Metrics:
+        logged = self.model.logger.name_to_value
+        metrics = {ours: float(logged[name]) for name, ours in REPORTED.items() if name in logged}
+        if "train/entropy_loss" in logged:
+            metrics["entropy"] = -float(logged["train/entropy_loss"])
+        if self.bridge.finished:
+            metrics["episode_return"] = float(np.mean([r for r, _ in self.bridge.finished]))
+            metrics["episode_length"] = float(np.mean([n for _, n in self.bridge.finished]))
+        self.bridge.finished = []
+        return metrics
+
+    def act(
+        self,
+        observations: Plain,
+        action_masks: np.ndarray | None,
+        starts: np.ndarray,
+        rng: np.random.Generator,
+    ) -> np.ndarray:
+        actions, _ = self.model.policy.predict(
+            observations_for_sb3(observations), deterministic=True
+        )
+        return self.bridge.to_world(actions)
+
+    def state(self) -> State:
+        moments = self._optimizer.state_dict()["state"]
+        return State(
+            # Clones, for an encoder that policy and value share stands under several names.
+            {name: w.detach().clone() for name, w in self.model.policy.state_dict().items()},
+            {
+                f"optimizer.{i}.{name}": torch.as_tensor(value).detach().clone()
+                for i, values in moments.items()
+                for name, value in values.items()
+            },
+            {"steps": self.model.num_timesteps, "updates": self.model._n_updates},
+        )
+
+    def load(self, state: State) -> None:
+        moments: dict[int, dict[str, torch.Tensor]] = {}
+        for name, value in state.tensors.items():
+            _, i, kind = name.split(".")
+            moments.setdefault(int(i), {})[kind] = value.clone()
+        groups = self._optimizer.state_dict()["param_groups"]
+        try:
+            self.model.policy.load_state_dict(state.weights)
+        except RuntimeError as error:
+            raise ValueError("its weights are of another network") from error
+        self._optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        self.model.num_timesteps = int(state.numbers["steps"])
+        self.model._n_updates = int(state.numbers["updates"])
+
+    @property
+    def _optimizer(self) -> torch.optim.Optimizer:
+        return self.model.policy.optimizer
+
+    @classmethod
+    def storage_bytes(cls, observation_space: gym.Space, config: Any, setting: Setting) -> int:
+        return 0
+
+
+def _collect_rollout(
+    model: OnPolicyAlgorithm, bridge: Bridge, length: int, callback: BaseCallback
+) -> None:
+    """Fill the rollout's buffer with `length` steps in each environment."""
+    assert model.env is not None
+    buffer = model.rollout_buffer
+    # Its size is the rollout's: shorter at a segment's end, and changed by `keep_valid`.
+    buffer.buffer_size, buffer.n_envs = length, bridge.num_envs
+    bridge.valid.clear()
+    model.collect_rollouts(model.env, callback, buffer, n_rollout_steps=length)
+    model._update_current_progress_remaining(model.num_timesteps, model._total_timesteps)
+
+
+def _learn_from_rollout(model: OnPolicyAlgorithm, bridge: Bridge) -> None:
+    if keep_valid(model.rollout_buffer, np.stack(bridge.valid)):
+        model.train()
+
+
+@dataclass(frozen=True)
+class SB3PPOConfig(SB3Config):
+    """Hyperparameters; SB3's default in brackets."""
+
+    rollout_steps: int = 2048
+    """Steps in each environment between two phases of learning [2048]."""
+    batch_size: int = 64
+    """Steps in a minibatch [64]."""
+    epochs: int = 10
+    """Passes over a rollout [10]."""
+    learning_rate: float = 3e-4
+    """Of Adam, at the start [3e-4]."""
+    gae_decay: float = 0.95
+    """λ of generalised advantage estimation [0.95]."""
+    clip: float = 0.2
+    """ε: how far a probability may move and still gain [0.2]."""
+    value_coefficient: float = 0.5
+    """Weight of the value's loss [0.5]."""
+    entropy_coefficient: float = 0.0
+    """Weight of the entropy, which keeps the policy exploring [0]."""
+    max_gradient_norm: float = 0.5
+    """Longer gradients are shortened to this [0.5]."""
+
+
+class SB3PPO(SB3Agent):
+    """SB3's proximal policy optimisation."""
+
+    Config: ClassVar[type] = SB3PPOConfig
+    model: stable_baselines3.PPO
+
+    def __init__(
+        self,
+        observation_space: gym.Space,
+        action_space: gym.Space,
+        config: SB3PPOConfig,
+        setting: Setting,
+    ) -> None:
+        check_positive(config, "num_envs", "rollout_steps", "epochs", "learning_rate", "clip")
+        if config.batch_size < 2 or config.num_envs * config.rollout_steps < 2:
+            raise ValueError("sb3-ppo needs at least two steps in a rollout and in a minibatch")
+        super().__init__(observation_space, action_space, config, setting)
+        self.rollout_steps = config.rollout_steps
+        self.model = stable_baselines3.PPO(
+            self.network,
+            self.bridge,
+            learning_rate=_rate(config.learning_rate, config.anneal),
+            n_steps=config.rollout_steps,
+            batch_size=config.batch_size,
+            n_epochs=config.epochs,
+            gamma=config.discount,
+            gae_lambda=config.gae_decay,
+            clip_range=config.clip,
+            ent_coef=config.entropy_coefficient,
+            vf_coef=config.value_coefficient,
+            max_grad_norm=config.max_gradient_norm,
+            device=setting.device,
+        )
+        self.model.set_logger(Logger(None, []))
+
+    def _collect(self, length: int, callback: BaseCallback) -> None:
+        _collect_rollout(self.model, self.bridge, length, callback)
+
+    def _learn(self) -> None:
+        _learn_from_rollout(self.model, self.bridge)
+
+
+@dataclass(frozen=True)
+class SB3A2CConfig(SB3Config):
+    """Hyperparameters; SB3's default in brackets."""
+
+    rollout_steps: int = 5
+    """Steps in each environment between two updates [5]."""
+    learning_rate: float = 7e-4
+    """Of RMSProp, at the start [7e-4]."""
+    gae_decay: float = 1.0
+    """λ of generalised advantage estimation [1]."""
+    value_coefficient: float = 0.5
+    """Weight of the value's loss [0.5]."""
+    entropy_coefficient: float = 0.0
+    """Weight of the entropy, which keeps the policy exploring [0]."""
+    max_gradient_norm: float = 0.5
+    """Longer gradients are shortened to this [0.5]."""
+
+
+class SB3A2C(SB3Agent):
+    """SB3's advantage actor–critic."""
+
+    Config: ClassVar[type] = SB3A2CConfig
+    model: stable_baselines3.A2C
+
+    def __init__(
+        self,
+        observation_space: gym.Space,
+        action_space: gym.Space,
+        config: SB3A2CConfig,
+        setting: Setting,
+    ) -> None:
+        check_positive(config, "num_envs", "rollout_steps", "learning_rate")
+        super().__init__(observation_space, action_space, config, setting)
+        self.rollout_steps = config.rollout_steps
+        self.model = stable_baselines3.A2C(
+            self.network,
+            self.bridge,
+            learning_rate=_rate(config.learning_rate, config.anneal),
+            n_steps=config.rollout_steps,
+            gamma=config.discount,
+            gae_lambda=config.gae_decay,
+            ent_coef=config.entropy_coefficient,
+            vf_coef=config.value_coefficient,
+            max_grad_norm=config.max_gradient_norm,
+            device=setting.device,
+        )
+        self.model.set_logger(Logger(None, []))
+
+    def _collect(self, length: int, callback: BaseCallback) -> None:
+        _collect_rollout(self.model, self.bridge, length, callback)
+
+    def _learn(self) -> None:
+        _learn_from_rollout(self.model, self.bridge)
+
+
+@dataclass(frozen=True)
+class SB3DQNConfig(SB3Config):
+    """Hyperparameters; SB3's default in brackets."""
+
+    replay_capacity: int = 1_000_000
+    """Transitions that may be sampled; they lie in main memory, frames twice [1,000,000]."""
+    learning_starts: int = 100
+    """Agent steps before the first update, with random actions [100]."""
+    train_freq: int = 4
+    """Steps in each environment between two phases of learning [4]."""
+    gradient_steps: int = 1
+    """Updates in such a phase [1]."""
+    batch_size: int = 32
+    """Transitions an update [32]."""
+    learning_rate: float = 1e-4
+    """Of Adam, at the start [1e-4]."""
+    target_update_interval: int = 10_000
+    """Agent steps between two copies to the target network [10,000]."""
+    tau: float = 1.0
+    """Share of the network that such a copy takes [1]."""
+    exploration_fraction: float = 0.1
+    """Part of the run over which ε falls linearly [0.1]."""
+    epsilon_start: float = 1.0
+    """First probability of random actions [1]."""
+    epsilon_end: float = 0.05
+    """Last probability of random actions [0.05]."""
+    max_gradient_norm: float = 10.0
+    """Longer gradients are shortened to this [10]."""
+
+
+class SB3DQN(SB3Agent):
+    """SB3's deep Q-network."""
+
+    Config: ClassVar[type] = SB3DQNConfig
+    notice: ClassVar[str] = (
+        f"{NOTICE}; its replay memory is not saved, so a resumed run fills it anew, for "
+        "learning_starts steps, before it goes on learning"
+    )
+    model: stable_baselines3.DQN
+
+    def __init__(
+        self,
+        observation_space: gym.Space,
+        action_space: gym.Space,
+        config: SB3DQNConfig,
+        setting: Setting,
+    ) -> None:
+        if not isinstance(action_space, spaces.Discrete):
+            raise ValueError(f"sb3-dqn needs a discrete action space, not {action_space}")
+        check_positive(
+            config, "num_envs", "replay_capacity", "train_freq", "gradient_steps", "batch_size",
+            "learning_rate", "target_update_interval", "exploration_fraction",
+        )  # fmt: skip
+        super().__init__(observation_space, action_space, config, setting)
+        self.config = config
+        self.rollout_steps = config.train_freq
+        self.model = stable_baselines3.DQN(
+            self.network,
+            self.bridge,
+            learning_rate=_rate(config.learning_rate, config.anneal),
+            buffer_size=1,  # it makes way for one that keeps each environment's steps apart
+            learning_starts=config.learning_starts,
+            batch_size=config.batch_size,
+            tau=config.tau,
+            gamma=config.discount,
+            target_update_interval=config.target_update_interval,
+            exploration_fraction=config.exploration_fraction,
+            exploration_initial_eps=config.epsilon_start,
+            exploration_final_eps=config.epsilon_end,
+            max_grad_norm=config.max_gradient_norm,
+            device=setting.device,
+        )
+        self.model.set_logger(Logger(None, []))
+        assert self.model.replay_buffer is not None
+        self.memory: ReplayBuffer = type(self.model.replay_buffer)(
+            config.replay_capacity if setting.storage is not None else 1,  # 1: it only acts
+            self.model.observation_space,
+            self.model.action_space,
+            device=self.model.device,
+        )
+        self.model.replay_buffer = self.memory
+        self.collected = 0
+        """Agent steps since the memory was empty."""
+
+    def _collect(self, length: int, callback: BaseCallback) -> None:
+        model = self.model
+        assert model.env is not None
+        self.bridge.valid.clear()
+        self.collected += length * self.bridge.num_envs
+        model.collect_rollouts(
+            model.env,
+            callback,
+            TrainFreq(length, TrainFrequencyUnit.STEP),
+            ValidOnly(self.memory),  # type: ignore[arg-type]
+            learning_starts=self.config.learning_starts,
+        )
+
+    def _learn(self) -> None:
+        if self.collected > self.config.learning_starts:
+            self.model.train(self.config.gradient_steps, self.config.batch_size)
+
+    def state(self) -> State:
+        state = super().state()
+        state.numbers["calls"] = self.model._n_calls  # by which the target network is renewed
+        return state
+
+    def load(self, state: State) -> None:
+        super().load(state)
+        model = self.model
+        model._n_calls = int(state.numbers["calls"])
+        if model.num_timesteps:
+            done = model.num_timesteps / self.setting.total_steps
+            model.exploration_rate = model.exploration_schedule(1.0 - done)
+        self.memory.reset()
+        self.collected = 0
+
+    @classmethod
+    def storage_bytes(
+        cls, observation_space: gym.Space, config: SB3DQNConfig, setting: Setting
+    ) -> int:
+        """0: the replay memory lies in main memory.
+
+        Raises:
+            ValueError: this machine has not that much.
+        """
+        parts = (
+            observation_space.spaces
+            if isinstance(observation_space, spaces.Tuple)
+            else (observation_space,)
+        )
+        entry = sum(
+            math.prod(part.shape or ()) * np.dtype(part.dtype or np.float32).itemsize
+            for part in parts
+        )
+        needed = 2 * config.replay_capacity * entry
+        there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        if needed > there:
+            raise ValueError(
+                f"the replay memory of sb3-dqn lies in main memory and takes {needed / 1e9:.1f} GB, "
+                f"of which this machine has {there / 1e9:.1f}: choose a smaller --replay-capacity"
+            )
+        return 0

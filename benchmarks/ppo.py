@@ -1,0 +1,216 @@
+"""How fast does PPO train, beside stable-baselines3's, and what do the agents score?
+
+CartPole-v1: the settings of rl-baselines3-zoo (8 environments, rollouts of 32 steps, one batch of 256, 20
+epochs, a learning rate that falls from 1e-3 to 0, γ 0.98, λ 0.8), policy and value each with two
+layers of 64. Pong: the settings of the paper (8 environments, rollouts of 128, 4 batches, 4 epochs, 2.5e-4),
+the Nature network, the protocol of Mnih et al. 2015; stable-baselines3 with its own Atari wrappers.
+
+Every measurement is a whole training in a process of its own, with the same number of threads; they take
+turns, each turn with another seed. The clock runs from the first step to the last: building and importing are
+not in it, compiling is. Afterwards the greedy agent plays 100 episodes of CartPole.
+
+    pip install -e ".[bench]"
+    python benchmarks/ppo.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dqn_atari import machine, make_game, versions  # isort: skip - lies beside this file
+
+RESULTS = Path(__file__).parent / "results" / "ppo.json"
+CONTENDERS = ("fathom", "stable-baselines3")
+SETTINGS: dict[str, dict[str, Any]] = {
+    "CartPole-v1": {
+        "rollout_steps": 32, "minibatches": 1, "epochs": 20, "learning_rate": 1e-3, "discount": 0.98,
+        "gae_decay": 0.8, "clip": 0.2, "entropy_coefficient": 0.0,
+    },
+    "ALE/Pong-v5": {
+        "rollout_steps": 128, "minibatches": 4, "epochs": 4, "learning_rate": 2.5e-4, "discount": 0.99,
+        "gae_decay": 0.95, "clip": 0.1, "entropy_coefficient": 0.01,
+    },
+}  # fmt: skip
+NUM_ENVS = 8
+EPISODES = 100
+
+
+def measure_ours(env_id: str, steps: int, options: argparse.Namespace) -> dict[str, Any]:
+    """Train ours through the parts that `fathom train` is made of."""
+    from agents.agent import Setting
+    from agents.ppo import PPO, PPOConfig
+    from fathom import plugins
+    from fathom.evaluation import evaluate
+    from fathom.training import evaluation_seed, prepare
+
+    prepare(options.threads, "cpu")
+    atari = env_id.startswith("ALE/")
+    world = plugins.resolve(env_id, {"protocol": "nature"} if atari else {})
+    config = PPOConfig(
+        num_envs=NUM_ENVS, hidden=512 if atari else 64, reward_clip=float(atari), **SETTINGS[env_id]
+    )
+    setting = Setting(NUM_ENVS, steps, steps, world.frame_stack, Path("."), "cpu")
+    agent = PPO(*world.spaces(), config, setting)
+    env = world.make_vector(NUM_ENVS, training=True)
+    began = time.perf_counter()
+    for _ in agent.train(env, steps, options.seed):
+        pass
+    seconds = time.perf_counter() - began
+    env.close()
+    score = None if atari else evaluate(agent, world, EPISODES, evaluation_seed())["mean"]
+    return {"seconds": seconds, "score": score}
+
+
+def measure_peer(env_id: str, steps: int, options: argparse.Namespace) -> dict[str, Any]:
+    """Train stable-baselines3's."""
+    import gymnasium
+    from stable_baselines3 import PPO
+    from stable_baselines3.common.env_util import make_atari_env, make_vec_env
+    from stable_baselines3.common.evaluation import evaluate_policy
+    from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecFrameStack
+
+    atari = env_id.startswith("ALE/")
+    env: VecEnv
+    if atari:
+        raw = {"frameskip": 1, "repeat_action_probability": 0.0}
+        env = VecFrameStack(make_atari_env(make_game, NUM_ENVS, options.seed, env_kwargs=raw), 4)
+    else:
+        env = make_vec_env(env_id, NUM_ENVS, options.seed)
+    own = SETTINGS[env_id]
+    model = PPO(
+        "CnnPolicy" if atari else "MlpPolicy",
+        env,
+        learning_rate=lambda left: own["learning_rate"] * left,
+        n_steps=own["rollout_steps"],
+        batch_size=NUM_ENVS * own["rollout_steps"] // own["minibatches"],
+        n_epochs=own["epochs"],
+        gamma=own["discount"],
+        gae_lambda=own["gae_decay"],
+        clip_range=own["clip"],
+        ent_coef=own["entropy_coefficient"],
+        seed=options.seed,
+        device="cpu",
+    )
+    began = time.perf_counter()
+    model.learn(steps)
+    seconds = time.perf_counter() - began
+    env.close()
+    if atari:
+        return {"seconds": seconds, "score": None}
+    games = DummyVecEnv([lambda: gymnasium.make(env_id)] * 10)
+    games.seed(1_000_000)
+    score, _ = evaluate_policy(model, games, EPISODES, warn=False)
+    return {"seconds": seconds, "score": float(score)}
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Take one measurement in this process."""
+    import torch
+
+    contender, env_id = options.measure.split(" ")
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(options.seed)
+    rollout = NUM_ENVS * SETTINGS[env_id]["rollout_steps"]
+    wanted = options.pong_steps if env_id.startswith("ALE/") else options.steps
+    steps = -(-wanted // rollout) * rollout  # whole rollouts, as both count
+    run = measure_ours if contender == "fathom" else measure_peer
+    found = run(env_id, steps, options)
+    speed = steps / found["seconds"]
+    return {"contender": contender, "environment": env_id, "seed": options.seed,
+            "steps": steps, "steps_per_second": speed, **found}  # fmt: skip
+
+
+def measure_apart(contender: str, env_id: str, seed: int, options: argparse.Namespace) -> dict:
+    """Take one measurement in a process of its own."""
+    root = str(Path(__file__).resolve().parents[1])
+    flags = [f"--{n}={getattr(options, n)}" for n in ("steps", "pong_steps", "threads")]
+    done = subprocess.run(
+        [sys.executable, __file__, f"--measure={contender} {env_id}", f"--seed={seed}", *flags],
+        env=os.environ | {"OMP_NUM_THREADS": str(options.threads), "PYTHONPATH": root},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def bootstrap(scores: list[float]) -> list[float]:
+    """A 95 % interval of the mean over seeds."""
+    drawn = np.random.default_rng(0).choice(scores, (10_000, len(scores)))
+    return np.percentile(drawn.mean(axis=1), [2.5, 97.5]).tolist()
+
+
+def report(measurements: list[dict[str, Any]]) -> dict[str, Any]:
+    """Print a table, and return what it shows."""
+    summary: dict[str, Any] = {}
+    for env_id in SETTINGS:
+        speeds = {}
+        for contender in CONTENDERS:
+            mine = [
+                m for m in measurements if (m["contender"], m["environment"]) == (contender, env_id)
+            ]
+            if not mine:
+                return summary
+            speeds[contender] = statistics.median(m["steps_per_second"] for m in mine)
+            line = f"{env_id:12} {contender:18} {speeds[contender]:8,.0f} steps/s"
+            entry: dict[str, Any] = {"steps_per_second": speeds[contender]}
+            if mine[0]["score"] is not None:
+                scores = [m["score"] for m in mine]
+                low, high = bootstrap(scores)
+                entry |= {"score": statistics.mean(scores), "interval": [low, high]}
+                line += f", score {entry['score']:.1f} ({low:.1f} to {high:.1f}, {len(mine)} seeds)"
+            summary[f"{env_id} {contender}"] = entry
+            print(line)
+        summary[f"{env_id} ratio"] = speeds["fathom"] / speeds["stable-baselines3"]
+        print(f"{env_id:12} fathom is {summary[f'{env_id} ratio']:.2f} times as fast")
+    return summary
+
+
+def main() -> None:
+    """Let the contenders take turns, print the table and keep the raw figures."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--steps", type=int, default=100_000, help="of CartPole")
+    parser.add_argument("--pong_steps", type=int, default=16_384, help="of Pong")
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--seeds", type=int, default=5, help="turns of CartPole")
+    parser.add_argument("--pong_seeds", type=int, default=1, help="turns of Pong")
+    parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
+    parser.add_argument("--measure", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        print(json.dumps(measure(options)))
+        return
+    measurements = []
+    for env_id in SETTINGS:
+        for seed in range(options.pong_seeds if env_id.startswith("ALE/") else options.seeds):
+            for contender in CONTENDERS:
+                found = measure_apart(contender, env_id, seed, options)
+                print(f"{env_id} {contender} seed {seed}: {found['steps_per_second']:,.0f} steps/s,"
+                      f" score {found['score']}", flush=True)  # fmt: skip
+                measurements.append(found)
+    options.device = "cpu"
+    content = {
+        "question": (__doc__ or "").splitlines()[0],
+        "versions": versions(),
+        "machine": machine(options),
+        "settings": SETTINGS,
+        "summary": report(measurements),
+        "measurements": measurements,
+    }
+    part = RESULTS.with_suffix(".part")
+    part.write_text(json.dumps(content, indent=2) + "\n")
+    os.replace(part, RESULTS)
+
+
+if __name__ == "__main__":
+    main()
