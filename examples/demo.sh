@@ -1,5 +1,5 @@
 #!/bin/sh
-# What `make demo` shows: a trained agent's score and film, then a fresh one that learns.
+# What `make demo` shows: a trained agent's score and film, then fresh ones that learn.
 set -eu
 cd "$(dirname "$0")/.."
 stamp=$(date +%Y%m%d-%H%M%S)
@@ -10,7 +10,11 @@ fathom evaluate runs/reference/pong-dqn --episodes 16
 fathom record runs/reference/pong-dqn --folder "runs/demo/pong-$stamp"
 
 echo
-echo "2. A fresh agent learns $game for about three minutes"
+echo "2. A fresh agent learns mazes from nothing; it is tested on mazes that it has never seen"
+fathom train ppo Fathom/Maze-v0 --name "maze-$stamp" --record
+
+echo
+echo "3. A fresh agent learns $game for about three minutes"
 fathom train dqn "$game" --name "demo-$stamp" --steps 40_000 --segment-steps 40_000 \
     --evaluation-episodes 8 --record
 
@@ -18,14 +22,16 @@ cat <<END
 
 What to look at
   runs/demo/pong-$stamp/         a film of the trained agent
-  runs/demo-$stamp/videos/       a film of the agent that learnt just now
+  runs/maze-$stamp/videos/       a film of the agent that learnt mazes just now
+  runs/demo-$stamp/videos/       a film of the agent that learnt Boxing
   runs/demo-$stamp/run.toml      all that the training was asked to do
   runs/demo-$stamp/metrics.jsonl its curves, and for TensorBoard: .venv/bin/tensorboard --logdir runs
 
 What to try next
   . .venv/bin/activate
   fathom list
-  fathom train dqn CartPole-v1 --name cartpole         # solved within a minute or so
+  fathom train ppo CartPole-v1 --name cartpole         # solved within a minute
+  fathom train ppo Fathom/MemoryMaze-v0 --name sign    # a maze in which the agent must remember
   fathom train dqn examples/corridor.py:Corridor       # a world of your own in one file
   fathom train dqn ALE/Pong-v5 --name pong             # stop it with Ctrl-C whenever you like …
   fathom resume pong                                   # … and it goes on as if nothing had happened

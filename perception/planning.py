@@ -14,16 +14,18 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-
 GAIN = 20.0
 """The weights that make rewards and costs are multiplied by this. To plan well a network has to tell a
 wall's cost from a floor's by orders of magnitude, and Adam moves a weight by its learning rate at most."""
 
 FIRST_REWARD = 3.0
-"""Of what a plane shows, before learning. A step costs 0.06 then: values reach 50 steps."""
+"""Of what a plane shows, before learning."""
 
-LEAST_COST = 0.01
-"""Of leaving a square: values must fall along a path to tell a direction."""
+UNIT = 0.05
+"""Cost of leaving a square where every plane is 0; that of all squares before learning."""
+
+MOST = 6.0
+"""Costs lie within exp(± this) units."""
 
 
 class GridPlanner(nn.Module):
@@ -48,7 +50,7 @@ class GridPlanner(nn.Module):
         self.iterations = height * width // 3
         self.plans = plans = channels  # value maps, spread side by side
         self.rewards = nn.Conv2d(channels, plans, 1)
-        self.costs = nn.Conv2d(channels, plans, 1)
+        self.costs = nn.Conv2d(channels, plans, 1, bias=False)  # ratios alone matter
         self.around = nn.Conv2d(channels + plans, filters, 3, padding=1)
         self.dense = nn.Linear(channels * (filters + 4 * plans), hidden)
         self.features = hidden
@@ -65,13 +67,12 @@ class GridPlanner(nn.Module):
             self.rewards.weight.copy_(FIRST_REWARD / GAIN * toward)
         nn.init.zeros_(self.rewards.bias)  # type: ignore[arg-type]
         nn.init.zeros_(self.costs.weight)
-        nn.init.constant_(self.costs.bias, -3 / GAIN)  # type: ignore[arg-type]
 
     def forward(self, grids: torch.Tensor) -> torch.Tensor:
         if self.channels_last:
             grids = grids.permute(0, 3, 1, 2)
         x = grids.to(self.dense.weight.dtype)
-        costs = LEAST_COST + F.softplus(GAIN * self.costs(x))
+        costs = UNIT * torch.exp(MOST * torch.tanh(GAIN / MOST * self.costs(x)))
         values = spread(GAIN * self.rewards(x), costs, self.iterations)
         squares = F.relu(self.around(torch.cat([x, values], dim=1)))
         # Near 1 towards the neighbour whose value comes this way, whatever the costs are.
