@@ -129,7 +129,8 @@ def _leaves(space: gym.Space, path: tuple[Any, ...]) -> Any:
 
 
 def _is_text(space: gym.Space) -> bool:
-    return isinstance(space, spaces.Text) or space.dtype is str
+    # By the type of its elements, for packages bring their own, as MiniGrid its MissionSpace.
+    return space.dtype is not None and np.dtype(space.dtype).kind == "U"
 
 
 def _vector_size(space: gym.Space) -> int:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
 from agents.agent import Agent
-from envs.vector import Transitions
+from envs.vector import InvalidNumber, Transitions
 from fathom.errors import FathomError
 from fathom.plugins import World
 
@@ -90,7 +91,15 @@ def _play(
             played += ended
             for name, values in measured.items():
                 known = transitions.info.get(f"_{name}", np.zeros(num_envs, bool))
-                values += [float(transitions.info[name][i]) for i in np.flatnonzero(ended & known)]
+                for value in (transitions.info[name][i] for i in np.flatnonzero(ended & known)):
+                    if not isinstance(value, (Real, np.bool_)):
+                        raise FathomError(
+                            f"{world.reference} gives {value!r} as info[{name!r}], and a measure"
+                            " must be a number"
+                        )
+                    values.append(float(value))
+    except InvalidNumber as error:
+        raise FathomError(f"{world.reference} is broken, in an evaluation: {error}") from error
     finally:
         env.close()
     means = {name: float(np.mean(values)) for name, values in measured.items() if values}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import fnmatch
+import functools
 import hashlib
 import importlib
 import importlib.util
@@ -29,10 +30,12 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
-from gymnasium import Env, Space
+import numpy as np
+from gymnasium import Env, Space, spaces
 from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.utils.env_checker import check_env
-from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
+from gymnasium.vector.utils import concatenate, create_empty_array
 
 from envs import atari
 from envs.observations import Observations
@@ -50,6 +53,16 @@ NEEDED_PACKAGES = {
     "gymnasium.envs.tabular": "jax",
 }
 """What Gymnasium's own environments need beside it, by the start of their entry point."""
+
+
+SERIOUS_WARNINGS = (
+    "Core environment is written in old step API",
+    "Expects `terminated` signal",
+    "Expects `truncated` signal",
+    "The reward",
+)
+"""Beginnings of what Gymnasium's checker only warns of, or says before it stumbles itself, and
+learning cannot bear."""
 
 
 @dataclass(frozen=True)
@@ -78,16 +91,26 @@ class World:
             return atari.make_vector(self.spec.id, num_envs, self._atari_config(), training)
         native = self._make_native_vector(num_envs, training)
         if native is not None:
-            return native
-        return SyncVectorEnv(
-            [lambda: self.make_single(None, training)] * num_envs,
-            autoreset_mode=AutoresetMode.NEXT_STEP,
-        )
+            return _ExplainedVector(native, self.reference)
+        makers = [
+            functools.partial(self._make, None, training, f" of environment {i}")
+            for i in range(num_envs)
+        ]
+        try:
+            env = SyncVectorEnv(makers, autoreset_mode=AutoresetMode.NEXT_STEP)
+        except (RuntimeError, ValueError, AssertionError) as error:
+            raise FathomError(
+                f"{self.reference} cannot be made {num_envs} times: {_sentence(error)}"
+            ) from error
+        return _ExplainedVector(env, self.reference)
 
     def make_single(self, render_mode: str | None, training: bool = False) -> Env:
         """Make one environment; with `render_mode="rgb_array"` its `render()` gives a picture."""
         if self.is_atari:
             return atari.make_single(self.spec.id, self._atari_config(), render_mode)
+        return self._make(render_mode, training, "")
+
+    def _make(self, render_mode: str | None, training: bool, which: str) -> Env:
         arguments = self._arguments(training)
         if render_mode is not None:
             metadata = getattr(_creator(self.spec), "metadata", None)
@@ -96,7 +119,7 @@ class World:
             arguments["render_mode"] = render_mode
         try:
             env = gymnasium.make(self.spec, disable_env_checker=True, **arguments)
-            return _Explained(env, self.reference)
+            return _Explained(env, self.reference, which)
         except Exception as error:
             raise FathomError(f"{self.reference} cannot be made: {_sentence(error)}") from error
 
@@ -107,7 +130,8 @@ class World:
         limit = self.env_args.get("max_episode_steps", self.spec.max_episode_steps)
         env = self.make_single(None)
         try:
-            own = env.unwrapped.protocol() if hasattr(env.unwrapped, "protocol") else {}
+            with _explained(self.reference, "protocol"):
+                own = env.unwrapped.protocol() if hasattr(env.unwrapped, "protocol") else {}
         finally:
             env.close()
         protocol: dict[str, Value] = {"environment": self.reference}
@@ -160,11 +184,12 @@ class World:
 
 
 class _Explained(gymnasium.Wrapper):
-    """Makes a sentence of whatever an environment raises."""
+    """Makes a sentence of whatever an environment raises; `which` of several it is."""
 
-    def __init__(self, env: Env, reference: str) -> None:
+    def __init__(self, env: Env, reference: str, which: str) -> None:
         super().__init__(env)
-        self._reference = reference
+        self._reference, self._which = reference, which
+        self._calls = 0  # a vector environment spends a step on a reset
 
     def reset(self, **arguments: Any) -> tuple[Any, dict[str, Any]]:
         with self._explained("reset"):
@@ -174,16 +199,53 @@ class _Explained(gymnasium.Wrapper):
         with self._explained("step"):
             return self.env.step(action)
 
+    def close(self) -> None:
+        with _explained(self._reference, "close"):
+            self.env.close()
+
     @contextmanager
     def _explained(self, method: str) -> Iterator[None]:
-        try:
+        number = f" {self._calls:,}" if method == "step" else ""
+        self._calls += 1
+        with _explained(self._reference, f"{method}{number}{self._which}"):
             yield
-        except Exception as error:
-            line = _line_in(error, Path(self._reference.rpartition(":")[0]))
-            where = f"line {line}, in " if line else ""
-            raise FathomError(
-                f"{self._reference} failed at {where}{method}: {_sentence(error)}"
-            ) from error
+
+
+class _ExplainedVector(VectorWrapper):
+    """Makes a sentence of what a vector environment raises when it puts its parts together."""
+
+    def __init__(self, env: VectorEnv, reference: str) -> None:
+        super().__init__(env)
+        self._reference, self._steps = reference, 0
+
+    def reset(self, **arguments: Any) -> tuple[Any, dict[str, Any]]:
+        with _explained(self._reference, "reset"):
+            return self.env.reset(**arguments)
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        self._steps += 1
+        with _explained(self._reference, f"step {self._steps:,}"):
+            return self.env.step(actions)
+
+
+@contextmanager
+def _explained(reference: str, where: str) -> Iterator[None]:
+    try:
+        yield
+    except FathomError:
+        raise
+    except Exception as error:
+        raise _failure(reference, where, error) from error
+
+
+def _failure(reference: str, where: str, error: Exception) -> FathomError:
+    line = _line_in(error, _file(reference))
+    at = f"at line {line}, " if line else ""
+    return FathomError(f"{reference} failed {at}in {where}: {_sentence(error)}")
+
+
+def _file(reference: str) -> Path:
+    return Path(reference.rpartition(":")[0])
 
 
 def resolve(reference: str, env_args: Mapping[str, str] | None = None) -> World:
@@ -206,7 +268,8 @@ def resolve(reference: str, env_args: Mapping[str, str] | None = None) -> World:
     unknown = _unknown_arguments(creator, given)
     if unknown:
         raise FathomError(_unknown_argument(reference, unknown[0], _argument_names(creator)))
-    values = {key: _convert(value) for key, value in given.items()}
+    hints = _hints(creator)
+    values = {key: _typed(key, str(text), hints.get(key)) for key, text in given.items()}
     return World(reference, values, spec)
 
 
@@ -218,17 +281,59 @@ def check(world: World) -> list[str]:
     if world.is_atari:
         return []
     env = world.make_single(None)
+    broken: str | None = None
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             check_env(env.unwrapped, skip_render_check=True)
+            broken = _misfit(env.unwrapped)
         except Exception as error:
-            where = f"{world.reference} does not keep Gymnasium's contract"
-            raise FathomError(f"{where}: {_sentence(error)}") from error
+            if _line_in(error, _file(world.reference)):
+                raise _failure(world.reference, "Gymnasium's check", error) from error
+            broken = _sentence(error)
         finally:
             env.close()
     colours = re.compile(r"\x1b\[\d*m")
-    return [colours.sub("", str(warning.message)).removeprefix("WARN: ") for warning in caught]
+    said = [colours.sub("", str(warning.message)).removeprefix("WARN: ") for warning in caught]
+    broken = next((text for text in said if text.startswith(SERIOUS_WARNINGS)), broken)
+    if broken is not None:
+        raise FathomError(f"{world.reference} does not keep Gymnasium's contract: {broken}")
+    return said
+
+
+def _misfit(env: Env) -> str | None:
+    """What the checker lets pass and learning cannot bear, if there is any."""
+    space, actions = env.observation_space, env.action_space
+    observation, info = env.reset(seed=0)
+    after, _, terminated, truncated, next_info = env.step(actions.sample())
+    for method, value in (("reset", observation), ("step", after)):
+        try:
+            batch: Any = create_empty_array(space, n=1)
+            concatenate(space, [value], batch)
+        except Exception as error:
+            return (
+                f"the observation of {method}() does not fit its space {space}: {_sentence(error)}"
+            )
+    if ("action_mask" in info) != ("action_mask" in next_info) and not (terminated or truncated):
+        return "info['action_mask'] must come with every reset() and step(), or never"
+    if "action_mask" not in info:
+        return None
+    number = _number_of_actions(actions)
+    if number is None:
+        return f"info['action_mask'] is for numbered actions, and these are {actions}"
+    shape = np.shape(info["action_mask"])
+    if shape != (number,):
+        return f"info['action_mask'] must have the shape ({number},), not {shape}"
+    return None
+
+
+def _number_of_actions(space: Space) -> int | None:
+    """The length of an action mask, as `agents.actions` has it."""
+    if isinstance(space, spaces.Discrete):
+        return int(space.n)
+    if isinstance(space, spaces.MultiDiscrete):
+        return int(space.nvec.sum())
+    return 2 * int(np.prod(space.shape)) if isinstance(space, spaces.MultiBinary) else None
 
 
 def list_environments() -> list[str]:
@@ -503,6 +608,24 @@ def _convert(text: str) -> Value:
         except ValueError:
             continue
     return text
+
+
+def _hints(creator: Callable[..., Any]) -> dict[str, Any]:
+    """What the arguments are annotated with, where that can be told."""
+    function: Any = creator.__init__ if inspect.isclass(creator) else creator
+    try:
+        return typing.get_type_hints(function)
+    except Exception:  # annotations may name what is imported for type checkers only
+        return {}
+
+
+def _typed(name: str, text: str, hint: Any) -> Value:
+    """Read a flag's text as the plain type `hint`; any other hint leaves it to the text."""
+    value = text if hint is str else _convert(text)
+    fits = type(value) is hint or (hint is float and type(value) is int)
+    if hint in (int, float, bool) and not fits:
+        raise FathomError(f"--env.{name} must be of the type {hint.__name__}, not {text!r}")
+    return value
 
 
 def _atari_arguments(reference: str, given: Mapping[str, str]) -> dict[str, Value]:

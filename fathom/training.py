@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from agents import MissingPackage, load_agent
-from agents.agent import Agent, Metrics, Setting, Unsuitable
+from agents.agent import Agent, Setting, Unsuitable
 from envs.vector import InvalidNumber
 from fathom import plugins
 from fathom.display import Display, number
@@ -327,11 +327,12 @@ class _Training:
         env = self.world.make_vector(self.agent.setting.num_envs, training=True)  # type: ignore[attr-defined]
         try:
             began = time.perf_counter()
-            for metrics in self._explained(self.agent.train(env, steps, seed)):
-                self.check_signals()
-                seconds = progress.seconds + time.perf_counter() - began
-                done = first + int(metrics["steps"])
-                self._report(k, done, seconds, metrics)
+            with self._explained():
+                for metrics in self.agent.train(env, steps, seed):
+                    self.check_signals()
+                    seconds = progress.seconds + time.perf_counter() - began
+                    done = first + int(metrics["steps"])
+                    self._report(k, done, seconds, metrics)
             progress.seconds += time.perf_counter() - began
         finally:
             with contextlib.suppress(Exception):
@@ -339,9 +340,10 @@ class _Training:
         progress.steps, progress.segment = first + steps, k + 1
         if settings.evaluation_episodes:
             self.display.activity("evaluating")
-            result = evaluate(
-                self.agent, self.world, settings.evaluation_episodes, evaluation_seed()
-            )
+            with self._explained():
+                result = evaluate(
+                    self.agent, self.world, settings.evaluation_episodes, evaluation_seed()
+                )
             line = {"segment": k, "steps": progress.steps, "seconds": progress.seconds, **result}
             run.log_evaluation(line)
             low, high = result["interval"]
@@ -354,25 +356,27 @@ class _Training:
         self.display.activity("writing the checkpoint")
         run.save_checkpoint(progress.segment, self.agent.state(), progress)
 
-    def _explained(self, reports: Iterator[Metrics]) -> Iterator[Metrics]:
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Say what of the environment or of the numbers went wrong, and that not all is lost."""
+        stays = f"the last checkpoint of {self.run.folder} is from before"
         try:
-            yield from reports
+            yield
         except InvalidNumber as error:
-            raise FathomError(
-                f"{self.settings.environment} is broken: {error}; the last checkpoint of "
-                f"{self.run.folder} is from before"
-            ) from error
+            raise FathomError(f"{self.settings.environment} is broken: {error}; {stays}") from error
         except Unsuitable as error:
             raise FathomError(
                 f"{self.settings.agent} cannot learn in {self.settings.environment}: {error}"
             ) from error
+        except FathomError as error:
+            raise FathomError(f"{error}; {stays}") from error
 
     def _report(self, segment: int, steps: int, seconds: float, metrics: dict[str, float]) -> None:
         for name, value in metrics.items():
             if not math.isfinite(value):
                 raise FathomError(
                     f"{name} became {float(value)} at step {steps:,}, so training stopped: try a smaller "
-                    f"learning rate (the last checkpoint of {self.run.folder} is from before)"
+                    "learning rate"
                 )
         values = {name: float(value) for name, value in metrics.items() if name != "steps"}
         self.run.log_metrics(

@@ -86,6 +86,20 @@ def test_text_is_counted_by_words() -> None:
     assert made.sum(axis=1).tolist() == [4, 0, 1]
 
 
+class Mission(gym.Space[str]):
+    """A space of strings of a package's own, as MiniGrid has one."""
+
+    def __init__(self) -> None:
+        super().__init__(dtype=str)
+
+
+def test_a_space_of_strings_is_text_whatever_its_class() -> None:
+    made = Observations(Mission())(("get to the green goal square",))
+    assert isinstance(made, np.ndarray)
+    assert made.shape == (1, WORD_BUCKETS)
+    assert made.sum() == 6
+
+
 @pytest.mark.parametrize(
     "space",
     [

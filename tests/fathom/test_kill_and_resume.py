@@ -12,6 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+EXAMPLE = Path(__file__).parents[2] / "examples" / "corridor.py"
+
 TRAININGS = {
     "atari": (
         "dqn ALE/Pong-v5 --steps 2400 --segment-steps 800 --learning-starts 400 --batch-size 8"
@@ -21,6 +23,18 @@ TRAININGS = {
     "cartpole": (
         "dqn CartPole-v1 --steps 12000 --segment-steps 3000 --replay-capacity 5000"
         " --evaluation-episodes 2"
+    ),
+    "ppo": (
+        "ppo CartPole-v1 --steps 6000 --segment-steps 1500 --evaluation-episodes 2 --threads 1"
+        " --normalize-observations --normalize-rewards"
+    ),
+    "recurrent ppo": (
+        "ppo CartPole-v1 --steps 2400 --segment-steps 600 --evaluation-episodes 2 --threads 1"
+        " --memory gru --minibatches 4 --epochs 2"
+    ),
+    "file": (
+        f"ppo {EXAMPLE}:Corridor --steps 8000 --segment-steps 2000 --evaluation-episodes 2"
+        " --threads 1"
     ),
 }
 

@@ -123,6 +123,15 @@ def test_arguments_are_typed_and_checked() -> None:
         resolve("ALE/Pong-v5", {"frameskip": "3"})
 
 
+def test_an_argument_has_the_type_that_it_is_annotated_with(tmp_path: Path) -> None:
+    source = EXAMPLE.read_text().replace("length: int = 10", "length: int = 10, level: str = ''")
+    (tmp_path / "mine.py").write_text(source)
+    mine = f"{tmp_path / 'mine.py'}:Corridor"
+    assert resolve(mine, {"level": "7"}).env_args == {"level": "7"}
+    with pytest.raises(FathomError, match=r"--env.length must be of the type int, not '7.5'"):
+        resolve(mine, {"length": "7.5"})
+
+
 @pytest.mark.parametrize("reference", ["CartPole-v1", "ALE/Pong-v5", f"{EXAMPLE}:Corridor"])
 def test_vector_and_single_agree_on_their_spaces(reference: str) -> None:
     world = resolve(reference, {})
