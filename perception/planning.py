@@ -22,7 +22,10 @@ FIRST_REWARD = 3.0
 """Of what a plane shows, before learning."""
 
 UNIT = 0.05
-"""Cost of leaving a square where every plane is 0; that of all squares before learning."""
+"""Cost of leaving a square where every plane is 0."""
+
+FIRST_COST = 2.0
+"""Leaving a square where a plane is 1 costs exp(this) units, before learning."""
 
 MOST = 6.0
 """Costs lie within exp(± this) units."""
@@ -57,16 +60,16 @@ class GridPlanner(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """At first each plane has its plan: to what it shows, at the same small cost everywhere.
+        """At first each plane has its plan: to what it shows, around whatever stands in the way.
 
-        Drawn at random, a plan may lead away from the goal or find walls cheap, and stay so: the cost
-        of what no good path crosses has no gradient.
+        Drawn at random, a plan may lead away from the goal or find walls cheap, and stay so: what
+        costs little has little gradient.
         """
         with torch.no_grad():
             toward = torch.eye(self.plans)[:, :, None, None]
             self.rewards.weight.copy_(FIRST_REWARD / GAIN * toward)
         nn.init.zeros_(self.rewards.bias)  # type: ignore[arg-type]
-        nn.init.zeros_(self.costs.weight)
+        nn.init.constant_(self.costs.weight, FIRST_COST / GAIN)
 
     def forward(self, grids: torch.Tensor) -> torch.Tensor:
         if self.channels_last:
