@@ -126,7 +126,7 @@ class MemoryMazeConfig:
     reward: Reward = "sparse"
     """"sparse": 1 at the goal that pays; "step_cost": also −1/max_steps for every step."""
     max_steps: int = 0
-    """Steps after which an episode is cut off; 0 for three times the shortest path."""
+    """Steps after which an episode is cut off; 0 for eight times the shortest path."""
     split: Split = "train"
     """Which half of the seeds the episodes come from."""
 
@@ -153,7 +153,7 @@ class MemoryMazeConfig:
     @property
     def limit(self) -> int:
         """Steps after which an episode is cut off."""
-        return self.max_steps or 3 * (self.length + 2)
+        return self.max_steps or 8 * (self.length + 2)
 
     @property
     def observation_space(self) -> Space:
