@@ -197,11 +197,14 @@ class Policy:
         self.return_moments = RunningMoments(1) if config.normalize_rewards else None
         # Compiling takes some seconds; a memory's loop through time would take minutes. A planner
         # spends its time in a kernel that is compiled already.
-        self.compiling = not self.recurrent and setting.total_steps >= LONG_TRAINING
-        self.compiling &= not any(isinstance(m, GridPlanner) for m in self.network.modules())
+        self.compiling = (
+            setting.storage is not None  # it trains
+            and setting.total_steps >= LONG_TRAINING
+            and not self.recurrent
+            and not any(isinstance(module, GridPlanner) for module in self.network.modules())
+        )
         self.forward: Forward = self._act_on
         """Compiled where that pays; for batches of the training's size."""
-        self.compiling &= setting.storage is not None
         if self.compiling:
             self.forward = compiled(self._act_on, self.device)
         self._memory = torch.zeros(0, self.state_size, device=self.device)

@@ -31,7 +31,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium import Env, Space, spaces
+from gymnasium import Env, Space
 from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
@@ -192,23 +192,21 @@ class _Explained(gymnasium.Wrapper):
         self._calls = 0  # a vector environment spends a step on a reset
 
     def reset(self, **arguments: Any) -> tuple[Any, dict[str, Any]]:
-        with self._explained("reset"):
+        self._calls += 1
+        with _explained(self._reference, f"reset{self._which}"):
             return self.env.reset(**arguments)
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        with self._explained("step"):
+        self._calls += 1
+        try:  # no context manager: it would cost as much as a step of CartPole
             return self.env.step(action)
+        except Exception as error:
+            where = f"step {self._calls - 1:,}{self._which}"
+            raise _failure(self._reference, where, error) from error
 
     def close(self) -> None:
         with _explained(self._reference, "close"):
             self.env.close()
-
-    @contextmanager
-    def _explained(self, method: str) -> Iterator[None]:
-        number = f" {self._calls:,}" if method == "step" else ""
-        self._calls += 1
-        with _explained(self._reference, f"{method}{number}{self._which}"):
-            yield
 
 
 class _ExplainedVector(VectorWrapper):
@@ -224,8 +222,12 @@ class _ExplainedVector(VectorWrapper):
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         self._steps += 1
-        with _explained(self._reference, f"step {self._steps:,}"):
+        try:
             return self.env.step(actions)
+        except FathomError:  # one of its environments has said it
+            raise
+        except Exception as error:
+            raise _failure(self._reference, f"step {self._steps:,}", error) from error
 
 
 @contextmanager
@@ -318,22 +320,15 @@ def _misfit(env: Env) -> str | None:
         return "info['action_mask'] must come with every reset() and step(), or never"
     if "action_mask" not in info:
         return None
-    number = _number_of_actions(actions)
-    if number is None:
+    from agents.actions import distribution  # here, for it brings torch with it
+
+    size = distribution(actions, "clipped").mask_size
+    if not size:
         return f"info['action_mask'] is for numbered actions, and these are {actions}"
     shape = np.shape(info["action_mask"])
-    if shape != (number,):
-        return f"info['action_mask'] must have the shape ({number},), not {shape}"
+    if shape != (size,):
+        return f"info['action_mask'] must have the shape ({size},), not {shape}"
     return None
-
-
-def _number_of_actions(space: Space) -> int | None:
-    """The length of an action mask, as `agents.actions` has it."""
-    if isinstance(space, spaces.Discrete):
-        return int(space.n)
-    if isinstance(space, spaces.MultiDiscrete):
-        return int(space.nvec.sum())
-    return 2 * int(np.prod(space.shape)) if isinstance(space, spaces.MultiBinary) else None
 
 
 def list_environments() -> list[str]:

@@ -51,7 +51,7 @@ class GridPlanner(nn.Module):
         channels, height, width = (shape[2], *shape[:2]) if self.channels_last else shape
         # A corridor fills at most about every second square, and a path crosses most of them.
         self.iterations = height * width // 3
-        self.plans = plans = channels  # value maps, spread side by side
+        plans = channels  # value maps, spread side by side
         self.rewards = nn.Conv2d(channels, plans, 1)
         self.costs = nn.Conv2d(channels, plans, 1, bias=False)  # ratios alone matter
         self.around = nn.Conv2d(channels + plans, filters, 3, padding=1)
@@ -65,9 +65,9 @@ class GridPlanner(nn.Module):
         Drawn at random, a plan may lead away from the goal or find walls cheap, and stay so: what
         costs little has little gradient.
         """
+        nn.init.dirac_(self.rewards.weight)  # type: ignore[arg-type]
         with torch.no_grad():
-            toward = torch.eye(self.plans)[:, :, None, None]
-            self.rewards.weight.copy_(FIRST_REWARD / GAIN * toward)
+            self.rewards.weight.mul_(FIRST_REWARD / GAIN)
         nn.init.zeros_(self.rewards.bias)  # type: ignore[arg-type]
         nn.init.constant_(self.costs.weight, FIRST_COST / GAIN)
 
