@@ -2,16 +2,13 @@
 
 Networks, updates and default hyperparameters are SB3's own; the world, its seeds, the evaluation, the
 curves and the checkpoints are Fathom's. Fields of the configurations have the names of our own agents
-where they mean the same, and SB3's names elsewhere.
-
-SB3 takes worlds that reset in the very step that ends an episode; ours spend the next step on it. That
-step is stepped through and counted, as it is for our own agents, but taken out of what SB3 learns from.
+where they mean the same, and SB3's names elsewhere. `agents.sb3_bridge` is what lies between.
 """
 
 import math
 import os
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, ClassVar
@@ -23,20 +20,17 @@ import torch
 from gymnasium import spaces
 from gymnasium.vector import VectorEnv
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.buffers import ReplayBuffer, RolloutBuffer
+from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
-from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.type_aliases import Schedule, TrainFreq, TrainFrequencyUnit
-from stable_baselines3.common.vec_env import VecEnv
 
-from agents.agent import Agent, Metrics, Setting, State, Unsuitable
+from agents.agent import Agent, Metrics, Setting, State
 from agents.policy import check_positive
 from agents.rollout import REPORT_EVERY
+from agents.sb3_bridge import Bridge, ValidOnly, keep_valid, observations_for_sb3, policy_name
 from envs.observations import Plain
-from envs.vector import Transitions
-from perception.encoders import is_image
 
 NOTICE = (
     f"Stable-Baselines3 {stable_baselines3.__version__} learns here, so it is not promised that a "
@@ -54,224 +48,6 @@ REPORTED = {
     "rollout/exploration_rate": "epsilon",
 }
 """What SB3 logs, and the names that our own agents report it under. It is of the latest update."""
-
-Observed = np.ndarray | dict[str, np.ndarray]
-"""A batch of observations as SB3 takes them."""
-
-
-# -- the world, as SB3 sees it ----------------------------------------------------------------------
-
-
-def observations_for_sb3(observations: Plain) -> Observed:
-    """The parts of a tuple become a dictionary, which is what SB3 has networks for."""
-    if isinstance(observations, tuple):
-        return {str(i): part for i, part in enumerate(observations)}
-    return observations
-
-
-def _row(observations: Observed, rows: int | slice) -> Any:
-    if isinstance(observations, dict):
-        return {key: part[rows] for key, part in observations.items()}
-    return observations[rows]
-
-
-def _observation_space(space: gym.Space) -> gym.Space:
-    if isinstance(space, spaces.Tuple):
-        return spaces.Dict({str(i): part for i, part in enumerate(space.spaces)})
-    return space
-
-
-def _action_space(space: gym.Space) -> gym.Space:
-    """The same actions, counted from 0 as SB3 does."""
-    if isinstance(space, spaces.Discrete):
-        return spaces.Discrete(int(space.n))
-    if isinstance(space, spaces.MultiDiscrete) and space.nvec.ndim == 1:
-        return spaces.MultiDiscrete(space.nvec)
-    if isinstance(space, spaces.MultiBinary) and len(space.shape) == 1:
-        return spaces.MultiBinary(space.n)
-    if isinstance(space, spaces.Box) and space.is_bounded("both") and space.dtype.kind == "f":
-        return space
-    raise ValueError(
-        f"Stable-Baselines3 cannot act in the action space {space}; Discrete, MultiDiscrete or "
-        "MultiBinary in one dimension, or a Box of bounded real numbers would do"
-    )
-
-
-def _policy_name(space: gym.Space) -> str:
-    """SB3's network for an observation space.
-
-    Raises:
-        ValueError: an image among other parts is too small for the only CNN that SB3 has.
-    """
-    if isinstance(space, spaces.Dict):
-        for part in space.spaces.values():
-            if is_image_space(part) and not is_image(part):
-                raise ValueError(
-                    "Stable-Baselines3 needs images of at least 36×36 beside other observations, "
-                    f"not {part}"
-                )
-        return "MultiInputPolicy"
-    return "CnnPolicy" if is_image_space(space) and is_image(space) else "MlpPolicy"
-
-
-class Bridge(VecEnv):
-    """A vector environment that resets in the next step, as SB3's algorithms step one.
-
-    Where an episode ends, the new observation is its own last and stands in
-    `info["terminal_observation"]` too. The step after it only resets: its `info["valid"]` is False,
-    and nothing may be learnt from it.
-
-    Args:
-        observation_space, action_space: of one environment; the observations plain.
-        reward_clip: rewards are cut to ± this; 0 leaves them.
-    """
-
-    def __init__(
-        self,
-        num_envs: int,
-        observation_space: gym.Space,
-        action_space: gym.Space,
-        reward_clip: float,
-    ) -> None:
-        super().__init__(
-            num_envs, _observation_space(observation_space), _action_space(action_space)
-        )
-        self._first = getattr(action_space, "start", 0)
-        self._dtype = action_space.dtype
-        self.reward_clip = reward_clip
-        self.seconds = 0.0
-        """Spent in the environments since `connect`."""
-        self.valid: list[np.ndarray] = []
-        """(n,) bool for each step since it was last cleared."""
-        self.finished: list[tuple[float, int]] = []
-        """Return and length of the episodes that ended since it was last cleared."""
-
-    def connect(self, env: VectorEnv, seed: int) -> None:
-        """Step `env` from now on; its reset takes `seed`."""
-        self._stream = Transitions(env)
-        self._seed = seed
-        self.seconds = 0.0
-        self.finished = []
-
-    def to_world(self, actions: np.ndarray) -> np.ndarray:
-        """SB3's (n, …) actions as the world counts them."""
-        return (actions + self._first).astype(self._dtype)
-
-    def reset(self) -> Observed:  # type: ignore[override]
-        """Reset every environment.
-
-        Raises:
-            Unsuitable: some actions are illegal here, which SB3 has no way to know.
-        """
-        began = perf_counter()
-        observations = self._stream.reset(self._seed)
-        self.seconds += perf_counter() - began
-        if self._stream.action_masks is not None:
-            raise Unsuitable("Stable-Baselines3's algorithms take no action masks")
-        return observations_for_sb3(observations)
-
-    def step_async(self, actions: np.ndarray) -> None:
-        self._actions = self.to_world(actions)
-
-    def step_wait(self) -> tuple[Observed, np.ndarray, np.ndarray, list[dict]]:  # type: ignore[override]
-        began = perf_counter()
-        step = self._stream.step(self._actions)
-        self.seconds += perf_counter() - began
-        self.valid.append(step.valid)
-        self.finished += self._stream.finished
-        observations = observations_for_sb3(step.next_observations)
-        over = step.terminated | step.truncated
-        infos: list[dict[str, Any]] = [{"valid": bool(valid)} for valid in step.valid]
-        for i in np.flatnonzero(over):
-            infos[i]["terminal_observation"] = _row(observations, int(i))
-            infos[i]["TimeLimit.truncated"] = bool(step.truncated[i] and not step.terminated[i])
-        # A copy, for SB3 adds the value that follows a truncation to it in place.
-        rewards = step.rewards.copy()
-        if self.reward_clip:
-            rewards = rewards.clip(-self.reward_clip, self.reward_clip)
-        return observations, rewards, over, infos
-
-    def close(self) -> None:
-        """Nothing: the environment belongs to the run."""
-
-    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
-        """No environment is rendered through the bridge, and that is all SB3 asks for."""
-        if attr_name != "render_mode":
-            raise AttributeError(attr_name)
-        return [None] * self.num_envs
-
-    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
-        raise NotImplementedError
-
-    def env_method(
-        self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any
-    ) -> list[Any]:
-        raise NotImplementedError
-
-    def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:
-        return [False] * self.num_envs
-
-
-# -- what is learnt from ----------------------------------------------------------------------------
-
-
-def keep_valid(buffer: RolloutBuffer, valid: np.ndarray) -> int:
-    """Leave only the valid steps in a full buffer, as though one environment had taken them.
-
-    Advantages are worked out already, and none reaches across an episode's end.
-
-    Args:
-        valid: (length, n) bool.
-
-    Returns:
-        How many steps are left.
-    """
-    rows = np.flatnonzero(valid.swapaxes(0, 1))
-
-    def kept(array: np.ndarray) -> np.ndarray:
-        return buffer.swap_and_flatten(array)[rows]
-
-    for name in ("observations", "actions", "values", "log_probs", "advantages", "returns"):
-        part = getattr(buffer, name)
-        setattr(
-            buffer,
-            name,
-            {key: kept(array) for key, array in part.items()}
-            if isinstance(part, dict)
-            else kept(part),
-        )
-    buffer.buffer_size, buffer.n_envs = len(rows), 1
-    buffer.generator_ready = True
-    return len(rows)
-
-
-class ValidOnly:
-    """Puts the valid ones of n environments' transitions into a replay memory of one, in order."""
-
-    def __init__(self, memory: ReplayBuffer) -> None:
-        self.memory = memory
-
-    def add(
-        self,
-        observations: Observed,
-        next_observations: Observed,
-        actions: np.ndarray,
-        rewards: np.ndarray,
-        dones: np.ndarray,
-        infos: Sequence[dict[str, Any]],
-    ) -> None:
-        """What SB3 calls with each step; every argument has n entries."""
-        for i, info in enumerate(infos):
-            if info["valid"]:
-                row = slice(i, i + 1)
-                self.memory.add(
-                    _row(observations, row),
-                    _row(next_observations, row),
-                    actions[row],
-                    rewards[row],
-                    dones[row],
-                    [info],
-                )
 
 
 # -- the agents -------------------------------------------------------------------------------------
@@ -315,7 +91,7 @@ class SB3Agent(Agent):
     ) -> None:
         self.setting = setting
         self.bridge = Bridge(config.num_envs, observation_space, action_space, config.reward_clip)
-        self.network = _policy_name(self.bridge.observation_space)
+        self.network = policy_name(self.bridge.observation_space)
 
     @abstractmethod
     def _collect(self, length: int, callback: BaseCallback) -> None:
@@ -412,26 +188,40 @@ class SB3Agent(Agent):
         return 0
 
 
-def _collect_rollout(
-    model: OnPolicyAlgorithm, bridge: Bridge, length: int, callback: BaseCallback
-) -> None:
-    """Fill the rollout's buffer with `length` steps in each environment."""
-    assert model.env is not None
-    buffer = model.rollout_buffer
-    # Its size is the rollout's: shorter at a segment's end, and changed by `keep_valid`.
-    buffer.buffer_size, buffer.n_envs = length, bridge.num_envs
-    bridge.valid.clear()
-    model.collect_rollouts(model.env, callback, buffer, n_rollout_steps=length)
-    model._update_current_progress_remaining(model.num_timesteps, model._total_timesteps)
+@dataclass(frozen=True)
+class OnPolicyConfig(SB3Config):
+    """What PPO and A2C have in common."""
+
+    value_coefficient: float = 0.5
+    """Weight of the value's loss [0.5]."""
+    entropy_coefficient: float = 0.0
+    """Weight of the entropy, which keeps the policy exploring [0]."""
+    max_gradient_norm: float = 0.5
+    """Longer gradients are shortened to this [0.5]."""
 
 
-def _learn_from_rollout(model: OnPolicyAlgorithm, bridge: Bridge) -> None:
-    if keep_valid(model.rollout_buffer, np.stack(bridge.valid)):
-        model.train()
+class OnPolicyAgent(SB3Agent):
+    """What PPO and A2C share: they learn from a rollout and forget it."""
+
+    model: OnPolicyAlgorithm
+
+    def _collect(self, length: int, callback: BaseCallback) -> None:
+        model, bridge = self.model, self.bridge
+        assert model.env is not None
+        buffer = model.rollout_buffer
+        # Its size is the rollout's: shorter at a segment's end, and changed by `keep_valid`.
+        buffer.buffer_size, buffer.n_envs = length, bridge.num_envs
+        bridge.valid.clear()
+        model.collect_rollouts(model.env, callback, buffer, n_rollout_steps=length)
+        model._update_current_progress_remaining(model.num_timesteps, model._total_timesteps)
+
+    def _learn(self) -> None:
+        if keep_valid(self.model.rollout_buffer, np.stack(self.bridge.valid)):
+            self.model.train()
 
 
 @dataclass(frozen=True)
-class SB3PPOConfig(SB3Config):
+class SB3PPOConfig(OnPolicyConfig):
     """Hyperparameters; SB3's default in brackets."""
 
     rollout_steps: int = 2048
@@ -446,15 +236,9 @@ class SB3PPOConfig(SB3Config):
     """λ of generalised advantage estimation [0.95]."""
     clip: float = 0.2
     """ε: how far a probability may move and still gain [0.2]."""
-    value_coefficient: float = 0.5
-    """Weight of the value's loss [0.5]."""
-    entropy_coefficient: float = 0.0
-    """Weight of the entropy, which keeps the policy exploring [0]."""
-    max_gradient_norm: float = 0.5
-    """Longer gradients are shortened to this [0.5]."""
 
 
-class SB3PPO(SB3Agent):
+class SB3PPO(OnPolicyAgent):
     """SB3's proximal policy optimisation."""
 
     Config: ClassVar[type] = SB3PPOConfig
@@ -489,15 +273,9 @@ class SB3PPO(SB3Agent):
         )
         self.model.set_logger(Logger(None, []))
 
-    def _collect(self, length: int, callback: BaseCallback) -> None:
-        _collect_rollout(self.model, self.bridge, length, callback)
-
-    def _learn(self) -> None:
-        _learn_from_rollout(self.model, self.bridge)
-
 
 @dataclass(frozen=True)
-class SB3A2CConfig(SB3Config):
+class SB3A2CConfig(OnPolicyConfig):
     """Hyperparameters; SB3's default in brackets."""
 
     rollout_steps: int = 5
@@ -506,15 +284,9 @@ class SB3A2CConfig(SB3Config):
     """Of RMSProp, at the start [7e-4]."""
     gae_decay: float = 1.0
     """λ of generalised advantage estimation [1]."""
-    value_coefficient: float = 0.5
-    """Weight of the value's loss [0.5]."""
-    entropy_coefficient: float = 0.0
-    """Weight of the entropy, which keeps the policy exploring [0]."""
-    max_gradient_norm: float = 0.5
-    """Longer gradients are shortened to this [0.5]."""
 
 
-class SB3A2C(SB3Agent):
+class SB3A2C(OnPolicyAgent):
     """SB3's advantage actor–critic."""
 
     Config: ClassVar[type] = SB3A2CConfig
@@ -543,12 +315,6 @@ class SB3A2C(SB3Agent):
             device=setting.device,
         )
         self.model.set_logger(Logger(None, []))
-
-    def _collect(self, length: int, callback: BaseCallback) -> None:
-        _collect_rollout(self.model, self.bridge, length, callback)
-
-    def _learn(self) -> None:
-        _learn_from_rollout(self.model, self.bridge)
 
 
 @dataclass(frozen=True)

@@ -126,7 +126,7 @@ def choices(agent: Agent, world: Any) -> tuple[np.ndarray, list[int]]:
 
 def test_the_bridge_tells_of_every_step_what_a_hand_stepped_world_does() -> None:
     needs_sb3()
-    from agents.sb3 import Bridge
+    from agents.sb3_bridge import Bridge
 
     worlds = [Count(3), Count(4, terminates=False)]
     env = vector(*(lambda world=world: world for world in worlds))
@@ -164,7 +164,7 @@ def test_a_rollout_is_learnt_from_without_the_steps_that_only_reset(
     tmp_path: Path, terminates: bool
 ) -> None:
     needs_sb3()
-    from agents.sb3 import keep_valid
+    from agents.sb3_bridge import keep_valid
 
     world = Count(3, terminates)
     agent: Any = build("sb3-ppo", world, tmp_path, 100, num_envs=2, rollout_steps=10, batch_size=20)
