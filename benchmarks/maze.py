@@ -10,15 +10,19 @@ MiniGrid a window of 7×7, ours the whole maze of 9×9.
 
 import argparse
 import json
-import platform
+import os
 import statistics
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import gymnasium
+import minigrid  # noqa: F401 - registers its environments
 import numba
 import numpy as np
+
+from dqn_atari import machine  # isort: skip - lies beside this file
 
 import envs  # noqa: F401 - registers the mazes
 
@@ -66,7 +70,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=3, help="of each candidate")
     parser.add_argument("--num-envs", type=int, default=4096, help="of our vector environment")
     flags = parser.parse_args()
-    import minigrid  # registers its environments
+    flags.threads, flags.device = numba.config.NUMBA_NUM_THREADS, "cpu"  # type: ignore[attr-defined]
 
     def sync(name: str) -> Callable[[], gymnasium.vector.VectorEnv]:
         return lambda: gymnasium.make_vec(name, 8, vectorization_mode="sync")
@@ -97,22 +101,15 @@ def main() -> None:
         print(f"{name:45} {statistics.median(values):14,.0f} steps/s")
     ours, theirs, *_ = (statistics.median(values) for values in speeds.values())
     print(f"vector environment over MiniGrid: {ours / theirs:,.0f} times")
-    RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(
-        json.dumps(
-            {
-                "steps_per_second": speeds,
-                "cores": numba.config.NUMBA_NUM_THREADS,  # type: ignore[attr-defined]
-                "python": platform.python_version(),
-                "numpy": np.__version__,
-                "numba": numba.__version__,
-                "gymnasium": gymnasium.__version__,
-                "minigrid": minigrid.__version__,
-            },
-            indent=2,
-        )
-        + "\n"
-    )
+    content = {
+        "steps_per_second": speeds,
+        "versions": {name: version(name) for name in ("gymnasium", "minigrid", "numba", "numpy")},
+        "machine": machine(flags),
+        "settings": {"seconds": flags.seconds, "turns": flags.turns},
+    }
+    part = RESULT.with_suffix(".part")
+    part.write_text(json.dumps(content, indent=2) + "\n")
+    os.replace(part, RESULT)
 
 
 if __name__ == "__main__":
