@@ -324,7 +324,7 @@ class _Training:
         seed = segment_seed(settings.seed, k)
         self.display.activity(f"training, segment {k + 1}")
         # A new environment for every segment: nothing that an old one remembers reaches it.
-        env = self.world.make_vector(self.agent.setting.num_envs, training=True)  # type: ignore[attr-defined]
+        env = self.world.make_vector(int(settings.hyperparameters["num_envs"]), training=True)
         try:
             began = time.perf_counter()
             with self._explained():

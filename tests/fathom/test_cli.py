@@ -94,6 +94,17 @@ def test_train_evaluate_record_and_extend(
     assert list(run.glob("events.out.tfevents*"))
 
 
+@pytest.mark.parametrize("agent", ["dqn", "reinforce", "a2c", "ppo"])
+def test_every_agent_trains_and_goes_on_from_the_command_line(
+    agent: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = "--steps 800 --segment-steps 400 --evaluation-episodes 2 --num-envs 4 --keep-replay"
+    words = ["train", agent, "CartPole-v1", "--name", "c", *flags.split()]
+    assert _run(tmp_path, *words) == 0
+    assert _run(tmp_path, "resume", "c", "--steps", "1200") == 0
+    assert "1,200 steps" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
