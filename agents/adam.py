@@ -5,9 +5,11 @@ which Adam moves the float32 originals (Micikevicius et al. 2018, "Mixed precisi
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import nn
+from torch.func import grad_and_value
 
 BETA1, BETA2 = 0.9, 0.999  # decay of the moments
 
@@ -47,13 +49,21 @@ class Adam:
     def step(self, gradients: Tensors, factors: torch.Tensor) -> None:
         """Move every weight down its gradient."""
         rate, epsilon = factors
-        for name, weight in self.weights.items():
-            gradient, first, second = gradients[name].float(), self.first[name], self.second[name]
-            first.lerp_(gradient, 1 - BETA1)
-            second.lerp_(gradient * gradient, 1 - BETA2)
-            weight.sub_(rate * first / (second.sqrt() + epsilon))
-            if self.online[name] is not weight:
-                self.online[name].copy_(weight)
+        weights, first, second = (
+            list(part.values()) for part in (self.weights, self.first, self.second)
+        )
+        slopes = [gradients[name].float() for name in self.weights]
+        # All tensors in one call each: a small network's update is mostly calls.
+        torch._foreach_lerp_(first, slopes, 1 - BETA1)
+        torch._foreach_mul_(second, BETA2)
+        torch._foreach_addcmul_(second, slopes, slopes, 1 - BETA2)
+        divisors = torch._foreach_sqrt(second)
+        torch._foreach_add_(divisors, epsilon)
+        changes = torch._foreach_div(first, divisors)
+        torch._foreach_mul_(changes, rate)
+        torch._foreach_sub_(weights, changes)
+        if any(self.online[name] is not weight for name, weight in self.weights.items()):
+            torch._foreach_copy_([self.online[name] for name in self.weights], weights)
 
     def moments(self) -> Tensors:
         """Both moments by name, for a checkpoint."""
@@ -75,12 +85,30 @@ class Adam:
             copy_into(moments, self.moments())
 
 
+def gradients_of(
+    loss_of: Callable[[Tensors], tuple[torch.Tensor, torch.Tensor]], weights: Tensors
+) -> tuple[Tensors, torch.Tensor, torch.Tensor]:
+    """The gradients of a loss with respect to the weights, the loss, and what it gives beside it.
+
+    Only `torch.func` can be compiled into one graph with the rest of an update, and only plain
+    autograd is quick where nothing is compiled.
+    """
+    if torch.compiler.is_compiling():
+        gradients, (loss, beside) = grad_and_value(loss_of, has_aux=True)(weights)
+        return gradients, loss, beside
+    leaves = {name: w.detach().requires_grad_() for name, w in weights.items()}
+    loss, beside = loss_of(leaves)
+    found = torch.autograd.grad(loss, list(leaves.values()), materialize_grads=True)
+    return dict(zip(leaves, found, strict=True)), loss.detach(), beside.detach()
+
+
 def shortened(gradients: Tensors, norm: float) -> Tensors:
     """The gradients, all scaled by one factor where they are longer together than `norm` (Pascanu
     et al. 2013)."""
-    length = torch.stack([g.float().square().sum() for g in gradients.values()]).sum().sqrt()
+    slopes = [g.float() for g in gradients.values()]
+    length = torch.stack(torch._foreach_norm(slopes)).norm()
     factor = (norm / (length + 1e-6)).clamp(max=1.0)
-    return {name: g * factor for name, g in gradients.items()}
+    return dict(zip(gradients, torch._foreach_mul(slopes, factor), strict=True))
 
 
 def copy_into(source: Tensors, destination: Tensors) -> None:

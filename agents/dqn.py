@@ -19,10 +19,10 @@ import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
 from torch import nn
-from torch.func import functional_call, grad_and_value
+from torch.func import functional_call
 from torch.nn import functional as F
 
-from agents.adam import Adam, copy_into, image_precision
+from agents.adam import Adam, copy_into, gradients_of, image_precision
 from agents.agent import Agent, Metrics, Setting, State
 from agents.compiling import compiled
 from agents.replay import Batch, Replay, storage_bytes
@@ -311,7 +311,7 @@ class DQN(Agent):
             next_q = functional_call(self.network, self.target, (next_observations,))
             choice_q = self._values_of(next_observations) if self.config.double else next_q
             targets = td_targets(rewards, discounts, next_q, choice_q, next_masks)
-        gradients, (loss, q) = grad_and_value(loss_of, has_aux=True)(self.adam.online)
+        gradients, loss, q = gradients_of(loss_of, self.adam.online)
         self.adam.step(gradients, factors)
         return loss, q
 

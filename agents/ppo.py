@@ -19,9 +19,8 @@ import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
-from torch.func import grad_and_value
 
-from agents.adam import shortened
+from agents.adam import gradients_of, shortened
 from agents.agent import Agent, Metrics, Setting, State
 from agents.compiling import compiled
 from agents.policy import Policy, PolicyConfig, check_positive
@@ -198,7 +197,7 @@ class PPO(Agent):
                 [policy_loss.detach(), value_loss.detach(), entropy.detach(), divergence, outside]
             )
 
-        gradients, (_, losses) = grad_and_value(loss_of, has_aux=True)(policy.adam.online)
+        gradients, _, losses = gradients_of(loss_of, policy.adam.online)
         policy.adam.step(shortened(gradients, config.max_gradient_norm), factors)
         return losses
 

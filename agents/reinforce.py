@@ -15,9 +15,8 @@ import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
-from torch.func import grad_and_value
 
-from agents.adam import shortened
+from agents.adam import gradients_of, shortened
 from agents.agent import Agent, Metrics, Setting, State
 from agents.policy import Policy, PolicyConfig, check_positive
 from agents.rollout import REPORT_EVERY, Collector, Rollout, estimates
@@ -120,7 +119,7 @@ class REINFORCE(Agent):
                 [policy_loss.detach(), baseline_loss.detach(), entropy.detach()]
             )
 
-        gradients, (_, losses) = grad_and_value(loss_of, has_aux=True)(policy.adam.online)
+        gradients, _, losses = gradients_of(loss_of, policy.adam.online)
         self.updates += 1
         policy.adam.step(
             shortened(gradients, config.max_gradient_norm),
