@@ -1,10 +1,13 @@
 """Functions of tensors made fast: compiled, and on a GPU captured as one CUDA graph."""
 
+import os
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
+from torch._inductor.runtime.cache_dir_utils import cache_dir
 
 _WARM_UPS = 3
 """Calls on a GPU before the capture; they compile and let the libraries allocate what they need."""
@@ -20,7 +23,51 @@ def compiled(function: Callable[..., Any], device: torch.device) -> Callable[...
         return _Captured(torch.compile(function, dynamic=False))
     if shutil.which("g++") is None:
         return function
-    return torch.compile(function, dynamic=False)
+    return _marked(torch.compile(function, dynamic=False))
+
+
+def _marked(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A compiled function whose first call, which compiles, leaves a mark on the disk meanwhile."""
+    called = False
+
+    def call(*inputs: torch.Tensor | None) -> Any:
+        nonlocal called
+        if called:
+            return function(*inputs)
+        cache = Path(cache_dir())
+        cache.mkdir(parents=True, exist_ok=True)
+        forget_half_written(cache)
+        mark = cache / f"compiling-{os.getpid()}"
+        mark.touch()
+        result = function(*inputs)
+        mark.unlink(missing_ok=True)
+        called = True
+        return result
+
+    return call
+
+
+def forget_half_written(cache: Path) -> None:
+    """Delete what processes that were killed while they compiled may have left half written in the
+    cache: the next one to load such a library would crash."""
+    for mark in cache.glob("compiling-*"):
+        process = mark.name.partition("-")[2]
+        if not process.isdigit() or _alive(int(process)):
+            continue
+        for library in cache.rglob("*.so"):
+            if library.stat().st_mtime >= mark.stat().st_mtime:
+                library.unlink(missing_ok=True)
+        mark.unlink(missing_ok=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 class _Captured:
