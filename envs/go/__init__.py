@@ -1,0 +1,1 @@
+"""The game of Go: the rules, worlds to learn it in, and game records."""

@@ -1,0 +1,208 @@
+"""One game of Go for people's programs: it remembers its moves and says why a move is illegal.
+
+The rules themselves are in `envs.go.core`; `Board.boards` is a batch of one for compiled callers.
+"""
+
+import numpy as np
+
+from envs.go import core
+from envs.go.core import BLACK, EMPTY, WHITE, Boards, Rules
+
+__all__ = ["BLACK", "EMPTY", "WHITE", "Board", "IllegalMove", "Rules", "handicap_points"]
+
+_LETTERS = "ABCDEFGHJKLMNOPQRST"
+_WHY = {
+    core.OCCUPIED: "there is a stone already",
+    core.SUICIDE: "the stone would have no liberty",
+    core.REPETITION: "it would repeat an earlier position",
+    core.OVER: "the game is over",
+}
+
+
+class IllegalMove(ValueError):
+    """A move against the rules, and which."""
+
+
+class Board:
+    """A game from its first stone on.
+
+    Attributes:
+        rules: The rules it is played under.
+        moves: What was played: (colour, action), passes included, setup stones not.
+        boards: The position in `core`'s form, one row. Not to be kept: it is replaced as games grow.
+    """
+
+    def __init__(self, rules: Rules | None = None) -> None:
+        self.rules = rules or Rules()
+        self.moves: list[tuple[int, int]] = []
+        self.boards: Boards = core.new_boards(1, self.rules)
+
+    @property
+    def to_play(self) -> int:
+        """`BLACK` or `WHITE`; may be set, as when white begins a handicap game."""
+        return int(self.boards.numbers[0, core.TO_PLAY])
+
+    @to_play.setter
+    def to_play(self, colour: int) -> None:
+        _check_colour(colour)
+        self.boards.numbers[0, core.TO_PLAY] = colour
+        if not self.moves:
+            core.begin_history(self.boards, 0)
+
+    @property
+    def stones(self) -> np.ndarray:
+        """A copy of the position: (size, size) int8 of `EMPTY`, `BLACK`, `WHITE`."""
+        size = self.rules.size
+        inside = self.boards.stones[0, size + 1 : -1].reshape(size + 1, size + 1)
+        return inside[:size, 1:].astype(np.int8)
+
+    @property
+    def passes(self) -> int:
+        """How many of the last moves were passes."""
+        return int(self.boards.numbers[0, core.PASSES])
+
+    @property
+    def over(self) -> bool:
+        """Whether both have passed, one after the other."""
+        return self.passes >= 2
+
+    def place(self, colour: int, point: int) -> None:
+        """Sets up a stone before the first move, as handicap or of a problem.
+
+        Raises:
+            IllegalMove: After the first move, off the board, on a stone, or where a chain, this or
+                another, would have no liberty.
+        """
+        _check_colour(colour)
+        if self.moves:
+            raise IllegalMove("stones are set up before the first move only")
+        if not 0 <= point < self.rules.size**2:
+            raise IllegalMove(f"there is no point {point} on a board of {self.rules.size}")
+        trial = self.copy()
+        if core.verdict(trial.boards, 0, point) == core.OCCUPIED:
+            raise IllegalMove(self._because(colour, point, core.OCCUPIED))
+        core.place(trial.boards, 0, colour, point)
+        if (trial.stones != EMPTY).sum() != (self.stones != EMPTY).sum() + 1 or (
+            not core.breathes(trial.boards, 0, point)
+        ):
+            raise IllegalMove(f"{self._named(colour, point)} leaves a chain without liberties")
+        self.boards = trial.boards
+
+    def play(self, action: int, colour: int | None = None) -> None:
+        """Plays a point or passes.
+
+        Args:
+            colour: Who plays; out of turn, too, as if the other had passed. The player to move by
+                default.
+
+        Raises:
+            IllegalMove: Saying why; the game is as before.
+        """
+        colour = self.to_play if colour is None else colour
+        ruling = self._verdict(action, colour)
+        if ruling != core.LEGAL:
+            raise IllegalMove(self._because(colour, action, ruling))
+        if self.rules.ko != "simple":
+            self._make_room()
+        self.boards.numbers[0, core.TO_PLAY] = colour
+        core.play(self.boards, 0, action)
+        self.moves.append((colour, action))
+
+    def resume(self) -> None:
+        """Goes on after two passes, as people do who disagree about what is dead."""
+        self.boards.numbers[0, core.PASSES] = 0
+
+    def is_legal(self, action: int, colour: int | None = None) -> bool:
+        """Whether colour, by default the player to move, may play an action."""
+        return self._verdict(action, self.to_play if colour is None else colour) == core.LEGAL
+
+    def legal(self, colour: int | None = None) -> np.ndarray:
+        """(size² + 1,) bool: what `is_legal` says of every action, a pass being the last."""
+        mask = np.zeros(self.rules.size**2 + 1, bool)
+        turn = self.to_play
+        self.boards.numbers[0, core.TO_PLAY] = turn if colour is None else colour
+        core.legal_actions(self.boards, 0, mask)
+        self.boards.numbers[0, core.TO_PLAY] = turn
+        return mask
+
+    def score(self) -> float:
+        """Black's area minus white's minus the komi, with all stones taken for alive."""
+        return float(core.area(self.boards, 0) - self.rules.komi)
+
+    def territory(self) -> np.ndarray:
+        """(size, size) int8: whose area every point is, stones included; 0 where nobody's."""
+        owner = np.zeros((self.rules.size, self.rules.size), np.int8)
+        core.owners(self.boards, 0, owner)
+        return owner
+
+    def planes(self) -> np.ndarray:
+        """(19, size, size) uint8: what the player to move sees, see `core.planes`."""
+        out = np.zeros((core.PLANES, self.rules.size, self.rules.size), np.uint8)
+        core.planes(self.boards, 0, out)
+        return out
+
+    def copy(self) -> "Board":
+        """A game that goes on by itself from here."""
+        board = Board.__new__(Board)
+        board.rules, board.moves = self.rules, self.moves.copy()
+        size, ko, suicide, *arrays = self.boards
+        board.boards = Boards(size, ko, suicide, *(array.copy() for array in arrays))
+        return board
+
+    def _verdict(self, action: int, colour: int) -> int:
+        _check_colour(colour)
+        if not 0 <= action <= self.rules.size**2:
+            raise IllegalMove(f"there is no action {action} on a board of {self.rules.size}")
+        turn = self.to_play
+        self.boards.numbers[0, core.TO_PLAY] = colour
+        ruling = core.verdict(self.boards, 0, action)
+        self.boards.numbers[0, core.TO_PLAY] = turn
+        return ruling
+
+    def _make_room(self) -> None:
+        """Doubles the history when it is full, so that superko forgets nothing."""
+        if self.boards.numbers[0, core.HISTORY] == core.history_room(self.boards):
+            larger = core.new_boards(1, self.rules, 2 * core.history_room(self.boards))
+            core.copy_board(larger, 0, self.boards, 0)
+            self.boards = larger
+
+    def _named(self, colour: int, action: int) -> str:
+        name = ("black", "white")[colour - 1]
+        size = self.rules.size
+        if action == size * size:
+            return f"{name}'s pass"
+        return f"{name} {_LETTERS[action % size]}{size - action // size}"
+
+    def _because(self, colour: int, action: int, ruling: int) -> str:
+        why = _WHY[ruling]
+        if ruling == core.REPETITION and self.rules.ko == "simple":
+            why = "the ko may not be retaken at once"
+        return f"{self._named(colour, action)} is illegal: {why}"
+
+
+def handicap_points(size: int, n: int) -> list[int]:
+    """The points of n handicap stones in the order of the GTP 2 specification (section 4.1.1).
+
+    Raises:
+        ValueError: When the board is too small or n is not a number of stones it can have: 2 to 9
+            on odd boards of at least 9, else 2 to 4 (boards from 7).
+    """
+    most = 0 if size < 7 else 9 if size % 2 and size >= 9 else 4
+    if not 2 <= n <= most:
+        if not most:
+            raise ValueError(f"a board of {size} has no handicap points")
+        raise ValueError(f"a board of {size} takes 2 to {most} handicap stones, not {n}")
+    near = 2 if size < 13 else 3
+    low, middle, high = near, size // 2, size - 1 - near
+    # Rows are counted from the top: `high` is the lower edge, where a board's row 4 is.
+    corners = [(high, low), (low, high), (low, low), (high, high)]
+    sides = [(middle, low), (middle, high), (high, middle), (low, middle)]
+    points = corners[:n] if n < 5 else corners + sides[: (n - 4) // 2 * 2]
+    if n % 2 and n >= 5:
+        points.append((middle, middle))
+    return [row * size + column for row, column in points]
+
+
+def _check_colour(colour: int) -> None:
+    if colour not in (BLACK, WHITE):
+        raise ValueError(f"a colour is {BLACK} for black or {WHITE} for white, not {colour!r}")

@@ -1,0 +1,393 @@
+"""Games played to their end by simple skill, as Monte-Carlo search without a network needs them.
+
+A move answers the last one where it can: it captures what that move left with one liberty, rescues what
+that move attacked, or makes a good shape beside it, by the 3×3 patterns of MoGo (Gelly et al. 2006).
+Otherwise it is random, but fills no eye of its own and seldom leaves a chain with one liberty. `expect`
+judges all moves of a position by the same signs, before any playout has tried them.
+"""
+
+from itertools import product
+
+import numpy as np
+
+from envs.go.core import (
+    BLACK,
+    EMPTY,
+    HEAD,
+    KO,
+    LAST,
+    LIBERTIES,
+    NEXT,
+    PASSES,
+    STONES,
+    TO_PLAY,
+    WHITE,
+    Boards,
+    _around,
+    _eye,
+    _put,
+    compiled,
+    inlined,
+    legal_actions,
+    point_of,
+)
+from envs.maze.generation import below, chance
+
+WHERE, FIRST = range(2)
+"""Rows of a board's notes, (2, points) uint16: where in the list of empty points a point stands, and
+who was the first to play on it, 0 for nobody."""
+
+ANSWER, SHAPE = 0.9, 0.95
+"""How often the last move is looked at, for chains and for patterns."""
+RECKLESS = 0.25
+"""How often a random move may leave its chain with one liberty: rarely, yet dead groups must fall."""
+
+# X and O are the two players, whichever moves; x is anything but X, o anything but O, ? anything at all,
+# the edge of the board included; # is the edge. The move is in the middle.
+_PATTERNS = (
+    "XOX ... ???",  # hane around a stone
+    "XO. ... ?.?",  # hane without a cut
+    "XO? X.. x.?",  # hane at a wall
+    ".O. X.. ...",  # a diagonal touch
+    "XO? O.o ?o?",  # a cut nothing protects
+    "XO? O.X ???",  # a cut that was peeped at
+    "?X? O.O ooo",  # pushing through
+    "OX? o.O ???",  # cutting a knight's move
+    "X.? O.? ###",  # at the edge: chase
+    "OX? X.O ###",  # … stop a cut
+    "?X? x.O ###",  # … stop a connection
+    "?XO x.x ###",  # … descend
+    "?OX X.O ###",  # … cut
+)
+_MEANS = {"X": (1,), "O": (2,), ".": (0,), "x": (0, 2), "o": (0, 1), "?": (0, 1, 2, 3), "#": (3,)}
+
+
+def _shapes() -> np.ndarray:
+    """(65536,) bool: whether the eight neighbours, two bits each, row by row, make one of the patterns,
+    in any of its symmetries, with either player as X."""
+    table = np.zeros(4**8, bool)
+    powers = 4 ** np.arange(8)
+    for pattern in _PATTERNS:
+        square = np.array([list(row) for row in pattern.split()])
+        for turned in (np.rot90(x, k) for x in (square, square.T) for k in range(4)):
+            around = np.delete(turned.ravel(), 4)
+            stones = np.array(list(product(*(_MEANS[sign] for sign in around))))
+            table[stones @ powers] = True
+            swapped = np.array([0, 2, 1, 3])[stones]
+            table[swapped @ powers] = True
+    return table
+
+
+_SHAPES = _shapes()
+
+
+def new_notes(n: int, boards: Boards) -> np.ndarray:
+    """(n, 2, points) uint16, what `playout` needs beside n boards like these."""
+    return np.zeros((n, 2, boards.stones.shape[1]), np.uint16)
+
+
+@compiled
+def playout(boards: Boards, i: int, notes: np.ndarray, random_state: np.ndarray) -> None:
+    """Plays the board to its end, under simple ko.
+
+    The board is good for nothing but `area`, `owners` and `copy_board` into it afterwards.
+
+    Args:
+        notes: (n, 2, points) uint16 of `new_notes`; row i is overwritten, `notes[i, FIRST]` is for the
+            caller to read.
+        random_state: (1,) uint64, moves on.
+    """
+    size = boards.size
+    empty, left = boards.scratch[i, 0], 0
+    notes[i, FIRST, :] = 0
+    for action in range(size * size):
+        point = point_of(size, action)
+        if boards.stones[i, point] == EMPTY:
+            empty[left] = point
+            notes[i, WHERE, point] = left
+            left += 1
+    colour, passes = int(boards.numbers[i, TO_PLAY]), int(boards.numbers[i, PASSES])
+    last = np.uint64(0)
+    if 0 <= boards.numbers[i, LAST] < size * size:
+        last = np.uint64(point_of(size, boards.numbers[i, LAST]))
+    # Without superko a game can go round for ever; this is far longer than those that do not.
+    for _ in range(3 * size * size):
+        if passes >= 2:
+            break
+        p = np.uint64(0)
+        if last != 0 and boards.stones[i, last] != EMPTY:
+            if chance(random_state) < ANSWER:
+                p = _answer(boards, i, last, colour)
+            if p == 0 and chance(random_state) < SHAPE:
+                p = _shape_beside(boards, i, last, colour, below(random_state, 8))
+        if p == 0:
+            p = _at_random(boards, i, notes, left, colour, random_state)
+        if p == 0:
+            passes += 1
+            boards.numbers[i, KO] = 0
+        else:
+            passes = 0
+            removed = _put(boards, i, p, colour)
+            left = _forget(empty, notes, i, p, left)
+            for k in range(removed):
+                q = boards.scratch[i, 1, k]
+                empty[left] = q
+                notes[i, WHERE, q] = left
+                left += 1
+            if notes[i, FIRST, p] == 0:
+                notes[i, FIRST, p] = colour
+        last = p
+        colour = 3 - colour
+
+
+@inlined
+def _forget(empty: np.ndarray, notes: np.ndarray, i: int, p: np.uint64, left: int) -> int:
+    """Takes a point off the list of empty ones, which is `left` long; returns how long it is then."""
+    left -= 1
+    moved, place = empty[left], notes[i, WHERE, p]
+    empty[place] = moved
+    notes[i, WHERE, moved] = place
+    return left
+
+
+@compiled
+def _at_random(
+    boards: Boards,
+    i: int,
+    notes: np.ndarray,
+    left: int,
+    colour: int,
+    random_state: np.ndarray,
+) -> np.uint64:
+    """A random empty point that fills no own eye, 0 where there is none."""
+    empty = boards.scratch[i, 0]
+    untried, reckless = left, chance(random_state) < RECKLESS
+    spare = np.uint64(0)
+    while untried > 0:
+        chosen = below(random_state, untried)
+        p = np.uint64(empty[chosen])
+        if p != boards.numbers[i, KO] and not _eye(boards, i, p, colour):
+            liberties = _liberties_after(boards, i, p, colour)
+            if liberties > 1 or (reckless and liberties == 1):
+                return p
+            if liberties == 1 and spare == 0:
+                spare = p
+        untried -= 1
+        other = empty[untried]
+        empty[chosen], empty[untried] = other, p
+        notes[i, WHERE, other], notes[i, WHERE, p] = chosen, untried
+    return spare if reckless else np.uint64(0)
+
+
+@inlined
+def _pairs(boards: Boards, i: int, p: np.uint64, head: np.uint64) -> int:
+    """How many neighbours of a point belong to a chain."""
+    number = 0
+    for q in _around(p, np.uint64(boards.size + 1)):
+        number += boards.chains[i, HEAD, q] == head
+    return number
+
+
+@compiled
+def _last_liberty(boards: Boards, i: int, head: np.uint64) -> np.uint64:
+    """The only liberty of a chain; 0 when it has several."""
+    number = boards.chains[i, LIBERTIES, head]
+    if number > 4:  # one point makes four pseudo-liberties at most
+        return np.uint64(0)
+    p = head
+    while True:
+        for q in _around(p, np.uint64(boards.size + 1)):
+            if boards.stones[i, q] == EMPTY:
+                return q if _pairs(boards, i, q, head) == number else np.uint64(0)
+        p = np.uint64(boards.chains[i, NEXT, p])
+        if p == head:
+            return np.uint64(0)
+
+
+@compiled
+def _liberties_after(boards: Boards, i: int, p: np.uint64, colour: int) -> int:
+    """What a stone on the empty point p would have: 0 or 1 liberty, or 2 for any more; a capture counts
+    as 2."""
+    stones, chains = boards.stones, boards.chains
+    around = _around(p, np.uint64(boards.size + 1))
+    first = np.uint64(0)
+    for q in around:
+        if stones[i, q] == EMPTY:
+            if first != 0:
+                return 2
+            first = q
+    for q in around:
+        if stones[i, q] == 3 - colour:
+            head = np.uint64(chains[i, HEAD, q])
+            if chains[i, LIBERTIES, head] == _pairs(boards, i, p, head):
+                return 2
+    for q in around:
+        if stones[i, q] != colour:
+            continue
+        head = np.uint64(chains[i, HEAD, q])
+        number = int(chains[i, LIBERTIES, head]) - _pairs(boards, i, p, head)
+        if number > 4:
+            return 2
+        if number == 0:
+            continue
+        stone = head
+        while True:
+            for r in _around(stone, np.uint64(boards.size + 1)):
+                if stones[i, r] == EMPTY and r != p and r != first:
+                    if first != 0:
+                        return 2
+                    first = r
+            stone = np.uint64(chains[i, NEXT, stone])
+            if stone == head:
+                break
+    return int(first != 0)
+
+
+@compiled
+def _answer(boards: Boards, i: int, last: np.uint64, colour: int) -> np.uint64:
+    """Captures the chain of the last move, or rescues a chain beside it: by capturing, or by running
+    where that gives it room. 0 where nothing is in danger."""
+    stones, chains = boards.stones, boards.chains
+    ko = np.uint64(boards.numbers[i, KO])
+    p = _last_liberty(boards, i, np.uint64(chains[i, HEAD, last]))
+    if p != 0 and p != ko:
+        return p
+    for q in _around(last, np.uint64(boards.size + 1)):
+        if stones[i, q] != colour:
+            continue
+        head = np.uint64(chains[i, HEAD, q])
+        run = _last_liberty(boards, i, head)
+        if run == 0:
+            continue
+        p = _counter(boards, i, head, colour)
+        if p != 0 and p != ko:
+            return p
+        if _liberties_after(boards, i, run, colour) > 1 and run != ko:
+            return run
+    return np.uint64(0)
+
+
+@compiled
+def _counter(boards: Boards, i: int, head: np.uint64, colour: int) -> np.uint64:
+    """Where a chain of the opponent beside this one can be captured, or 0."""
+    stone = head
+    while True:
+        for q in _around(stone, np.uint64(boards.size + 1)):
+            if boards.stones[i, q] == 3 - colour:
+                p = _last_liberty(boards, i, np.uint64(boards.chains[i, HEAD, q]))
+                if p != 0:
+                    return p
+        stone = np.uint64(boards.chains[i, NEXT, stone])
+        if stone == head:
+            return np.uint64(0)
+
+
+@inlined
+def _makes_shape(boards: Boards, i: int, p: np.uint64) -> bool:
+    """Whether a move on the empty point p fits one of the patterns."""
+    stones, stride, one = boards.stones, np.uint64(boards.size + 1), np.uint64(1)
+    above, below_ = p - stride, p + stride
+    code = (
+        np.uint64(stones[i, above - one])
+        | np.uint64(stones[i, above]) << np.uint64(2)
+        | np.uint64(stones[i, above + one]) << np.uint64(4)
+        | np.uint64(stones[i, p - one]) << np.uint64(6)
+        | np.uint64(stones[i, p + one]) << np.uint64(8)
+        | np.uint64(stones[i, below_ - one]) << np.uint64(10)
+        | np.uint64(stones[i, below_]) << np.uint64(12)
+        | np.uint64(stones[i, below_ + one]) << np.uint64(14)
+    )
+    return bool(_SHAPES[code])
+
+
+@compiled
+def _shape_beside(
+    boards: Boards, i: int, last: np.uint64, colour: int, start: int
+) -> np.uint64:
+    """A point beside the last move that makes a good shape and keeps its liberties, or 0."""
+    stride, one = np.uint64(boards.size + 1), np.uint64(1)
+    above, below_ = last - stride, last + stride
+    ring = (
+        above - one, above, above + one, last + one, below_ + one, below_, below_ - one, last - one
+    )  # fmt: skip
+    for k in range(8):
+        p = ring[(start + k) % 8]
+        if (
+            boards.stones[i, p] == EMPTY
+            and _makes_shape(boards, i, p)
+            and p != boards.numbers[i, KO]
+            and _liberties_after(boards, i, p, colour) > 1
+        ):
+            return p
+    return np.uint64(0)
+
+
+@compiled
+def expect(
+    boards: Boards, i: int, legal: np.ndarray, random_state: np.ndarray, out: np.ndarray
+) -> None:
+    """Fills out with the chance that each action wins, as far as its looks go; 0 where it is illegal or
+    fills an own eye.
+
+    Every sign is so many games won or lost, on top of ten that nobody knows anything about. A little
+    noise keeps moves apart that look alike.
+
+    Args:
+        legal: (size² + 1,) bool, overwritten.
+        out: (size² + 1,) float32.
+    """
+    size, colour = boards.size, int(boards.numbers[i, TO_PLAY])
+    legal_actions(boards, i, legal)
+    last = boards.numbers[i, LAST]
+    for action in range(size * size):
+        p = np.uint64(point_of(size, action))
+        if not legal[action] or _eye(boards, i, p, colour):
+            out[action] = 0
+            continue
+        won, games = 5.0, 10.0
+        if _liberties_after(boards, i, p, colour) < 2:
+            games += 15
+        else:
+            rescued = _rescued(boards, i, p, colour)
+            if rescued > 0:
+                bonus = 15.0 if rescued == 1 else 30.0
+                won, games = won + bonus, games + bonus
+            if _makes_shape(boards, i, p):
+                won, games = won + 10, games + 10
+        row, column = action // size, action % size
+        if 0 <= last < size * size:
+            down, right = abs(row - last // size), abs(column - last % size)
+            apart = down + right + max(down, right)
+            bonus = 20.0 if apart <= 3 else 14.0 if apart <= 5 else 6.0 if apart <= 7 else 0.0
+            won, games = won + bonus, games + bonus
+        edge = min(min(row, column), size - 1 - max(row, column))
+        if edge < 3 and edge != 1 and _lonely(boards, i, row, column):
+            games += 10
+            won += 10.0 if edge == 2 else 0.0
+        out[action] = won / games + 1e-3 * chance(random_state)
+    # To pass is seldom right before the end, where the search finds out by itself.
+    out[size * size] = 0.1
+
+
+@compiled
+def _rescued(boards: Boards, i: int, p: np.uint64, colour: int) -> int:
+    """Stones that a move captures, or that it takes out of danger."""
+    number = 0
+    for q in _around(p, np.uint64(boards.size + 1)):
+        if boards.stones[i, q] in (BLACK, WHITE):
+            head = np.uint64(boards.chains[i, HEAD, q])
+            if boards.chains[i, LIBERTIES, head] == _pairs(boards, i, p, head):
+                number = max(number, int(boards.chains[i, STONES, head]))
+    return number
+
+
+@compiled
+def _lonely(boards: Boards, i: int, row: int, column: int) -> bool:
+    """Whether there is no stone within three steps."""
+    size = boards.size
+    for r in range(max(0, row - 3), min(size, row + 4)):
+        across = 3 - abs(r - row)
+        for c in range(max(0, column - across), min(size, column + across + 1)):
+            if boards.stones[i, point_of(size, r * size + c)] != EMPTY:
+                return False
+    return True

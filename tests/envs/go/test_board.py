@@ -1,0 +1,675 @@
+"""The rules of Go: stated one by one, against a slow board, against counts, and against GNU Go.
+
+    python tests/envs/go/test_board.py --positions 10000 [--games FOLDER]
+
+compares that many positions of random games, and of the games in a folder of SGF (and of archives
+of it), with GNU Go.
+"""
+
+import argparse
+import re
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Iterable, Iterator
+from itertools import cycle, islice, product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from envs.go import core
+from envs.go.board import BLACK, EMPTY, WHITE, Board, IllegalMove, Rules, handicap_points
+
+LETTERS = "ABCDEFGHJKLMNOPQRST"
+GNUGO = shutil.which("gnugo") or shutil.which("/usr/games/gnugo")
+
+
+def drawn(picture: str, to_play: int = BLACK, **rules: Any) -> Board:
+    """A board as drawn: X black, O white, any other letter an empty point."""
+    rows = picture.split()
+    board = Board(Rules(size=len(rows), **rules))
+    for point, stone in enumerate("".join(rows)):
+        if stone in "XO":
+            board.place(BLACK if stone == "X" else WHITE, point)
+    board.to_play = to_play
+    return board
+
+
+def at(picture: str, letter: str) -> int:
+    """The point of a letter in a picture."""
+    return "".join(picture.split()).index(letter)
+
+
+# What a move does.
+
+
+def test_a_stone_without_liberties_is_captured() -> None:
+    picture = "..X.. .XOX. ..a.. ..... ....."
+    board = drawn(picture)
+    board.play(at(picture, "a"))
+    assert board.stones.tolist()[1] == [0, BLACK, 0, BLACK, 0]
+
+
+def test_a_chain_is_captured_as_a_whole_and_several_at_once() -> None:
+    picture = "XOOaO XXXX. ..... ..... ....."
+    board = drawn("XOOaO XXXXX ..... ..... .....")
+    board.play(at(picture, "a"))
+    assert board.stones.tolist()[0] == [BLACK, EMPTY, EMPTY, BLACK, EMPTY]
+
+
+def test_a_capture_comes_before_the_captors_own_liberties() -> None:
+    picture = "aO.OX OXXX. XX... ..... ....."
+    board = drawn("aOX.. OXX.. XX... ..... .....")
+    board.play(at(picture, "a"))
+    assert board.stones.tolist()[0] == [BLACK, EMPTY, BLACK, EMPTY, EMPTY]
+    assert board.stones.tolist()[1][0] == EMPTY
+
+
+@pytest.mark.parametrize("ko", ["simple", "positional", "situational"])
+def test_a_ko_may_not_be_retaken_at_once(ko: str) -> None:
+    picture = ".XO.. XOaO. .XO.. ..... ....."
+    board = drawn(picture, ko=ko)
+    retake = at(".XO.. XaXO. .XO.. ..... .....", "a")
+    board.play(at(picture, "a"))
+    assert not board.is_legal(retake)
+    with pytest.raises(IllegalMove, match="white B4 is illegal"):
+        board.play(retake)
+    board.play(at("..... ..... ..... ..... ....a", "a"))
+    board.play(at("..... ..... ..... ..... ..a..", "a"))
+    board.play(retake)
+    assert board.stones.tolist()[1] == [BLACK, WHITE, EMPTY, WHITE, EMPTY]
+
+
+def test_its_owner_may_fill_a_ko() -> None:
+    picture = ".XO.. XOaO. .XO.. ..... ....."
+    board = drawn(picture, ko="simple")
+    board.play(at(picture, "a"))
+    assert board.is_legal(at(".XO.. XaXO. .XO.. ..... .....", "a"), BLACK)
+
+
+def test_the_suicide_of_a_stone_and_of_a_chain_is_forbidden_unless_the_rules_allow_it() -> None:
+    single, chain = "aO... O.... ..... ..... .....", "XaO.. OO... ..... ..... ....."
+    for picture in (single, chain):
+        assert not drawn(picture).is_legal(at(picture, "a"))
+        with pytest.raises(IllegalMove, match="would have no liberty"):
+            drawn(picture).play(at(picture, "a"))
+        board = drawn(picture, suicide=True, ko="simple")
+        board.play(at(picture, "a"))
+        assert (board.stones == BLACK).sum() == 0
+    # Alone, it changes nothing, which positional superko forbids and situational does not.
+    assert not drawn(single, suicide=True).is_legal(at(single, "a"))
+    assert drawn(single, suicide=True, ko="situational").is_legal(at(single, "a"))
+    assert drawn(chain, suicide=True).is_legal(at(chain, "a"))
+
+
+def test_the_kinds_of_superko_differ_on_sending_two_and_returning_one() -> None:
+    # Black throws in a second stone, white takes both, black retakes: the board is as at first, and
+    # white is to play as it was not: only the situation is new.
+    picture = "Xa.OX OOOOX XXXXX ..... ....."
+    for ko, legal in (("simple", True), ("positional", False), ("situational", False)):
+        board = drawn("Xa.O. OOOOX XXXXX ..... .....", ko=ko)
+        board.play(1)
+        board.play(2)
+        assert board.stones.tolist()[0] == [EMPTY, EMPTY, WHITE, WHITE, EMPTY]
+        board.play(25)
+        board.play(25)
+        board.resume()
+        assert board.is_legal(at(picture, "X")) is True
+        board.play(0)
+        board.play(25) if legal else None
+    # After a pass the same stones stand with the other player to move.
+    taking = ".XO.. XOaO. .XO.. ..... ....."
+    for ko, legal in (("positional", False), ("situational", True)):
+        board = drawn(taking, ko=ko)
+        board.play(7)
+        board.play(25)
+        board.play(25, WHITE)
+        board.resume()
+        board.to_play = WHITE
+        assert board.is_legal(6) is (ko == "situational" and not legal)
+
+
+def test_two_passes_end_the_game_and_people_may_resume_it() -> None:
+    board = Board(Rules(5))
+    board.play(12)
+    board.play(25)
+    assert not board.over
+    board.play(25)
+    assert board.over
+    assert not board.legal().any()
+    with pytest.raises(IllegalMove, match="the game is over"):
+        board.play(0)
+    board.resume()
+    board.play(0)
+    assert board.moves == [(BLACK, 12), (WHITE, 25), (BLACK, 25), (WHITE, 0)]
+
+
+def test_passing_is_always_legal_while_the_game_goes_on() -> None:
+    assert Board(Rules(1)).legal().tolist() == [False, True]
+
+
+def test_a_colour_may_play_out_of_turn() -> None:
+    board = Board(Rules(5))
+    board.play(3, WHITE)
+    assert board.to_play == BLACK
+    board.play(4, BLACK)
+    board.play(5, BLACK)
+    assert board.moves == [(WHITE, 3), (BLACK, 4), (BLACK, 5)]
+    assert board.to_play == WHITE
+
+
+def test_an_illegal_move_says_why_and_changes_nothing() -> None:
+    board = Board(Rules(5))
+    board.play(12)
+    for action, why in ((12, "there is a stone already"), (26, "no action 26"), (-1, "no action")):
+        with pytest.raises(IllegalMove, match=why):
+            board.play(action)
+    assert board.moves == [(BLACK, 12)]
+    assert board.to_play == WHITE
+
+
+def test_stones_are_set_up_before_the_game_only_and_must_live() -> None:
+    board = Board(Rules(5))
+    board.place(BLACK, 1)
+    board.place(BLACK, 5)
+    for colour, point, why in (
+        (BLACK, 1, "a stone already"),
+        (WHITE, 0, "without liberties"),
+        (WHITE, 25, "no point 25"),
+    ):
+        with pytest.raises(IllegalMove, match=why):
+            board.place(colour, point)
+    assert board.stones.sum() == 2 * BLACK
+    assert board.moves == []
+    board.play(7)
+    with pytest.raises(IllegalMove, match="before the first move"):
+        board.place(BLACK, 9)
+
+
+def test_copies_go_their_own_ways() -> None:
+    board = Board(Rules(5))
+    board.play(12)
+    other = board.copy()
+    other.play(13)
+    assert board.moves == [(BLACK, 12)]
+    assert (board.stones != 0).sum() == 1
+
+
+def test_the_area_counts_stones_and_what_only_one_colour_touches() -> None:
+    board = drawn(".X.O. .X.O. XX.OO ..... .....", komi=7.5)
+    assert board.territory().tolist() == [
+        [1, 1, 0, 2, 2], [1, 1, 0, 2, 2], [1, 1, 0, 2, 2], [0] * 5, [0] * 5,
+    ]  # fmt: skip
+    assert board.score() == -7.5
+    assert Board(Rules(5, komi=0.0)).score() == 0.0
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("size", 0), ("size", 20), ("size", 9.0), ("komi", float("nan")), ("ko", "super"),
+     ("suicide", 1)],
+)  # fmt: skip
+def test_rules_that_cannot_be_are_named(field: str, value: object) -> None:
+    with pytest.raises(ValueError, match=f"{field} must be"):
+        Rules(**{field: value})  # type: ignore[arg-type]
+
+
+def test_handicap_stones_stand_where_gtp_has_them() -> None:
+    def names(size: int, n: int) -> str:
+        return " ".join(name(size, point) for point in handicap_points(size, n))
+
+    assert names(19, 4) == "D4 Q16 D16 Q4"
+    assert names(19, 5) == "D4 Q16 D16 Q4 K10"
+    assert names(19, 6) == "D4 Q16 D16 Q4 D10 Q10"
+    assert names(19, 9) == "D4 Q16 D16 Q4 D10 Q10 K4 K16 K10"
+    assert names(9, 7) == "C3 G7 C7 G3 C5 G5 E5"
+    assert names(8, 4) == "C3 F6 C6 F3"
+    for size, n in ((19, 1), (19, 10), (8, 5), (7, 5), (6, 2)):
+        with pytest.raises(ValueError, match="handicap"):
+            handicap_points(size, n)
+
+
+def name(size: int, action: int) -> str:
+    """A point as people write it."""
+    return f"{LETTERS[action % size]}{size - action // size}"
+
+
+# Against a board that is slow and obviously right.
+
+
+class SlowBoard:
+    """The rules as they are worded, with dictionaries and sets."""
+
+    def __init__(self, rules: Rules) -> None:
+        self.rules, self.size = rules, rules.size
+        self.stones: dict[int, int] = {}
+        self.to_play, self.passes, self.last = BLACK, 0, []  # type: ignore[var-annotated]
+        self.past = [self.situation(self.stones, BLACK)]
+
+    @staticmethod
+    def situation(stones: dict[int, int], to_play: int) -> tuple[frozenset, int]:
+        return frozenset(stones.items()), to_play
+
+    def around(self, point: int) -> list[int]:
+        row, column = divmod(point, self.size)
+        return [
+            r * self.size + c
+            for r, c in ((row - 1, column), (row, column - 1), (row, column + 1), (row + 1, column))
+            if 0 <= r < self.size and 0 <= c < self.size
+        ]
+
+    def region(self, stones: dict[int, int], point: int) -> tuple[set[int], set[int]]:
+        """The points of one colour connected with a point, and those that border on them."""
+        inside, border, queue = {point}, set(), [point]
+        while queue:
+            for other in self.around(queue.pop()):
+                if stones.get(other) == stones.get(point):
+                    if other not in inside:
+                        inside.add(other)
+                        queue.append(other)
+                else:
+                    border.add(other)
+        return inside, border
+
+    def liberties(self, stones: dict[int, int], point: int) -> int:
+        return len([p for p in self.region(stones, point)[1] if p not in stones])
+
+    def after(self, point: int) -> dict[int, int]:
+        stones = {**self.stones, point: self.to_play}
+        for other in (*self.around(point), point):  # the opponent's chains first
+            if (other == point or stones.get(other) == 3 - self.to_play) and not self.liberties(
+                stones, other
+            ):
+                for dead in self.region(stones, other)[0]:
+                    del stones[dead]
+        return stones
+
+    def why_not(self, action: int) -> str | None:
+        if self.passes == 2:
+            return "over"
+        if action == self.size**2:
+            return None
+        if action in self.stones:
+            return "occupied"
+        stones = self.after(action)
+        if action not in stones and not self.rules.suicide:
+            return "suicide"
+        if self.rules.ko == "simple":
+            # The same board again after two moves, of which the first took the stone of a ko.
+            taken = set(self.stones) - set(stones)
+            before = self.past[-2:-1]
+            back = bool(before) and stones == dict(before[0][0]) and len(taken) == 1
+        elif self.rules.ko == "positional":
+            back = frozenset(stones.items()) in {position for position, _ in self.past}
+        else:
+            back = self.situation(stones, 3 - self.to_play) in self.past
+        return "repetition" if back else None
+
+    def play(self, action: int) -> None:
+        if action == self.size**2:
+            self.passes += 1
+        else:
+            self.stones, self.passes = self.after(action), 0
+        self.to_play = 3 - self.to_play
+        self.last = [action, *self.last[:4]]
+        self.past.append(self.situation(self.stones, self.to_play))
+
+    def owners(self) -> dict[int, int]:
+        owner = dict(self.stones)
+        for point in range(self.size**2):
+            if point not in self.stones:
+                touched = {self.stones[p] for p in self.region(self.stones, point)[1]}
+                owner[point] = touched.pop() if len(touched) == 1 else EMPTY
+        return owner
+
+    def planes(self) -> np.ndarray:
+        planes = np.zeros((19, self.size**2), np.uint8)
+        for point in range(self.size**2):
+            if point in self.stones:
+                theirs = int(self.stones[point] != self.to_play)
+                planes[theirs, point] = 1
+                if (liberties := self.liberties(self.stones, point)) <= 3:
+                    planes[(2, 5)[theirs] + liberties - 1, point] = 1
+            elif self.why_not(point) == "repetition":
+                planes[13, point] = 1
+            elif self.why_not(point) is None:
+                taken = [
+                    p for p in self.stones
+                    if self.stones[p] != self.to_play and p not in self.after(point)
+                ]  # fmt: skip
+                if taken:
+                    planes[13 + min(len(taken), 3), point] = 1
+        for k, action in enumerate(self.last):
+            if action != self.size**2:
+                planes[8 + k, action] = 1
+        planes[17], planes[18] = self.to_play == BLACK, 1
+        return planes.reshape(19, self.size, self.size)
+
+
+RULES = st.builds(
+    Rules,
+    size=st.integers(1, 6),
+    ko=st.sampled_from(["simple", "positional", "situational"]),
+    suicide=st.booleans(),
+)
+RULINGS = {core.LEGAL: None, core.OCCUPIED: "occupied", core.SUICIDE: "suicide",
+           core.REPETITION: "repetition", core.OVER: "over"}  # fmt: skip
+
+
+@settings(max_examples=80, deadline=None)
+@given(RULES, st.integers(0, 2**32), st.integers(1, 70))
+def test_it_is_the_game_of_a_board_that_is_slow_and_obviously_right(
+    rules: Rules, seed: int, moves: int
+) -> None:
+    rng, board, slow = np.random.default_rng(seed), Board(rules), SlowBoard(rules)
+    n = rules.size**2
+    # The board lives in a batch beside another, and remembers few positions at first.
+    board.boards = core.new_boards(1, rules, history=2)
+    for _ in range(moves):
+        legal = board.legal()
+        rulings = [core.verdict(board.boards, 0, action) for action in range(n + 1)]
+        assert [RULINGS[ruling] for ruling in rulings] == [slow.why_not(a) for a in range(n + 1)]
+        assert legal.tolist() == [ruling == core.LEGAL for ruling in rulings]
+        assert board.stones.ravel().tolist() == [slow.stones.get(p, EMPTY) for p in range(n)]
+        owners = slow.owners()
+        assert board.territory().ravel().tolist() == [owners[p] for p in range(n)]
+        colours = list(owners.values())
+        assert board.score() == colours.count(BLACK) - colours.count(WHITE) - rules.komi
+        assert (board.planes() == slow.planes()).all()
+        if board.over:
+            break
+        # Few passes, so that the game goes on; captures where there are some, so that kos appear.
+        weights = np.where(board.planes()[14:17].any(0).ravel(), 5.0, 1.0)
+        weights = np.append(weights, 0.1) * legal
+        action = int(rng.choice(n + 1, p=weights / weights.sum()))
+        board.play(action)
+        slow.play(action)
+        board = board.copy()
+
+
+@settings(max_examples=40, deadline=None)
+@given(RULES, st.integers(0, 2**32), st.integers(0, 60), st.integers(1, 30))
+def test_a_copied_board_is_the_same_game(rules: Rules, seed: int, moves: int, room: int) -> None:
+    state = np.array([seed], np.uint64)
+    source, target = core.new_boards(2, rules), core.new_boards(2, rules, history=room)
+    for _ in range(moves):
+        if source.numbers[1, core.PASSES] < 2:
+            core.play(source, 1, core.random_action(source, 1, state))
+    core.copy_board(target, 0, source, 1)
+    masks = np.zeros((2, rules.size**2 + 1), bool)
+    core.legal_actions(source, 1, masks[0])
+    core.legal_actions(target, 0, masks[1])
+    # A short history forbids less; what the newest positions forbid, it forbids as well.
+    assert (masks[1] | ~masks[0]).all()
+    if source.numbers[1, core.HISTORY] <= room or rules.ko == "simple":
+        assert (masks[0] == masks[1]).all()
+    core.copy_board(source, 0, target, 0)
+    for one, other in zip(source[3:6], source[3:6], strict=True):
+        assert (one[0] == other[1]).all()
+
+
+def test_the_newest_positions_stay_forbidden_when_the_history_is_full() -> None:
+    picture = ".XO.. XOaO. .XO.. ..... ....."
+    board = drawn(picture)
+    short = core.new_boards(1, board.rules, history=2)
+    core.copy_board(short, 0, board.boards, 0)
+    core.play(short, 0, 7)
+    assert not core.is_legal(short, 0, 6)
+    core.play(short, 0, 20)
+    core.play(short, 0, 24)
+    assert core.is_legal(short, 0, 6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(RULES, st.integers(0, 2**32))
+def test_a_playout_ends_where_only_eyes_are_left(rules: Rules, seed: int) -> None:
+    boards, state = core.new_boards(1, rules), np.array([seed], np.uint64)
+    difference = core.playout(boards, 0, state)
+    board = Board(rules)
+    board.boards = boards
+    slow = SlowBoard(rules)
+    slow.stones = {p: int(s) for p, s in enumerate(board.stones.ravel()) if s != EMPTY}
+    owners = list(slow.owners().values())
+    assert difference == owners.count(BLACK) - owners.count(WHITE)
+    for point in range(rules.size**2):
+        # The smallest boards are too small for two eyes: there play goes round until it is stopped.
+        if point not in slow.stones and rules.size > 2:
+            assert all(other in slow.stones for other in slow.around(point))
+
+
+def test_every_legal_action_is_as_likely_in_random_play() -> None:
+    picture = "X.... .O.X. .X.O. ..... ...OX"
+    board, state = drawn(picture), np.array([1], np.uint64)
+    legal = board.legal()
+    counts = np.bincount(
+        [core.random_action(board.boards, 0, state) for _ in range(20_000)], minlength=26
+    )
+    assert (counts[~legal] == 0).all()
+    expected = 20_000 / legal.sum()
+    assert abs(counts[legal] - expected).max() < 5 * expected**0.5
+
+
+# Against numbers that are known.
+
+
+@pytest.mark.parametrize(("size", "legal_positions"), [(1, 1), (2, 57), (3, 12_675)])
+def test_play_reaches_all_legal_positions_and_no_other(size: int, legal_positions: int) -> None:
+    """The counts of Tromp and Farnebäck (2007)."""
+    rules = Rules(size, ko="simple", suicide=False)
+    boards = core.new_boards(legal_positions + 1, rules)
+    seen, reached = {boards.stones[0].tobytes()}, 0
+    legal = np.zeros(size**2 + 1, bool)
+    while reached < len(seen):
+        for colour in (BLACK, WHITE):
+            boards.numbers[reached, core.TO_PLAY] = colour
+            boards.numbers[reached, core.KO] = 0
+            core.legal_actions(boards, reached, legal)
+            for action in np.flatnonzero(legal[:-1]):
+                core.copy_board(boards, len(seen), boards, reached)
+                core.play(boards, len(seen), action)
+                seen.add(boards.stones[len(seen)].tobytes())
+        reached += 1
+    assert len(seen) == legal_positions
+
+
+def test_setting_up_stones_allows_exactly_the_legal_positions() -> None:
+    count = 0
+    for position in product((EMPTY, BLACK, WHITE), repeat=4):
+        try:
+            drawn("".join(".XO"[s] for s in position[:2]) + " "
+                  + "".join(".XO"[s] for s in position[2:]))  # fmt: skip
+            count += 1
+        except IllegalMove:
+            pass
+    assert count == 57
+
+
+# Against GNU Go.
+
+
+class GnuGo:
+    """GNU Go as a judge of rules."""
+
+    _KO = {"simple": "--simple-ko", "positional": "--positional-superko",
+           "situational": "--situational-superko"}  # fmt: skip
+
+    def __init__(self, rules: Rules) -> None:
+        assert GNUGO is not None
+        suicide = "--allow-all-suicide" if rules.suicide else "--forbid-suicide"
+        self.process = subprocess.Popen(
+            [GNUGO, "--mode", "gtp", "--chinese-rules", "--level", "1", self._KO[rules.ko], suicide],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
+        )  # fmt: skip
+        self.ask(f"boardsize {rules.size}", "clear_board", f"komi {rules.komi}")
+
+    def ask(self, *commands: str) -> list[str]:
+        """The answers to several commands, sent at once."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write("".join(command + "\n" for command in commands))
+        answers = []
+        for command in commands:
+            answer = self.process.stdout.readline()
+            assert answer.startswith("="), f"{command}: {answer}"
+            answers.append(answer[1:].strip())
+            assert self.process.stdout.readline() == "\n"
+        return answers
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+COLOURS = ("", "black", "white")
+
+
+def compare(board: Board, gnugo: GnuGo) -> None:
+    """Both must find the same points legal.
+
+    But GNU Go never calls it a repetition when a stone, alone, takes its own last liberty, though
+    that leaves the board as it was."""
+    n = board.rules.size**2
+    answer = gnugo.ask(f"all_legal {COLOURS[board.to_play]}")[0].split()
+    theirs = {point for point in range(n) if name(board.rules.size, point) in answer}
+    ours = set(np.flatnonzero(board.legal()[:-1]).tolist())
+    where = (board.rules, board.moves, board.to_play)
+    assert ours <= theirs, where
+    for point in theirs - ours:
+        assert board.rules.suicide, where
+        trial = core.new_boards(1, Rules(board.rules.size, ko="simple", suicide=True))
+        for other, stone in enumerate(board.stones.ravel()):
+            if stone:
+                core.place(trial, 0, stone, other)
+        before = trial.stones.copy()
+        trial.numbers[0, core.TO_PLAY] = board.to_play
+        core.play(trial, 0, point)
+        assert (trial.stones == before).all(), where
+
+
+def follow(rules: Rules, actions: Iterable[int], every: int) -> int:
+    """Plays a game here and in GNU Go as far as it is legal; returns how many positions, every so
+    many moves, were compared."""
+    gnugo, board, compared = GnuGo(rules), Board(rules), 0
+    try:
+        for number, action in enumerate(actions):
+            if number % every == every - 1:
+                compare(board, gnugo)
+                compared += 1
+            if not board.is_legal(action):
+                break
+            where = "pass" if action == rules.size**2 else name(rules.size, action)
+            gnugo.ask(f"play {COLOURS[board.to_play]} {where}")
+            board.play(action)
+    finally:
+        gnugo.close()
+    return compared
+
+
+def random_game(rules: Rules, seed: int, moves: int) -> Iterator[int]:
+    """The actions of a game of random legal moves, with hardly a pass."""
+    rng, board = np.random.default_rng(seed), Board(rules)
+    for _ in range(moves):
+        legal = np.flatnonzero(board.legal()[:-1])
+        action = int(rng.choice(legal)) if len(legal) else rules.size**2
+        board.play(action)
+        yield action
+        if board.over:
+            return
+
+
+def score_of_a_finished_game(rules: Rules, seed: int) -> None:
+    """Random play until only eyes are left, where nothing is dead: both must count the same."""
+    boards = core.new_boards(1, rules)
+    core.playout(boards, 0, np.array([seed], np.uint64))
+    board, gnugo = Board(rules), GnuGo(rules)
+    board.boards = boards
+    try:
+        gnugo.ask(*(
+            f"play {COLOURS[stone]} {name(rules.size, point)}"
+            for point, stone in enumerate(board.stones.ravel())
+            if stone
+        ))  # fmt: skip
+        answer = gnugo.ask("final_score")[0]
+    finally:
+        gnugo.close()
+    theirs = 0.0 if answer == "0" else float(answer[2:]) * (1 if answer[0] == "B" else -1)
+    assert theirs == board.score(), (rules, seed, answer)
+
+
+KO_AND_SUICIDE = tuple(product(("simple", "positional", "situational"), (False, True)))
+
+
+@pytest.mark.skipif(GNUGO is None, reason="GNU Go is not installed")
+@pytest.mark.parametrize("size", [5, 7, 9, 13, 19])
+def test_gnu_go_finds_the_same_moves_legal(size: int) -> None:
+    for seed, (ko, suicide) in enumerate(KO_AND_SUICIDE):
+        rules = Rules(size, ko=ko, suicide=suicide)
+        assert follow(rules, random_game(rules, seed, 3 * size * size), every=size * size // 5)
+
+
+@pytest.mark.skipif(GNUGO is None, reason="GNU Go is not installed")
+@pytest.mark.parametrize("size", [5, 7, 9])
+def test_gnu_go_counts_finished_games_alike(size: int) -> None:
+    for seed in range(3):
+        score_of_a_finished_game(Rules(size, komi=5.5), seed)
+
+
+def recorded_games(folder: Path) -> Iterator[tuple[int, list[int]]]:
+    """Size and actions of the even games in a folder's .sgf files and .tar.gz archives."""
+    for path in sorted(folder.rglob("*")):
+        if path.suffix == ".sgf":
+            yield from recorded_game(path.read_text("latin-1"))
+        elif path.name.endswith(".tar.gz"):
+            with tarfile.open(path) as archive:
+                for member in archive:
+                    if member.name.endswith(".sgf") and (file := archive.extractfile(member)):
+                        yield from recorded_game(file.read().decode("latin-1"))
+
+
+def recorded_game(text: str) -> Iterator[tuple[int, list[int]]]:
+    """The game of one record, if it is even and its colours take turns."""
+    sizes = re.findall(r"SZ\[(\d+)", text)
+    size = int(sizes[0]) if sizes else 19
+    moves = re.findall(r";\s*([BW])\[([a-s]{2})?\]", text)
+    colours = "".join(colour for colour, _ in moves)
+    if re.search(r"\bA[BWE]\[", text) or colours != ("BW" * len(moves))[: len(moves)]:
+        return
+    coordinates = [(ord(m[1]) - 97, ord(m[0]) - 97) if m else (size, 0) for _, m in moves]
+    yield size, [row * size + column for row, column in coordinates]
+
+
+def main() -> None:
+    """Compare many positions, and say how many there were."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--positions", type=int, default=10_000)
+    parser.add_argument("--games", type=Path, help="a folder of SGF")
+    parser.add_argument("--finished", type=int, default=200, help="games to count")
+    flags = parser.parse_args()
+    done: dict[str, int] = {"random play": 0, "recorded games": 0}
+    rules = cycle(product(range(5, 20), KO_AND_SUICIDE))
+    for seed in range(flags.positions):
+        size, (ko, suicide) = next(rules)
+        if done["random play"] >= flags.positions / (2 if flags.games else 1):
+            break
+        played = Rules(size, ko=ko, suicide=suicide)
+        done["random play"] += follow(played, random_game(played, seed, 2 * size * size), every=12)
+        print(done, end="\r", flush=True)
+    if flags.games:
+        for size, actions in recorded_games(flags.games):
+            if done["recorded games"] >= flags.positions / 2:
+                break
+            ko, _ = KO_AND_SUICIDE[2 * len(actions) % 6]
+            done["recorded games"] += follow(Rules(size, ko=ko), actions, every=10)
+            print(done, end="\r", flush=True)
+    print(f"\nno legality differs in {sum(done.values()):,} positions")
+    for seed, size in enumerate(islice(cycle(range(5, 14)), flags.finished)):
+        score_of_a_finished_game(Rules(size, komi=5.5), seed)
+    print(f"no score differs in {flags.finished:,} finished games")
+
+
+if __name__ == "__main__":
+    main()
