@@ -1,0 +1,559 @@
+"""Games of others to learn from: streamed from archives, checked against the rules, kept as moves.
+
+A game takes two bytes a move and one for its colour; positions are played out again whenever a
+batch is asked for, which the compiled rules do far faster than planes could be read from a disk.
+A part of the games is held out by a hash of their moves, so that a game is on the same side
+whatever it is called, wherever it lies, and however often it is there.
+
+Records are `.sgf` files, in folders or in `.zip`, `.tar`, `.tar.gz` and `.7z` archives, or lines of
+the Tygem collection (`id TAB ;B[pd];W[pp]…` on 19×19 between players of 9 dan, with the results in an
+`.index` file beside them).
+"""
+
+import hashlib
+import json
+import os
+import re
+import tarfile
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, cast
+
+import numba
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from envs.go.core import (
+    BLACK,
+    EMPTY,
+    HEAD,
+    LEGAL,
+    OCCUPIED,
+    PASSES,
+    PLANES,
+    REPETITION,
+    SUICIDE,
+    TO_PLAY,
+    WHITE,
+    Boards,
+    Rules,
+    clear,
+    copy_board,
+    new_boards,
+    owners,
+    place,
+    planes,
+    play,
+    playout,
+    verdict,
+)
+from envs.go.sgf import MAX_BYTES, Game, SgfError, read_game
+
+MAX_FILE = 1 << 28
+"""The largest file of lines that is read, and the largest 7z archive once unpacked."""
+_FORMAT = 4
+"""Counts up when what is cached changes its meaning."""
+_SIZE = re.compile(rb"SZ\[(\d{1,2})\]")
+_LINE = re.compile(rb"\d{1,20}\t;[BW]\[")
+_LINE_MOVES = {
+    b"%s[%s]" % (letter, point): (colour, action)
+    for letter, colour in ((b"B", BLACK), (b"W", WHITE))
+    for action, point in enumerate(
+        [*(bytes((97 + column, 97 + row)) for row in range(19) for column in range(19)), b""]
+    )
+}
+_PLAYOUTS = 64
+"""Random games that say which stones are dead at the end of a game, where they were left standing.
+What they say is only believed when it gives the recorded result."""
+_OTHER_SIZE = "of another size"
+_DISPUTES = {
+    OCCUPIED: "the point is occupied",
+    SUICIDE: "suicide",
+    REPETITION: "repeats an earlier position",
+}
+_NO_LIBERTIES = "stones are set up without liberties"
+
+
+class GamesError(ValueError):
+    """A place without games that can be learned from: one sentence."""
+
+
+def stream(folder: Path, size: int | None = None) -> Iterator[tuple[str, Game | SgfError | None]]:
+    """Every game below a folder, or in a file, with its name; an error for each broken record.
+
+    Files are read in the order of their names, archives as they are packed, and nothing is
+    unpacked on the disk.
+
+    Args:
+        size: Games that say that they are of another size are not read: None stands for each.
+    """
+    results: dict[bytes, str] = {}
+    for _, data in _files(folder, lambda name: name.endswith(".index")):
+        if isinstance(data, bytes):
+            for line in data.splitlines():
+                columns = line.split(b"\t")
+                if len(columns) >= 9:
+                    results[columns[0]] = columns[8].decode("ascii", "replace")
+    for name, data in _files(folder, lambda name: not name.endswith(".index")):
+        if isinstance(data, SgfError):
+            yield name, data
+        elif name.lower().endswith(".sgf"):
+            says = _SIZE.search(data, 0, 4096)
+            if size is not None and says is not None and int(says[1]) != size:
+                yield name, None
+                continue
+            try:
+                yield name, read_game(data, name)
+            except SgfError as error:
+                yield name, error
+        elif _LINE.match(data):
+            for line in data.splitlines():
+                yield (name, None) if size not in (None, 19) else _line_game(line, name, results)
+
+
+def _line_game(line: bytes, name: str, results: dict[bytes, str]) -> tuple[str, Game | SgfError]:
+    number, _, body = line.partition(b"\t")
+    name = f"{name}:{number[:20].decode('ascii', 'replace')}"
+    try:
+        moves = tuple(map(_LINE_MOVES.__getitem__, body.rstrip().split(b";")[1:]))
+    except KeyError as error:
+        return name, SgfError(f"{name}: {error.args[0][:12]!r} is not a move on 19×19")
+    result = results.get(number, "")
+    return name, Game(19, moves, result=result, black_rank="9d", white_rank="9d")
+
+
+def _files(folder: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes | SgfError]]:
+    """What may be records in a folder and in the archives in it, named from the folder on."""
+    if not folder.exists():
+        raise GamesError(f"{folder}: there is no such file or folder")
+    paths = sorted(p for p in folder.rglob("*") if p.is_file()) if folder.is_dir() else [folder]
+    for path in paths:
+        name = _printable(path.relative_to(folder).as_posix() if folder.is_dir() else path.name)
+        unpack = next((u for endings, u in _ARCHIVES if name.lower().endswith(endings)), None)
+        try:
+            if unpack is not None:
+                for inner, data in unpack(path, wanted):
+                    inner = f"{name}/{_printable(inner)}"
+                    yield inner, _too_large(inner) if data is None else data
+            elif wanted(name):
+                with path.open("rb") as file:
+                    data = _take(file, name)
+                yield name, _too_large(name) if data is None else data
+        except OSError as error:
+            yield name, SgfError(f"{name}: {error.strerror or error}")
+        # What the libraries of archives raise on broken ones is not a closed list.
+        except Exception as error:
+            why = _printable(" ".join(str(error).split()))
+            yield name, SgfError(f"{name}: cannot be unpacked: {why}")
+
+
+def _printable(name: str) -> str:
+    """A name from outside, fit for a line on a terminal."""
+    return "".join(letter if letter.isprintable() else "�" for letter in name)
+
+
+def _limit(name: str) -> int:
+    return MAX_BYTES if name.lower().endswith(".sgf") else MAX_FILE
+
+
+def _too_large(name: str) -> SgfError:
+    return SgfError(f"{name}: larger than {_limit(name) >> 10} KiB")
+
+
+def _take(file: IO[bytes], name: str) -> bytes | None:
+    """What is in a file, as far as it may be records; None when that is too large."""
+    head = file.read(64)
+    if not (name.lower().endswith((".sgf", ".index")) or _LINE.match(head)):
+        return b""
+    data = head + file.read(_limit(name) + 1 - len(head))
+    return data if len(data) <= _limit(name) else None
+
+
+def _tar(path: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes | None]]:
+    with tarfile.open(path, "r|*") as archive:
+        for member in archive:
+            if member.isfile() and wanted(member.name):
+                file = archive.extractfile(member)
+                assert file is not None
+                yield member.name, _take(file, member.name)
+
+
+def _zip(path: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes | None]]:
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            if not member.is_dir() and wanted(member.filename):
+                with archive.open(member) as file:
+                    yield member.filename, _take(file, member.filename)
+
+
+def _seven_zip(path: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes | None]]:
+    try:
+        import py7zr
+        from py7zr.io import BytesIOFactory
+    except ImportError:
+        raise GamesError("reading .7z needs py7zr: pip install py7zr") from None
+    with py7zr.SevenZipFile(path) as archive:
+        names = [file.filename for file in archive.list() if not file.is_directory]
+        # Packed as one stream: all or nothing.
+        if sum(file.uncompressed for file in archive.list()) > MAX_FILE:
+            raise GamesError(f"larger than {MAX_FILE >> 20} MiB unpacked")
+        factory = BytesIOFactory(MAX_FILE)
+        targets = [name for name in names if wanted(name)]
+        if targets:
+            archive.extract(targets=targets, factory=factory)
+        for name, content in factory.products.items():
+            content.seek(0)
+            yield name, _take(cast(IO[bytes], content), name)
+
+
+_ARCHIVES = ((".zip", _zip), ((".tar", ".tar.gz", ".tgz"), _tar), (".7z", _seven_zip))
+
+
+@dataclass
+class Report:
+    """What was found, and what was left out and why."""
+
+    games: int = 0
+    positions: int = 0
+    skipped: dict[str, int] = field(default_factory=dict)
+    """Games left out, by reason."""
+    disputes: list[str] = field(default_factory=list)
+    """A line for each game with a move that the rules forbid."""
+    broken: list[str] = field(default_factory=list)
+    """A line for each record or archive that could not be read."""
+
+
+def strength(rank: str) -> tuple[str, float] | None:
+    """A recorded rank as (scale, height): kyu, dan and professional ranks are on one scale.
+
+    `3k` is ("rank", -2), `1d` 1, `9d` 9 and `9p` 18; a rating such as `2350?` is ("rating", 2350).
+    None where nothing is known.
+    """
+    found = re.search(r"(p?)(\d+)\s*(k|d|p|段|級|级)?", rank.lower())
+    if found is None:
+        return None
+    professional, number, unit = found[1] or found[3] == "p", int(found[2]), found[3]
+    if professional and number <= 9:
+        return "rank", 9 + number
+    if unit in ("k", "級", "级"):
+        return "rank", 1 - number
+    if unit is not None:
+        return "rank", number
+    return ("rating", number) if number >= 100 else None
+
+
+def expert_games(
+    folder: Path,
+    size: int,
+    cache: Path | None = None,
+    *,
+    min_strength: str | None = None,
+    min_moves: int = 10,
+    held_out: float = 0.05,
+) -> "ExpertGames":
+    """The games of one board size below a folder, ready to draw positions from.
+
+    Args:
+        folder: Searched by `stream`.
+        cache: A file that keeps the moves, so that the next call is quick. It is written anew
+            when the files below the folder or any of these choices have changed.
+        min_strength: Only games between players who are both at least this strong: a rank such as
+            `6d` or `1p`, or a rating such as `2400`. Players without one are too weak.
+        min_moves: Shorter games say little.
+        held_out: The share of games that are for testing.
+
+    Raises:
+        GamesError: No such folder, no games in it, or a strength that means nothing.
+    """
+    if min_strength is not None and strength(min_strength) is None:
+        raise GamesError(f"{min_strength!r} is neither a rank such as 6d nor a rating such as 2400")
+    key = _key(folder, size, min_strength, min_moves, held_out)
+    games = None if cache is None else _load(cache, key, size)
+    if games is None:
+        games = _collect(folder, size, min_strength, min_moves, held_out)
+        if cache is not None:
+            _save(cache, key, games)
+    if games.report.games == 0:
+        why = ", ".join(f"{number} {reason}" for reason, number in games.report.skipped.items())
+        raise GamesError(f"{folder}: no games on {size}×{size} to learn from ({why or 'no games'})")
+    return games
+
+
+class ExpertGames:
+    """Positions of games, each with the move that was played.
+
+    Positions 0 to train - 1 are for learning, train to train + test - 1 are held out. Every move of
+    a game is a position, passes too; a game's positions follow each other.
+    """
+
+    def __init__(self, size: int, arrays: dict[str, np.ndarray], report: Report) -> None:
+        self.size = size
+        self.rules = Rules(size=size)
+        """What the games were checked against, and what the planes show as forbidden."""
+        self.arrays = arrays
+        """`actions` int16 and `colours` int8 of all games one after the other, first the stones
+        that were set up, then the moves; for each game: `starts` int64 (games + 1,), `setups`
+        int16, `winners` int8 (+1 black, −1 white, 0 neither or not known), `finals` int32 (the row
+        of `owners`, −1 without); `owners` int8 (rows, size²); `held_out` int64 (1,), the number of
+        games for testing, the last ones."""
+        self.report = report
+        lengths = np.diff(arrays["starts"]) - arrays["setups"]
+        self._ends = np.cumsum(lengths)
+        games = len(lengths) - int(arrays["held_out"][0])
+        self.train = int(self._ends[games - 1]) if games else 0
+        """Positions to learn from."""
+        self.test = report.positions - self.train
+        """Positions held out."""
+        self._threads = os.cpu_count() or 1
+        self._workers = ThreadPoolExecutor(self._threads)
+
+    def batch(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Positions by their number, from the view of the player to move.
+
+        Args:
+            indices: (n,) whole numbers below train + test.
+
+        Returns:
+            planes (n, 19, size, size) uint8, see `envs.go.core.planes`; actions (n,) int64, what
+            was played; winners (n,) int8, +1 where the player to move won, −1 where the opponent
+            did, 0 for a draw or an unknown result; ownership (n, size, size) int8, +1 for own area
+            at the end and −1 for the opponent's, all 0 where the game was not played to its end.
+
+        Raises:
+            IndexError: There is no such position.
+        """
+        indices = np.asarray(indices, np.int64)
+        n, size = len(indices), self.size
+        if n and not 0 <= indices.min() <= indices.max() < self.report.positions:
+            raise IndexError(f"positions are numbered from 0 to {self.report.positions - 1}")
+        games = np.searchsorted(self._ends, indices, side="right")
+        arrays = self.arrays
+        starts = arrays["starts"][games]
+        # A game's moves end where its positions end: count backwards from there.
+        moves = arrays["starts"][games + 1] - (self._ends[games] - indices)
+        seen = np.empty((n, PLANES, size, size), np.uint8)
+        colours = np.ascontiguousarray(arrays["colours"][moves])
+
+        def work(part: slice) -> None:
+            _positions(
+                new_boards(1, self.rules),
+                arrays["actions"],
+                arrays["colours"],
+                starts[part],
+                arrays["setups"][games[part]],
+                moves[part],
+                seen[part],
+            )
+
+        step = max(64, -(-n // self._threads))
+        list(self._workers.map(work, (slice(i, i + step) for i in range(0, n, step))))
+        view = np.where(colours == BLACK, 1, -1).astype(np.int8)
+        ownership = np.zeros((n, size, size), np.int8)
+        finals = arrays["finals"][games]
+        known = finals >= 0
+        ownership[known] = arrays["owners"][finals[known]].reshape(-1, size, size)
+        ownership *= view[:, None, None]
+        actions = arrays["actions"][moves].astype(np.int64)
+        return seen, actions, arrays["winners"][games] * view, ownership
+
+
+def _collect(
+    folder: Path, size: int, min_strength: str | None, min_moves: int, held_out: float
+) -> ExpertGames:
+    report = Report()
+    skipped: Counter[str] = Counter()
+    boards, trial = new_boards(1, Rules(size=size)), new_boards(1, Rules(size=size, ko="simple"))
+    final = np.zeros((size, size), np.int8)
+    seen: set[bytes] = set()
+    kept: tuple[list[_Kept], list[_Kept]] = [], []
+    for name, game in stream(folder, size):
+        if game is None:
+            skipped[_OTHER_SIZE] += 1
+            continue
+        if isinstance(game, SgfError):
+            skipped["broken"] += 1
+            report.broken.append(str(game))
+            continue
+        reason = _unwanted(game, size, min_strength, min_moves)
+        if reason is not None:
+            skipped[reason] += 1
+            continue
+        stones = np.array(game.setup + game.moves, np.int16).reshape(-1, 2)
+        colours, actions = stones[:, 0].astype(np.int8), stones[:, 1].copy()
+        digest = hashlib.blake2b(colours.tobytes() + actions.tobytes(), digest_size=8).digest()
+        if digest in seen:
+            skipped["the same as another"] += 1
+            continue
+        seen.add(digest)
+        wrong, why = _replay(boards, actions, colours, len(game.setup))
+        if wrong >= 0:
+            skipped["against the rules"] += 1
+            number = wrong - len(game.setup) + 1
+            move = f"move {number} of {len(game.moves)}: {_DISPUTES[why]}"
+            report.disputes.append(f"{name}: {move if number > 0 else _NO_LIBERTIES}")
+            continue
+        owned = None
+        if game.margin is not None:
+            for playouts in (0, _PLAYOUTS):
+                _final_owners(boards, trial, playouts, final)
+                if abs(int(final.sum()) - game.komi - game.margin) <= 1:
+                    owned = final.ravel().copy()
+                    break
+        winner = {BLACK: 1, WHITE: -1}.get(game.winner or EMPTY, 0)
+        test = int.from_bytes(digest, "big") < held_out * 2**64
+        kept[test].append(_Kept(actions, colours, len(game.setup), winner, owned))
+    games = kept[0] + kept[1]
+    finals = np.cumsum([game.owned is not None for game in games], dtype=np.int32) - np.int32(1)
+    arrays = {
+        "actions": np.concatenate([game.actions for game in games] or [np.zeros(0, np.int16)]),
+        "colours": np.concatenate([game.colours for game in games] or [np.zeros(0, np.int8)]),
+        "starts": np.cumsum([0, *(len(game.actions) for game in games)], dtype=np.int64),
+        "setups": np.array([game.setup for game in games], np.int16),
+        "winners": np.array([game.winner for game in games], np.int8),
+        "finals": np.where([game.owned is not None for game in games], finals, np.int32(-1)),
+        "owners": np.array(
+            [game.owned for game in games if game.owned is not None], np.int8
+        ).reshape(-1, size * size),
+        "held_out": np.array([len(kept[1])], np.int64),
+    }
+    report.games = len(games)
+    report.positions = int(len(arrays["actions"]) - arrays["setups"].sum())
+    report.skipped = dict(skipped.most_common())
+    return ExpertGames(size, arrays, report)
+
+
+@dataclass
+class _Kept:
+    actions: np.ndarray
+    colours: np.ndarray
+    setup: int
+    winner: int
+    owned: np.ndarray | None
+
+
+def _unwanted(game: Game, size: int, min_strength: str | None, min_moves: int) -> str | None:
+    if game.size != size:
+        return _OTHER_SIZE
+    if len(game.moves) < max(min_moves, 1):
+        return "too short"
+    if len(game.moves) > 4 * size * size:  # nobody plays so long; superko remembers no longer
+        return "too long"
+    if min_strength is not None:
+        least = strength(min_strength)
+        assert least is not None
+        for rank in (game.black_rank, game.white_rank):
+            found = strength(rank)
+            if found is None or found[0] != least[0] or found[1] < least[1]:
+                return "too weak"
+    return None
+
+
+@numba.njit(cache=True)
+def _replay(
+    boards: Boards, actions: np.ndarray, colours: np.ndarray, setup: int
+) -> tuple[int, int]:
+    """Plays a whole game on board 0; the place of the first move against the rules, and why, or −1."""
+    clear(boards, 0)
+    for k in range(len(actions)):
+        _turn(boards, colours[k])
+        ruling = verdict(boards, 0, actions[k])
+        if ruling != LEGAL:
+            return k, ruling
+        _move(boards, colours[k], actions[k], k < setup)
+        if k < setup and np.count_nonzero(boards.chains[0, HEAD]) != k + 1:
+            return k, SUICIDE  # of the stones around it
+    return -1, LEGAL
+
+
+@numba.njit(cache=True)
+def _final_owners(boards: Boards, trial: Boards, playouts: int, out: np.ndarray) -> None:
+    """Fills out, (size, size) int8, with +1 for black's area on board 0 and −1 for white's: of the
+    stones as they stand, or what is mostly so after random playouts, which take dead stones off."""
+    out[:] = 0
+    owner = np.empty_like(out)
+    sums = np.zeros(out.shape, np.int32)
+    random = np.zeros(1, np.uint64)
+    for n in range(max(playouts, 1)):
+        copy_board(trial, 0, boards, 0)
+        if playouts > 0:
+            trial.numbers[0, TO_PLAY] = BLACK + n % 2
+            trial.numbers[0, PASSES] = 0
+            playout(trial, 0, random)
+        owners(trial, 0, owner)
+        for row in range(len(out)):
+            for column in range(len(out)):
+                sums[row, column] += (owner[row, column] == BLACK) - (owner[row, column] == WHITE)
+    out[:] = np.sign(sums)
+
+
+@numba.njit(cache=True, nogil=True)
+def _positions(
+    boards: Boards,
+    actions: np.ndarray,
+    colours: np.ndarray,
+    starts: np.ndarray,
+    setups: np.ndarray,
+    moves: np.ndarray,
+    out: np.ndarray,
+) -> None:
+    """Fills out with the planes before each of `moves`, in the games that begin at `starts`."""
+    for j in range(len(moves)):
+        clear(boards, 0)
+        for k in range(starts[j], moves[j]):
+            _turn(boards, colours[k])
+            _move(boards, colours[k], actions[k], k < starts[j] + setups[j])
+        _turn(boards, colours[moves[j]])
+        planes(boards, 0, out[j])
+
+
+@numba.njit(cache=True)
+def _turn(boards: Boards, colour: int) -> None:
+    """Makes it colour's turn. People who play after two passes do not agree that the game is over."""
+    boards.numbers[0, TO_PLAY] = colour
+    if boards.numbers[0, PASSES] >= 2:
+        boards.numbers[0, PASSES] = 0
+
+
+@numba.njit(cache=True)
+def _move(boards: Boards, colour: int, action: int, setup: bool) -> None:
+    if setup:
+        place(boards, 0, colour, action)
+    else:
+        play(boards, 0, action)
+
+
+def _key(folder: Path, size: int, min_strength: str | None, min_moves: int, held_out: float) -> str:
+    """Says whether a cache is of these files and these choices."""
+    paths = sorted(folder.rglob("*")) if folder.is_dir() else [folder]
+    files = []
+    for path in paths:
+        if path.is_file() and path.suffix != ".safetensors":  # a cache may lie there too
+            status = path.stat()
+            files.append((path.relative_to(folder).as_posix(), status.st_size, status.st_mtime_ns))
+    asked = [_FORMAT, size, min_strength, min_moves, held_out, files]
+    return hashlib.blake2b(json.dumps(asked).encode(), digest_size=16).hexdigest()
+
+
+def _save(cache: Path, key: str, games: ExpertGames) -> None:
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    partial = cache.with_name(f"{cache.name}.{os.getpid()}.partial")
+    save_file(games.arrays, partial, {"key": key, "report": json.dumps(asdict(games.report))})
+    partial.replace(cache)
+
+
+def _load(cache: Path, key: str, size: int) -> ExpertGames | None:
+    """What was kept, None unless it is there and of this key."""
+    try:
+        with safe_open(cache, framework="numpy") as file:
+            kept = file.metadata() or {}
+            if kept.get("key") != key:
+                return None
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError):
+        return None
+    return ExpertGames(size, arrays, Report(**json.loads(kept["report"])))
