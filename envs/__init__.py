@@ -10,3 +10,15 @@ for _id, _single, _vector in (
     ("Fathom/MemoryMaze-v0", "envs.maze.maze:MemoryMaze", "envs.maze.vector:MemoryMazeVector"),
 ):
     gymnasium.register(_id, entry_point=_single, vector_entry_point=_vector)
+
+for _id, _arguments in (
+    ("Fathom/Go-v0", {}),
+    ("Fathom/Go9-v0", {"size": 9}),
+    ("Fathom/Go19-v0", {"size": 19}),
+):
+    gymnasium.register(
+        _id,
+        entry_point="envs.go.go:Go",
+        vector_entry_point="envs.go.vector:GoVector",
+        kwargs=_arguments,
+    )

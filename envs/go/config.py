@@ -1,0 +1,106 @@
+"""What can be asked of a game of Go, checked."""
+
+import os
+import sys
+from dataclasses import dataclass
+from typing import Literal, cast, get_args
+
+import numpy as np
+from gymnasium import spaces
+
+from envs.go.board import Board, Rules, handicap_points
+from envs.go.core import BLACK, PLANES, WHITE
+from envs.go.program import Program
+
+Ko = Literal["simple", "positional", "situational"]
+Colour = Literal["black", "white", "both"]
+
+
+@dataclass(frozen=True)
+class GoConfig:
+    """The arguments of `Go`; raises ValueError with a sentence where they make no game."""
+
+    size: int = 9
+    """Points along an edge, 5 to 19."""
+    komi: float = 7.0
+    """Points that white is given."""
+    ko: str = "positional"
+    """What no move may bring back: "simple", "positional" or "situational"; see `Rules`."""
+    suicide: bool = False
+    """Whether a move may take the last liberty of its own chain."""
+    handicap: int = 0
+    """Black's stones on the board at the start, 2 to 9, where GTP puts them; white moves first."""
+    opponent: str = "random"
+    """"random": any legal move that fills no eye of its own, and a pass where there is none;
+    "playout": the best by `envs.go.opponents.PLAYOUTS` random games; "self": the learner plays both
+    colours; the folder of a run; or else the command line of a program that speaks GTP."""
+    colour: str = "black"
+    """What the learner plays: "black", "white", or "both": drawn for every game."""
+    max_moves: int = 0
+    """Moves, of both, after which a game ends and is counted as it stands; 0 for 3 · size²."""
+
+    def __post_init__(self) -> None:
+        if (
+            isinstance(self.size, bool)
+            or not isinstance(self.size, int)
+            or not 5 <= self.size <= 19
+        ):
+            raise ValueError(f"size must be a whole number from 5 to 19, not {self.size}")
+        assert self.rules  # says what is wrong with its fields
+        if self.colour not in get_args(Colour):
+            raise ValueError(f"colour must be black, white or both, not {self.colour!r}")
+        if self.max_moves < 0:
+            raise ValueError(f"max_moves must be 0 or more, not {self.max_moves}")
+        if not self.opponent.strip():
+            raise ValueError(
+                'opponent must be "random", "playout", "self", a run\'s folder or a command line'
+            )
+        assert self.handicap_points is not None  # the same
+
+    @property
+    def rules(self) -> Rules:
+        """Of every game."""
+        return Rules(self.size, self.komi, cast(Ko, self.ko), self.suicide)
+
+    @property
+    def handicap_points(self) -> np.ndarray:
+        """(handicap,) int64, the actions of the points that black begins with."""
+        points = handicap_points(self.size, self.handicap) if self.handicap else []
+        return np.array(points, np.int64)
+
+    def new_board(self) -> Board:
+        """A game before its first move."""
+        board = Board(self.rules)
+        for point in self.handicap_points:
+            board.place(BLACK, int(point))
+        if self.handicap:
+            board.to_play = WHITE
+        return board
+
+    @property
+    def limit(self) -> int:
+        """Moves after which a game ends."""
+        return self.max_moves or 3 * self.size**2
+
+    @property
+    def is_program(self) -> bool:
+        """Whether the opponent runs in a process of its own."""
+        return self.opponent not in ("random", "playout", "self")
+
+    def start_program(self) -> Program:
+        """Start the opponent; ProgramError where it cannot be."""
+        if os.path.isdir(self.opponent):  # Path.is_dir would not bear a long command line
+            # -P: no folder of the user's may hide one of our packages.
+            command = [sys.executable, "-P", "-m", "fathom", "gtp", self.opponent]
+            return Program(command, name=self.opponent)
+        return Program(self.opponent)
+
+    @property
+    def observation_space(self) -> spaces.Box:
+        """Of one game."""
+        return spaces.Box(0, 1, (PLANES, self.size, self.size), np.uint8)
+
+    @property
+    def action_space(self) -> spaces.Discrete:
+        """The points, row by row from the top left, and the pass."""
+        return spaces.Discrete(self.size**2 + 1)
