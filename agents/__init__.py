@@ -13,6 +13,7 @@ AGENTS: dict[str, str] = {
     "reinforce": "agents.reinforce:REINFORCE",
     "a2c": "agents.a2c:A2C",
     "ppo": "agents.ppo:PPO",
+    "alphago": "agents.alphago:AlphaGo",
     "sb3-a2c": "agents.sb3:SB3A2C",
     "sb3-dqn": "agents.sb3:SB3DQN",
     "sb3-ppo": "agents.sb3:SB3PPO",

@@ -1,0 +1,482 @@
+"""AlphaGo's shape: a policy–value network that learns from experts, then from itself through search.
+
+From game records it predicts the expert's move, the winner and the owner of each point (Maddison et al.
+2015; Silver et al. 2016). Without records it plays against itself: a tree search improves on the network's
+policy at every move, and the network learns the improved policy and how the games ended (Silver et al.
+2017), with the search at the root by Gumbel (Danihelka et al. 2022), which improves the policy even with few
+simulations. Every position is shown in one of its eight symmetries, drawn afresh.
+
+The network that plays, in self-play and everywhere else, is the running average of the one that learns
+(Polyak & Juditsky 1992), which is steadier than any single one.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import ClassVar, NamedTuple
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium.vector import VectorEnv
+from torch.func import functional_call
+
+from agents.adam import Adam, copy_into, gradients_of, image_precision, shortened
+from agents.agent import Agent, Metrics, Setting, State
+from agents.compiling import compiled
+from agents.go_search import GoSearches, SearchConfig
+from agents.policy import check_positive
+from envs.go import core
+from envs.go.core import Rules
+from envs.go.games import ExpertGames, expert_games
+from envs.observations import Plain
+from perception.policy_value import PolicyValueNetwork
+
+LOSSES = ("policy_loss", "value_loss", "owner_loss")
+
+ADAM_EPSILON = 1e-5
+MAX_GRADIENT_NORM = 1.0
+REPORT_EVERY = 50  # updates
+REPORT_MOVES = 1_000
+TEST_POSITIONS = 10_000
+"""Held-out positions, always the same, on which the accuracy is measured."""
+
+
+@dataclass(frozen=True)
+class AlphaGoConfig:
+    """Hyperparameters."""
+
+    expert_games: str = ""
+    """Folder or archive of game records to learn from, of which one in twenty games is held out; without it the agent learns from playing itself."""
+    layers: int = 12
+    """Convolutions of the network."""
+    width: int = 64
+    """Filters of each convolution: 64 for 9×9 boards, 128 for 19×19."""
+    batch_size: int = 128
+    """Positions in one update."""
+    learning_rate: float = 2e-3
+    """Of Adam, at the start; it falls linearly to 0 over the run."""
+    weight_decay: float = 1e-4
+    """Each update shrinks the weights by this share of the learning rate (Loshchilov & Hutter 2019)."""
+    value_coefficient: float = 0.5
+    """Weight of the squared error of the predicted winner."""
+    owner_coefficient: float = 0.25
+    """Weight of the squared error of the predicted owners of the points."""
+    average_decay: float = 0.998
+    """The playing network keeps this share of itself in an update."""
+    num_envs: int = 64
+    """Games that the agent plays against itself at once."""
+    simulations: int = 32
+    """Of the search for a move in self-play."""
+    replay_positions: int = 50_000
+    """The newest positions of self-play, from which batches are drawn."""
+    replay_ratio: float = 4.0
+    """How often each position of self-play is learnt from, on average."""
+
+
+class Position(NamedTuple):
+    """A move of a game of self-play."""
+
+    planes: np.ndarray
+    """Packed eight to a byte."""
+    policy: np.ndarray
+    """(size² + 1,) float16, what the search made of it."""
+    colour: int
+    """Of the player to move."""
+
+
+@dataclass(frozen=True)
+class Replay:
+    """The newest positions of self-play, oldest first; n rows, planes eight to a byte."""
+
+    planes: np.ndarray
+    policies: np.ndarray
+    winners: np.ndarray
+    owners: np.ndarray
+
+    NAMES: ClassVar = ("replay.planes", "replay.policies", "replay.winners", "replay.owners")
+
+    @classmethod
+    def empty(cls, shape: tuple[int, ...]) -> "Replay":
+        """No positions; the shape is that of the planes of one."""
+        points = shape[1] * shape[2]
+        return cls(
+            np.zeros((0, -(-shape[0] * points // 8)), np.uint8),
+            np.zeros((0, points + 1), np.float16),
+            np.zeros(0, np.int8),
+            np.zeros((0, points), np.int8),
+        )
+
+    def with_game(self, game: list[Position], score: float, owners: np.ndarray) -> "Replay":
+        """These positions and those of a game.
+
+        Args:
+            score: black less white; 0 where nobody won or knows.
+            owners: (size, size) as `envs.go.core.owners` tells them.
+        """
+        view = np.array([1 if position.colour == core.BLACK else -1 for position in game], np.int8)
+        black = np.where(owners == core.WHITE, -1, owners).astype(np.int8).ravel()
+        return Replay(
+            np.concatenate([self.planes, np.stack([position.planes for position in game])]),
+            np.concatenate([self.policies, np.stack([position.policy for position in game])]),
+            np.concatenate([self.winners, view * np.int8(np.sign(score))]),
+            np.concatenate([self.owners, view[:, None] * black]),
+        )
+
+    def newest(self, n: int) -> "Replay":
+        """The last n of these positions."""
+        return Replay(self.planes[-n:], self.policies[-n:], self.winners[-n:], self.owners[-n:])
+
+    def batch(
+        self, rows: np.ndarray, shape: tuple[int, ...]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Planes, policies, winners and owners as `AlphaGo._update` takes them."""
+        bits = np.unpackbits(self.planes[rows], axis=1, count=int(np.prod(shape)))
+        return (
+            bits.reshape(-1, *shape),
+            self.policies[rows].astype(np.float32),
+            self.winners[rows],
+            self.owners[rows].reshape(-1, *shape[1:]),
+        )
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """For a checkpoint."""
+        parts = (self.planes, self.policies, self.winners, self.owners)
+        return dict(zip(self.NAMES, map(torch.from_numpy, parts), strict=True))
+
+
+class AlphaGo(Agent):
+    """A policy–value network for Go; alone it answers with its likeliest move, and a search can use it.
+
+    One step is one position: of a record learnt from, or one move of self-play.
+    """
+
+    Config: ClassVar[type] = AlphaGoConfig
+
+    def __init__(
+        self,
+        observation_space: gym.Space,
+        action_space: gym.Space,
+        config: AlphaGoConfig,
+        setting: Setting,
+    ) -> None:
+        check_positive(
+            config, "batch_size", "learning_rate", "num_envs", "simulations", "replay_positions",
+            "replay_ratio",
+        )  # fmt: skip
+        shape = observation_space.shape
+        if (
+            not isinstance(action_space, gym.spaces.Discrete)
+            or shape is None
+            or len(shape) != 3
+            or action_space.n != shape[1] * shape[2] + 1
+        ):
+            raise ValueError(
+                "alphago plays Go alone: Fathom/Go-v0, Fathom/Go9-v0 or Fathom/Go19-v0"
+            )
+        self.config = config
+        self.setting = setting
+        self.shape = shape
+        self.device = torch.device(setting.device)
+        self.network = PolicyValueNetwork(shape[0], shape[1], config.layers, config.width)
+        self.network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.adam = Adam(self.network, ADAM_EPSILON, image_precision(self.device))
+        self.average = {name: w.clone() for name, w in self.adam.weights.items()}
+        """Of the weights; what plays."""
+        self.playing = {name: w.clone() for name, w in self.adam.online.items()}
+        """The average, in the precision of the network."""
+        self._learn: Callable[..., torch.Tensor] = self._learn_from
+        if setting.storage is not None:
+            self._learn = compiled(self._learn_from, self.device)
+        self.replay = Replay.empty(shape)
+        self._games: ExpertGames | None = None
+        self.steps = 0
+        self.updates = 0
+
+    # -- playing --------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def evaluate(self, planes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What the network says of (n, planes, size, size) uint8 positions.
+
+        Returns:
+            logits (n, size² + 1) float32, values (n,) float32 in −1…1 for the player to move
+        """
+        logits, values, _ = self._predict(torch.from_numpy(planes))
+        return logits.cpu().numpy(), values.cpu().numpy()
+
+    @torch.no_grad()
+    def owners(self, planes: np.ndarray) -> np.ndarray:
+        """Expected owners (n, size, size) float32, −1…1, above 0 for the player to move."""
+        owners = self._predict(torch.from_numpy(planes))[2]
+        return owners.cpu().numpy().reshape(len(planes), *self.shape[1:])
+
+    def _predict(self, planes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        planes = planes.to(self.device).contiguous(memory_format=torch.channels_last)
+        return functional_call(self.network, self.playing, (planes,))
+
+    def act(
+        self,
+        observations: Plain,
+        action_masks: np.ndarray | None,
+        starts: np.ndarray,
+        rng: np.random.Generator,
+    ) -> np.ndarray:
+        assert isinstance(observations, np.ndarray)
+        logits, _ = self.evaluate(observations)
+        if action_masks is not None:
+            logits = np.where(action_masks, logits, -np.inf)
+        return logits.argmax(axis=1)
+
+    # -- learning -------------------------------------------------------------------------------
+
+    def train(self, env: VectorEnv, steps: int, seed: int) -> Iterator[Metrics]:
+        if self.config.expert_games:
+            return self._from_experts(steps, seed)
+        rules: Rules = env.unwrapped.rules  # type: ignore[attr-defined]
+        return self._from_itself(rules, steps, seed)
+
+    def _from_experts(self, steps: int, seed: int) -> Iterator[Metrics]:
+        """Learn from `steps` positions of the records, drawn uniformly."""
+        if self._games is None:
+            assert self.setting.storage is not None, "an agent that trains needs a storage folder"
+            self._games = expert_games(
+                Path(self.config.expert_games),
+                self.shape[1],
+                cache=self.setting.storage / "games.safetensors",
+            )
+        games = self._games
+        rng = np.random.default_rng(seed)
+        clock = {"environment": 0.0, "acting": 0.0, "learning": 0.0}
+        learnt: list[torch.Tensor] = []
+        done = 0
+        while done < steps:
+            began = perf_counter()
+            n = min(self.config.batch_size, steps - done)
+            planes, moves, winners, owners = games.batch(rng.integers(0, games.train, n))
+            policies = np.eye(moves.max(initial=self.shape[1] ** 2) + 1, dtype=np.float32)[moves]
+            prepared = perf_counter()
+            learnt.append(self._update(planes, policies, winners, owners, rng))
+            clock["environment"] += prepared - began
+            clock["learning"] += perf_counter() - prepared
+            done += n
+            self.steps += n
+            if len(learnt) == REPORT_EVERY or done == steps:
+                means = torch.stack(learnt).mean(dim=0).tolist()
+                learnt = []
+                metrics: Metrics = {"steps": done, "updates": self.updates}
+                metrics |= {f"time/{phase}": seconds for phase, seconds in clock.items()}
+                metrics |= dict(zip(LOSSES, means, strict=True))
+                if done == steps:
+                    metrics |= self.accuracy(games)
+                yield metrics
+
+    def _from_itself(self, rules: Rules, steps: int, seed: int) -> Iterator[Metrics]:
+        """Play `steps` moves, several games at once, and learn from every game that ends."""
+        config = self.config
+        rng = np.random.default_rng(seed)
+        search = SearchConfig(simulations=config.simulations)
+        searches = GoSearches(config.num_envs, rules, self.evaluate, search, seed)
+        games: list[list[Position]] = [[] for _ in range(config.num_envs)]
+        clock = {"environment": 0.0, "acting": 0.0, "learning": 0.0}
+        learnt: list[torch.Tensor] = []
+        finished: list[tuple[int, bool]] = []  # moves, and whether black won
+        done = reported = 0
+        owed = 0.0
+        while done < steps:
+            began = perf_counter()
+            found = searches.run()
+            searched = perf_counter()
+            colours = searches.boards.numbers[:, core.TO_PLAY].copy()
+            seen = np.zeros((config.num_envs, *self.shape), np.uint8)
+            for g, game in enumerate(games):
+                core.planes(searches.boards, g, seen[g])
+                policy = found.policies[g].astype(np.float16)
+                game.append(Position(np.packbits(seen[g]), policy, int(colours[g])))
+            searches.advance(found.actions)
+            done += config.num_envs
+            self.steps += config.num_envs
+            last = done >= steps
+            for g, game in enumerate(games):
+                over = searches.boards.numbers[g, core.PASSES] == 2
+                over = over or len(game) >= 3 * rules.size**2
+                if over or last:
+                    score = core.area(searches.boards, g) - rules.komi
+                    owners = np.zeros((rules.size, rules.size), np.int8)
+                    core.owners(searches.boards, g, owners)
+                    # Of a game that the segment's end cuts short nobody knows the winner.
+                    self.replay = self.replay.with_game(
+                        game, score if over else 0.0, owners if over else 0 * owners
+                    )
+                    owed += len(game) * config.replay_ratio
+                    if over:
+                        finished.append((len(game), score > 0))
+                    games[g] = []
+                    core.clear(searches.boards, g)
+            self.replay = self.replay.newest(config.replay_positions)
+            advanced = perf_counter()
+            while owed >= config.batch_size:
+                owed -= config.batch_size
+                chosen = rng.integers(0, len(self.replay.winners), config.batch_size)
+                learnt.append(self._update(*self.replay.batch(chosen, self.shape), rng))
+            clock["acting"] += searched - began
+            clock["environment"] += advanced - searched
+            clock["learning"] += perf_counter() - advanced
+            if done - reported >= REPORT_MOVES or last:
+                reported = done
+                metrics: Metrics = {"steps": min(done, steps), "updates": self.updates}
+                metrics |= {f"time/{phase}": seconds for phase, seconds in clock.items()}
+                if learnt:
+                    means = torch.stack(learnt).mean(dim=0).tolist()
+                    metrics |= dict(zip(LOSSES, means, strict=True))
+                if finished:
+                    metrics["game_length"] = float(np.mean([moves for moves, _ in finished]))
+                    metrics["black_wins"] = float(np.mean([won for _, won in finished]))
+                learnt, finished = [], []
+                yield metrics
+
+    def accuracy(self, games: ExpertGames) -> Metrics:
+        """Shares of held-out positions whose move is the network's first choice, or among five."""
+        rng = np.random.default_rng(0)
+        n = min(games.test, TEST_POSITIONS)
+        chosen = games.train + rng.choice(games.test, n, replace=False)
+        first = five = error = 0.0
+        for part in np.array_split(chosen, max(1, n // 500)):
+            planes, moves, winners, _ = games.batch(part)
+            logits, values = self.evaluate(planes)
+            better = (logits > logits[np.arange(len(part)), moves][:, None]).sum(axis=1)
+            first += (better < 1).sum() / n
+            five += (better < 5).sum() / n
+            error += ((values - winners) ** 2).sum() / n
+        return {"test_top_1": first, "test_top_5": five, "test_value_error": error}
+
+    def _update(
+        self,
+        planes: np.ndarray,
+        policies: np.ndarray,
+        winners: np.ndarray,
+        owners: np.ndarray,
+        rng: np.random.Generator,
+    ) -> torch.Tensor:
+        """Learn from a batch of positions; gives the losses.
+
+        Args:
+            planes: (n, planes, size, size) uint8.
+            policies: (n, size² + 1) float32, what the policy should be.
+            winners: (n,), 1 where the player to move won, −1 where he lost, 0 where nobody knows.
+            owners: (n, size, size), 1 his points, −1 the opponent's, 0 nobody's or unknown.
+        """
+        self.updates += 1
+        seen = symmetric(planes, policies, owners, rng.integers(0, 8, len(planes)))
+        rate = self.config.learning_rate * max(0.0, 1 - self.steps / self.setting.total_steps)
+        # At first the average leans on what it has seen, or it would stay near the random start.
+        keep = min(self.config.average_decay, self.updates / (self.updates + 10))
+        # The last batch of a segment may have another shape than the compiled one.
+        learn = self._learn if len(planes) == self.config.batch_size else self._learn_from
+        losses = learn(
+            self.adam.factors(rate, self.updates),
+            torch.tensor([1 - rate * self.config.weight_decay, 1 - keep], device=self.device),
+            *(torch.from_numpy(x).to(self.device) for x in (*seen, winners.astype(np.float32))),
+        )
+        return losses.clone()
+
+    def _learn_from(
+        self,
+        factors: torch.Tensor,
+        shares: torch.Tensor,
+        planes: torch.Tensor,
+        policies: torch.Tensor,
+        owners: torch.Tensor,
+        winners: torch.Tensor,
+    ) -> torch.Tensor:
+        """One step down the loss, and the average after it.
+
+        Args:
+            shares: what the weights keep of themselves, and what the average takes of them.
+        """
+        config = self.config
+        shrink, renewal = shares
+        planes = planes.to(memory_format=torch.channels_last)
+
+        def loss_of(online: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+            logits, values, owned = functional_call(self.network, online, (planes,))
+            policy_loss = -(policies * logits.log_softmax(dim=1)).sum(dim=1).mean()
+            # What nobody knows teaches nothing.
+            value_loss = (winners.abs() * (values - winners).square()).mean()
+            owner_loss = (owners.abs() * (owned - owners).square()).mean()
+            loss = (
+                policy_loss
+                + config.value_coefficient * value_loss
+                + config.owner_coefficient * owner_loss
+            )
+            return loss, torch.stack(
+                [policy_loss.detach(), value_loss.detach(), owner_loss.detach()]
+            )
+
+        gradients, _, losses = gradients_of(loss_of, self.adam.online)
+        for weight in self.adam.weights.values():
+            weight.mul_(shrink)
+        self.adam.step(shortened(gradients, MAX_GRADIENT_NORM), factors)
+        for name, average in self.average.items():
+            average.lerp_(self.adam.weights[name], renewal)
+            self.playing[name].copy_(average)
+        return losses
+
+    # -- the life of a run ----------------------------------------------------------------------
+
+    def state(self) -> State:
+        online = {f"online.{name}": w for name, w in self.adam.weights.items()}
+        return State(
+            dict(self.average),
+            self.adam.moments() | online | self.replay.tensors(),
+            {"steps": self.steps, "updates": self.updates},
+        )
+
+    def load(self, state: State) -> None:
+        copy_into(state.weights, self.average)
+        copy_into(self.average, self.playing)
+        tensors = dict(state.tensors)
+        online = {
+            name: tensors.pop(f"online.{name}", weight) for name, weight in state.weights.items()
+        }
+        replay = {name: tensors.pop(name) for name in Replay.NAMES if name in tensors}
+        self.adam.load(online, tensors or None)
+        if tensors:
+            self.replay = Replay(*(part.cpu().numpy() for part in replay.values()))
+            self.steps = int(state.numbers["steps"])
+            self.updates = int(state.numbers["updates"])
+
+    @classmethod
+    def storage_bytes(
+        cls, observation_space: gym.Space, config: AlphaGoConfig, setting: Setting
+    ) -> int:
+        return 0
+
+
+def symmetric(
+    planes: np.ndarray, policies: np.ndarray, owners: np.ndarray, which: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Positions turned and mirrored: four turns, and each of them mirrored.
+
+    Args:
+        planes: (n, planes, size, size)
+        policies: (n, size² + 1)
+        owners: (n, size, size)
+        which: (n,) 0…7; 0 leaves a position as it is.
+
+    Returns:
+        planes as they were shaped, policies, and owners as (n, size²) float32
+    """
+    n, _, size, _ = planes.shape
+    places = np.arange(size * size).reshape(size, size)
+    turns = [np.rot90(places, k) for k in range(4)]
+    table = np.stack([x.ravel() for x in [*turns, *(np.fliplr(x) for x in turns)]])
+    source = table[which]
+    turned = np.take_along_axis(planes.reshape(n, -1, size * size), source[:, None], axis=2)
+    passing = np.full((n, 1), size * size)
+    return (
+        turned.reshape(planes.shape),
+        np.take_along_axis(policies, np.concatenate([source, passing], axis=1), axis=1),
+        np.take_along_axis(owners.reshape(n, -1), source, axis=1).astype(np.float32),
+    )
