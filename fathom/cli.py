@@ -27,6 +27,9 @@ usage: fathom COMMAND ...
   resume RUN [--steps N]     go on with a run exactly where it was, or extend it
   evaluate RUN               its score, with protocol and 95 % interval
   record RUN                 episodes as mp4
+  play PLAYER                a game of Go against a run (or random, playout, rave, a GTP program)
+  gtp PLAYER                 the same as an engine for Sabaki, GoGui and other Go programs
+  match PLAYER PLAYER        Go games between two of them: win rate, interval, Elo
 
 `fathom COMMAND --help` explains a command's flags; `fathom train AGENT ENV --help` shows the
 hyperparameters of that agent with the values that will be used in that environment.
@@ -110,6 +113,67 @@ class RecordFlags:
 
 
 @dataclass(frozen=True)
+class GoFlags:
+    """How a player of Go thinks; rules are set as --env.size, --env.komi, --env.ko, --env.suicide."""
+
+    seconds: float | None = None
+    """Seconds for a move; a program's own flags say how it thinks (default without --simulations: 3, in a match 1)."""
+    simulations: int | None = None
+    """Simulations for a move; 0 lets a run play by its network alone."""
+    threads: int | None = None
+    """Trees that a search without a network grows side by side (default: one a core)."""
+    resign: float = 0.05
+    """Chance to win below which a searching player resigns, from 0 (never) to 1."""
+    device: Device = "auto"
+    """Where a run's network computes; auto takes what the run was trained on."""
+    runs_dir: Path = Path("runs")
+    """Folder in which a run's name is looked up."""
+
+
+@dataclass(frozen=True)
+class GtpFlags(GoFlags):
+    """Play Go as an engine for other programs, in the Go Text Protocol.
+
+    Rules are set by --env.size, --env.komi, --env.ko and --env.suicide; the other program can change size
+    and komi, and its clock is kept whatever the flags say.
+    """
+
+
+@dataclass(frozen=True)
+class PlayFlags(GoFlags):
+    """Play Go in the terminal.
+
+    Rules are set by --env.size, --env.komi, --env.ko and --env.suicide.
+    """
+
+    colour: Literal["black", "white"] = "black"
+    """What you play."""
+    handicap: int = 0
+    """Stones that black begins with; white then moves first."""
+    sgf: Path | None = None
+    """File that the game is written to when it ends or you leave."""
+
+
+@dataclass(frozen=True)
+class MatchFlags(GoFlags):
+    """Play games of Go between two players, each opening twice, with either colour.
+
+    Rules are set by --env.size, --env.komi, --env.ko and --env.suicide.
+    """
+
+    games: int = 20
+    """Games."""
+    seed: int = 0
+    """Of openings and players."""
+    folder: Path | None = None
+    """New folder for the games (default: made from the players' names, in `matches`)."""
+    timeout: float = 120.0
+    """Seconds without an answer after which a program counts as hung."""
+    json: bool = False
+    """Print one JSON object on standard output, and progress on standard error."""
+
+
+@dataclass(frozen=True)
 class ListFlags:
     """List worlds, agents and presets."""
 
@@ -142,6 +206,9 @@ def _dispatch(words: list[str]) -> int:
         "resume": _resume,
         "evaluate": _evaluate,
         "record": _record,
+        "play": _play,
+        "gtp": _gtp,
+        "match": _match,
     }
     if not words or words[0] in ("-h", "--help", "help"):
         print(HELP, end="")
@@ -445,6 +512,128 @@ def _record(words: list[str]) -> int:
             for path in paths:
                 print(path, file=out)
     return 0
+
+
+def _play(words: list[str]) -> int:
+    (reference,), rest, rules_asked = _go_arguments(words, "play", ("runs/go",), PlayFlags())
+    flags: PlayFlags = _parse(PlayFlags(), rest, f"fathom play {reference}")
+    limit = _go_limit(flags)
+    from envs.go.board import BLACK, WHITE
+    from fathom.play import Session
+    from fathom.players import rules_from
+    from fathom.run import explained_disk_errors
+
+    player = _go_player(reference, flags)
+    with contextlib.closing(player):
+        rules = rules_from(rules_asked, [player])
+        colour = BLACK if flags.colour == "black" else WHITE
+        session = Session(player, rules, limit, colour, flags.handicap)
+        try:
+            session.run()
+        finally:
+            if flags.sgf is not None:
+                with explained_disk_errors(flags.sgf, "choose another --sgf"):
+                    session.save(flags.sgf)
+    return 0
+
+
+def _gtp(words: list[str]) -> int:
+    (reference,), rest, rules_asked = _go_arguments(words, "gtp", ("runs/go",), GtpFlags())
+    flags: GtpFlags = _parse(GtpFlags(), rest, f"fathom gtp {reference}")
+    limit = _go_limit(flags)
+    with _quiet(True) as out:  # nothing but answers may reach the other program
+        from fathom import gtp
+        from fathom.players import rules_from
+
+        player = _go_player(reference, flags)
+        with contextlib.closing(player):
+            gtp.run(player, rules_from(rules_asked, [player]), limit, sys.stdin.buffer, out)
+    return 0
+
+
+def _match(words: list[str]) -> int:
+    references, rest, rules_asked = _go_arguments(
+        words, "match", ("runs/go", '"gnugo --mode gtp"'), MatchFlags()
+    )
+    flags: MatchFlags = _parse(MatchFlags(), rest, "fathom match A B")
+    limit = _go_limit(flags, 1.0)
+    for name, value in (("games", flags.games - 1), ("seed", flags.seed)):
+        if value < 0:
+            raise FathomError(f"--{name} is too small: {getattr(flags, name)}")
+    with _quiet(flags.json) as out, contextlib.ExitStack() as stack:
+        from fathom.match import Scoreboard, free_folder, new_folder, play_match
+        from fathom.players import rules_from
+        from fathom.run import explained_disk_errors
+
+        players = []
+        for reference in references:
+            players.append(_go_player(reference, flags, flags.timeout))
+            stack.callback(players[-1].close)
+        first, second = players
+        rules = rules_from(rules_asked, players)
+        with explained_disk_errors(flags.folder or Path("matches"), "choose another --folder"):
+            folder = (
+                free_folder(Path("matches"), [first.name, second.name])
+                if flags.folder is None
+                else new_folder(flags.folder)
+            )
+            with Scoreboard(flags.games) as board:
+                tally = play_match(
+                    first, second, rules, flags.games, limit, folder, flags.seed, board.show
+                )
+        if flags.json:
+            _print_json(out, {**tally.as_json(), "folder": str(folder)})
+        else:
+            print("\n".join([*tally.lines(), f"the games are in {folder}"]), file=out)
+        if tally.error is not None:
+            raise FathomError(f"the match ended early: {tally.error}")
+    return 0
+
+
+def _go_arguments(
+    words: list[str], command: str, example: tuple[str, ...], flags: Any
+) -> tuple[list[str], list[str], dict[str, str]]:
+    """The players, the words after them, and what is asked of the rules."""
+    words, rules_asked = _take_environment_arguments(words)
+    names = " ".join(("A", "B")[: len(example)]) if len(example) > 1 else "PLAYER"
+    if any(word in ("-h", "--help") for word in words):
+        _parse(flags, ["--help"], f"fathom {command} {names}")
+    found = _positional(words)[: len(example)]
+    if len(found) < len(example):
+        wanted = "two players" if len(example) > 1 else "a player"
+        raise FathomError(
+            f"{command} needs {wanted} first, as in `fathom {command} {' '.join(example)}`"
+        )
+    return found, words[len(found) :], rules_asked
+
+
+def _go_limit(flags: GoFlags, seconds: float = 3.0) -> Any:
+    if flags.seconds is not None and not 0 < flags.seconds < 1e6:
+        raise FathomError(f"--seconds must be above 0, not {flags.seconds:g}")
+    if flags.simulations is not None and flags.simulations < 0:
+        raise FathomError(f"--simulations must be at least 0, not {flags.simulations}")
+    if flags.threads is not None and flags.threads < 1:
+        raise FathomError(f"--threads must be at least 1, not {flags.threads}")
+    if not 0 <= flags.resign <= 1:
+        raise FathomError(f"--resign must be from 0 to 1, not {flags.resign:g}")
+    from fathom.players import Limit
+
+    by_default = seconds if flags.simulations is None else None
+    return Limit(by_default if flags.seconds is None else flags.seconds, flags.simulations)
+
+
+def _go_player(reference: str, flags: GoFlags, timeout: float = 120.0) -> Any:
+    from fathom.players import player
+
+    return player(
+        reference,
+        runs=flags.runs_dir,
+        device=flags.device,
+        threads=flags.threads,
+        resign=flags.resign,
+        timeout=timeout,
+        warn=_warn,
+    )
 
 
 # -- words ----------------------------------------------------------------------------------------

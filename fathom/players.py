@@ -1,0 +1,581 @@
+"""Whoever can play Go: a random or a searching player, a trained run, another program.
+
+All look alike to the commands that let them play: `player` makes one from what a person typed, `new_game`
+begins, and `choose` answers a position. The board is the truth, so any position may be asked about at any
+time; players that remember something (a search tree, a running program) find out what has changed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from agents.agent import Agent
+from agents.go_search import Candidate, Evaluate, GoSearch, SearchConfig
+from envs.go import core
+from envs.go.board import BLACK, EMPTY, WHITE, Board, Rules
+from envs.go.core import Boards, _eye, compiled
+from envs.go.opponents import PLAYOUT, RANDOM, move_of, new_work
+from envs.go.playouts import new_notes, playout
+from envs.go.program import Program, ProgramError, Refused, action_at, vertex
+from envs.go.sgf import Game
+from fathom.errors import FathomError
+
+NAMES = ("random", "playout", "rave")
+"""Players that come with Fathom: any sensible move; the best of random games; a search with RAVE."""
+
+RESIGN_MOVES = 3
+"""So many moves in a row a player must think it has lost before it resigns."""
+
+DEAD = 0.3
+"""A chain is dead when its points end as the opponent's so much more often than as its own."""
+
+OWNERSHIP_PLAYOUTS = 400
+
+
+@dataclass(frozen=True)
+class Limit:
+    """How much a player may think about a move: whatever of the two ends first; None is no limit."""
+
+    seconds: float | None = None
+    simulations: int | None = None
+    """0: a run plays the likeliest move of its network, without any search."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A move, and what the player thinks of the position."""
+
+    action: int | None
+    """None: it resigns."""
+    win_rate: float | None = None
+    """0…1, its own."""
+    candidates: Sequence[Candidate] = ()
+    """Best first."""
+
+    def comment(self, size: int) -> str:
+        """The player's thoughts in a line, empty where it says none."""
+        parts = [] if self.win_rate is None else [f"win rate {100 * self.win_rate:.1f} %"]
+        for candidate in self.candidates[:1]:
+            if candidate.visits:
+                parts.append(f"{candidate.visits:,} visits")
+            parts.append(" ".join(vertex(action, size) for action in candidate.variation[:8]))
+        return ", ".join(parts)
+
+
+class Player(ABC):
+    """Plays Go."""
+
+    name: str
+    size: int | None = None
+    """The only board it knows; None where it plays on any."""
+
+    def new_game(
+        self, rules: Rules, setup: Sequence[tuple[int, int]] = (), seed: int = 0
+    ) -> None:
+        """Get ready for a game.
+
+        Args:
+            setup: stones that stand before the first move, (colour, action) each.
+            seed: of what the player draws.
+
+        Raises:
+            FathomError: it does not play on such a board.
+        """
+        if self.size not in (None, rules.size):
+            raise FathomError(
+                f"{self.name} has learnt on {self.size}×{self.size} and cannot play on "
+                f"{rules.size}×{rules.size}"
+            )
+
+    @abstractmethod
+    def choose(
+        self, board: Board, limit: Limit, stop: Callable[[], bool] | None = None
+    ) -> Choice:
+        """A move for the player to move; the board stays as it is.
+
+        Args:
+            stop: asked often while it thinks; True ends that.
+        """
+
+    def analyse(self, board: Board) -> Callable[[float], None] | None:
+        """Where the player searches: what searches the position on for so many seconds, for
+        `candidates` and `ownership` to tell the findings."""
+        return None
+
+    def candidates(self) -> list[Candidate]:
+        """What a search has found so far, best first."""
+        return []
+
+    def ownership(self, board: Board) -> np.ndarray:
+        """(size, size) float32 in −1…1: who will own every point, black above 0."""
+        return ownership(board)
+
+    def dead(self, board: Board) -> set[int]:
+        """The stones that it thinks can be taken off when the game has ended, by their points."""
+        return dead_stones(board)
+
+    def clean_up(self, board: Board, limit: Limit) -> Choice:
+        """A move after both have passed and do not agree on what is dead: all that stays counts."""
+        return self.choose(board, limit)
+
+    def close(self) -> None:
+        """End it."""
+        return None
+
+
+class _Simple(Player):
+    """An opponent of `envs.go.opponents`, that needs nothing but the rules."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._kind = {"random": RANDOM, "playout": PLAYOUT}[name]
+
+    def new_game(
+        self, rules: Rules, setup: Sequence[tuple[int, int]] = (), seed: int = 0
+    ) -> None:
+        self._work = new_work(1, rules)
+        self._random = np.array([seed], np.uint64)
+
+    def choose(
+        self, board: Board, limit: Limit, stop: Callable[[], bool] | None = None
+    ) -> Choice:
+        komi = float(board.rules.komi)
+        return Choice(int(move_of(self._kind, board.boards, 0, *self._work, komi, self._random)))
+
+
+class _Searcher(Player):
+    """A search, with a network or without."""
+
+    def __init__(
+        self,
+        name: str,
+        evaluate: Evaluate | None,
+        config: SearchConfig,
+        size: int | None = None,
+        resign: float = 0.0,
+    ) -> None:
+        self.name, self.size = name, size
+        self._evaluate, self._config, self._resign = evaluate, config, resign
+
+    def new_game(
+        self, rules: Rules, setup: Sequence[tuple[int, int]] = (), seed: int = 0
+    ) -> None:
+        super().new_game(rules, setup, seed)
+        self._search = GoSearch(rules, self._evaluate, self._config, seed)
+        self._hopeless = 0
+
+    def choose(
+        self, board: Board, limit: Limit, stop: Callable[[], bool] | None = None
+    ) -> Choice:
+        if limit.simulations == 0:
+            return self._with_resignation(self._intuition(board), board)
+        search = self._search
+        search.set_board(board)
+        search.run(limit.simulations, limit.seconds, stop)
+        found = Choice(search.best(), search.win_rate, search.candidates())
+        return self._with_resignation(found, board)
+
+    def _with_resignation(self, choice: Choice, board: Board) -> Choice:
+        assert choice.win_rate is not None
+        self._hopeless = self._hopeless + 1 if choice.win_rate < self._resign else 0
+        if self._hopeless >= RESIGN_MOVES and not board.passes:
+            return dataclasses.replace(choice, action=None)
+        return choice
+
+    def _intuition(self, board: Board) -> Choice:
+        """The likeliest move of the network; a pass where that wins."""
+        if self._evaluate is None:
+            raise FathomError(f"{self.name} has no network to play by alone: give it simulations")
+        logits, values = self._evaluate(board.planes()[None])
+        mask = board.legal()
+        mask_eyes(board.boards, 0, mask)
+        policy = np.where(mask, np.exp(logits[0] - logits[0].max()), 0)
+        policy /= policy.sum()
+        order = np.argsort(-policy)[:5]
+        rate = float(values[0] + 1) / 2
+        candidates = [Candidate(int(a), 0, rate, float(policy[a]), [int(a)]) for a in order]
+        ahead = board.score() > 0 if board.to_play == BLACK else board.score() < 0
+        action = board.rules.size**2 if board.passes and ahead else candidates[0].action
+        return Choice(action, rate, candidates)
+
+    def analyse(self, board: Board) -> Callable[[float], None]:
+        self._search.set_board(board)
+        return lambda seconds: self._search.run(seconds=seconds)
+
+    def candidates(self) -> list[Candidate]:
+        return self._search.candidates()
+
+    def ownership(self, board: Board) -> np.ndarray:
+        found = self._search.ownership()
+        return ownership(board) if found is None else found
+
+
+class _Actor(Player):
+    """An agent of another kind than AlphaGo's that was trained in a world of Go."""
+
+    def __init__(self, name: str, agent: Agent, size: int) -> None:
+        self.name, self.size, self._agent = name, size, agent
+
+    def new_game(
+        self, rules: Rules, setup: Sequence[tuple[int, int]] = (), seed: int = 0
+    ) -> None:
+        super().new_game(rules, setup, seed)
+        self._rng = np.random.default_rng(seed)
+
+    def choose(
+        self, board: Board, limit: Limit, stop: Callable[[], bool] | None = None
+    ) -> Choice:
+        planes, mask = board.planes()[None], board.legal().astype(np.int8)[None]
+        starts = np.array([len(board.moves) < 2])
+        return Choice(int(self._agent.act(planes, mask, starts, self._rng)[0]))
+
+
+class _Other(Player):
+    """Another program, spoken to in GTP. Its strength and its time are its own affair."""
+
+    def __init__(self, command: str, timeout: float) -> None:
+        self._program = Program(command, timeout)
+        self.name = self._program.name
+
+    def new_game(
+        self, rules: Rules, setup: Sequence[tuple[int, int]] = (), seed: int = 0
+    ) -> None:
+        self._rules, self._setup = rules, tuple(setup)
+        self._start()
+        if self._knows("set_random_seed"):
+            self._program.command(f"set_random_seed {seed % (1 << 31)}")
+
+    def _start(self) -> None:
+        self._program.new_game(self._rules)
+        for colour, point in self._setup:
+            self._program.play(colour, point)
+        self._told: list[tuple[int, int]] = []
+
+    def _knows(self, command: str) -> bool:
+        try:
+            return self._program.command(f"known_command {command}").lower() == "true"
+        except Refused:
+            return False
+
+    def _tell(self, board: Board) -> None:
+        """Let the program know the moves that it does not, from the first one if some were undone."""
+        if board.moves[: len(self._told)] != self._told:
+            self._start()
+        for colour, action in board.moves[len(self._told) :]:
+            self._program.play(colour, action)
+            self._told.append((colour, action))
+
+    def choose(
+        self, board: Board, limit: Limit, stop: Callable[[], bool] | None = None
+    ) -> Choice:
+        self._tell(board)
+        return self._played(board, self._program.genmove(board.to_play))
+
+    def _played(self, board: Board, action: int | None) -> Choice:
+        if action is not None:
+            self._told.append((board.to_play, action))
+        return Choice(action)
+
+    def dead(self, board: Board) -> set[int]:
+        self._tell(board)
+        try:
+            said = self._program.command("final_status_list dead")
+            return {action_at(name, board.rules.size) for name in said.split()}
+        except Refused:
+            return set()
+        except ProgramError:
+            raise
+        except ValueError:  # it named no points: then it named no dead stones
+            return set()
+
+    def clean_up(self, board: Board, limit: Limit) -> Choice:
+        if not self._knows("kgs-genmove_cleanup"):
+            return self.choose(board, limit)
+        self._tell(board)
+        said = self._program.command(f"kgs-genmove_cleanup {'bw'[board.to_play - 1]}")
+        try:
+            action = None if said.lower() == "resign" else action_at(said, board.rules.size)
+        except ValueError as error:
+            raise ProgramError(f"{self.name} made no proper move: {error}") from None
+        return self._played(board, action)
+
+    def close(self) -> None:
+        self._program.close()
+
+
+def player(
+    reference: str,
+    *,
+    runs: Path = Path("runs"),
+    device: str = "auto",
+    threads: int | None = None,
+    resign: float = 0.0,
+    timeout: float = 120.0,
+    warn: Callable[[str], None] = lambda message: None,
+) -> Player:
+    """The player that a person named.
+
+    Args:
+        reference: one of `NAMES`; a run, by its folder or its name under `runs`; or else the command
+            line of a program that speaks GTP.
+        threads: trees that a search without a network grows side by side; one a core by default.
+        resign: the chance to win, 0…1, below which a searching player resigns; 0 for never.
+        timeout: seconds without an answer after which a program counts as hung.
+        warn: told what should be known about a run's checkpoint.
+
+    Raises:
+        FathomError: there is no such player, or the run does not play Go.
+    """
+    if reference in ("random", "playout"):
+        return _Simple(reference)
+    if reference == "rave":
+        config = SearchConfig(threads=threads or os.cpu_count() or 1)
+        return _Searcher("rave", None, config, resign=resign)
+    if _is_run(reference, runs):
+        return _of_run(reference, runs, device, resign, warn)
+    try:
+        return _Other(reference, timeout)
+    except ProgramError as error:
+        if len(reference.split()) == 1 and "not installed" in str(error):
+            raise FathomError(
+                f"{reference!r} is no player: neither {', '.join(NAMES)}, nor a run under {runs}, "
+                "nor an installed program"
+            ) from None
+        raise FathomError(str(error)) from None
+
+
+def _is_run(reference: str, runs: Path) -> bool:
+    folders = (Path(reference), runs / reference, runs / "reference" / reference)
+    try:
+        return bool(reference) and any(os.path.isdir(folder) for folder in folders)
+    except ValueError:  # a null byte
+        return False
+
+
+def _of_run(
+    reference: str, runs: Path, device: str, resign: float, warn: Callable[[str], None]
+) -> Player:
+    from fathom.run import find
+    from fathom.training import trained_agent
+
+    run = find(reference, runs)
+    agent, world, _ = trained_agent(run, warn, device)
+    planes, _ = world.spaces()
+    shape = planes.shape or ()
+    if "Fathom/Go" not in run.settings.environment or len(shape) != 3:
+        raise FathomError(f"{run.folder} was trained in {run.settings.environment}, not to play Go")
+    if evaluate := getattr(agent, "evaluate", None):
+        return _Searcher(run.name, evaluate, SearchConfig(), shape[1], resign)
+    return _Actor(run.name, agent, shape[1])
+
+
+def rules_from(arguments: dict[str, str], players: Iterable[Player] = ()) -> Rules:
+    """The rules that a person asked for, on the board that the players know.
+
+    Args:
+        arguments: values as they were typed, by field of `Rules`.
+
+    Raises:
+        FathomError: no such rules, or players who know different boards.
+    """
+    readers: dict[str, Callable[[str], object]] = {
+        "size": _whole,
+        "komi": _number,
+        "ko": str,
+        "suicide": _yes,
+    }
+    values: dict[str, object] = {}
+    for name, text in arguments.items():
+        if name not in readers:
+            raise FathomError(f"the rules have no {name!r}; they have {', '.join(readers)}")
+        try:
+            values[name] = readers[name](text)
+        except ValueError:
+            raise FathomError(f"--env.{name} cannot be {text!r}") from None
+    sizes = {one.size: one.name for one in players if one.size is not None}
+    if len(sizes) > 1 and "size" not in values:
+        each = " and ".join(f"{name} on {size}×{size}" for size, name in sizes.items())
+        raise FathomError(f"the players know different boards: {each}")
+    for size in sizes:
+        values.setdefault("size", size)
+    try:
+        rules = Rules(**values)  # type: ignore[arg-type]
+    except ValueError as error:
+        raise FathomError(str(error)) from None
+    if not 5 <= rules.size <= core.LARGEST:
+        raise FathomError(f"size must be a whole number from 5 to {core.LARGEST}, not {rules.size}")
+    return rules
+
+
+def _whole(text: str) -> int:
+    if not re.fullmatch(r"-?[0-9]{1,9}", text):
+        raise ValueError(text)
+    return int(text)
+
+
+def _number(text: str) -> float:
+    if not re.fullmatch(r"[+-]?([0-9]{1,9}(\.[0-9]{0,9})?|\.[0-9]{1,9})", text):
+        raise ValueError(text)
+    return float(text)
+
+
+def _yes(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise ValueError(text)
+    return text.lower() == "true"
+
+
+# -- games ----------------------------------------------------------------------------
+
+
+def replay(
+    rules: Rules, setup: Sequence[tuple[int, int]] = (), moves: Sequence[tuple[int, int]] = ()
+) -> Board:
+    """A game up to some moves; after two passes it went on wherever there are more.
+
+    White begins where black alone has stones on the board; IllegalMove where the rules are against it.
+    """
+    board = Board(rules)
+    for colour, point in setup:
+        board.place(colour, point)
+    if setup and all(colour == BLACK for colour, _ in setup):
+        board.to_play = WHITE
+    for colour, action in moves:
+        if board.over:
+            board.resume()
+        board.play(action, colour)
+    return board
+
+
+def chains(stones: np.ndarray) -> list[list[int]]:
+    """The chains of a position (size, size), each as the points of its stones."""
+    size = len(stones)
+    seen = np.zeros(stones.shape, bool)
+    found = []
+    for start in np.flatnonzero(stones):
+        chain, waiting = [], [int(start)]
+        while waiting:
+            point = waiting.pop()
+            row, column = divmod(point, size)
+            if seen[row, column]:
+                continue
+            seen[row, column] = True
+            chain.append(point)
+            for r, c in ((row - 1, column), (row, column - 1), (row, column + 1), (row + 1, column)):
+                if 0 <= r < size and 0 <= c < size and stones[r, c] == stones[row, column]:
+                    waiting.append(r * size + c)
+        if chain:
+            found.append(sorted(chain))
+    return found
+
+
+def ownership(board: Board, playouts: int = OWNERSHIP_PLAYOUTS) -> np.ndarray:
+    """(size, size) float32 in −1…1: whose a point is at the end of playouts, black's above 0.
+
+    Both begin half of them: it hardly matters any more who is to move when a game is about to end.
+    """
+    size, start = board.rules.size, board.copy()
+    start.resume()
+    work = core.new_boards(1, board.rules, history=1)
+    owner, totals = np.zeros((size, size), np.int8), np.zeros((size, size), np.int32)
+    random = np.array([1], np.uint64)
+    _add_owners(start.boards, work, new_notes(1, work), random, owner, totals, playouts)
+    return (totals / playouts).astype(np.float32)
+
+
+@compiled
+def _add_owners(
+    start: Boards,
+    work: Boards,
+    notes: np.ndarray,
+    random: np.ndarray,
+    owner: np.ndarray,
+    totals: np.ndarray,
+    playouts: int,
+) -> None:
+    for k in range(playouts):
+        core.copy_board(work, 0, start, 0)
+        work.numbers[0, core.TO_PLAY] = core.BLACK + k % 2
+        playout(work, 0, notes, random)
+        core.owners(work, 0, owner)
+        for row in range(start.size):
+            for column in range(start.size):
+                totals[row, column] += int(owner[row, column] == core.BLACK)
+                totals[row, column] -= int(owner[row, column] == core.WHITE)
+
+
+@compiled
+def mask_eyes(boards: Boards, i: int, mask: np.ndarray) -> None:
+    """Strike the moves into own eyes out of a mask (size² + 1,) of legal actions."""
+    colour = boards.numbers[i, core.TO_PLAY]
+    for action in range(boards.size * boards.size):
+        point = np.uint64(core.point_of(boards.size, action))
+        if mask[action] and _eye(boards, i, point, colour):
+            mask[action] = False
+
+
+def dead_stones(board: Board) -> set[int]:
+    """The points of the stones that are as good as captured, as playouts have it."""
+    owned, stones = ownership(board).ravel(), board.stones
+    sign = np.where(stones.ravel() == BLACK, 1, -1)
+    return {
+        point
+        for chain in chains(stones)
+        if (owned[chain] * sign[chain]).mean() < -DEAD
+        for point in chain
+    }
+
+
+def without(board: Board, dead: Iterable[int]) -> Board:
+    """The position alone, with the dead stones taken off."""
+    stones = board.stones.ravel()
+    stones[list(dead)] = EMPTY
+    position = Board(dataclasses.replace(board.rules, ko="simple"))
+    for point in np.flatnonzero(stones):
+        position.place(int(stones[point]), int(point))
+    return position
+
+
+def result_of(score: float) -> str:
+    """A score, black's minus white's, as records and programs write it: "B+3.5", "W+2", "0"."""
+    if score == 0 or math.isnan(score):
+        return "0"
+    return f"{'B' if score > 0 else 'W'}+{abs(score):g}"
+
+
+def record(
+    board: Board,
+    names: tuple[str, str],
+    result: str,
+    setup: Sequence[tuple[int, int]] = (),
+    comments: Sequence[str] = (),
+) -> Game:
+    """A game as it can be written to a file.
+
+    Args:
+        names: black's and white's.
+        comments: one for each move, or none.
+    """
+    first = board.moves[0][0] if board.moves else board.to_play
+    return Game(
+        size=board.rules.size,
+        moves=tuple(board.moves),
+        setup=tuple(setup),
+        to_play=first,
+        komi=board.rules.komi,
+        handicap=len(setup) if len(setup) > 1 else 0,
+        result=result,
+        rules="Chinese",
+        black=names[0],
+        white=names[1],
+        comments=tuple(comments),
+    )
