@@ -26,7 +26,7 @@ from agents.adam import Adam, copy_into, gradients_of, image_precision, shortene
 from agents.agent import Agent, Metrics, Setting, State
 from agents.compiling import compiled
 from agents.go_search import GoSearches, SearchConfig
-from agents.policy import check_positive
+from agents.policy import LONG_TRAINING, check_positive
 from envs.go import core
 from envs.go.core import Rules
 from envs.go.games import ExpertGames, expert_games
@@ -187,7 +187,7 @@ class AlphaGo(Agent):
         self.playing = {name: w.clone() for name, w in self.adam.online.items()}
         """The average, in the precision of the network."""
         self._learn: Callable[..., torch.Tensor] = self._learn_from
-        if setting.storage is not None:
+        if setting.storage is not None and setting.total_steps >= LONG_TRAINING:
             self._learn = compiled(self._learn_from, self.device)
         self.replay = Replay.empty(shape)
         self._games: ExpertGames | None = None

@@ -36,6 +36,14 @@ TRAININGS = {
         f"ppo {EXAMPLE}:Corridor --steps 8000 --segment-steps 2000 --evaluation-episodes 2"
         " --threads 1"
     ),
+    "expert games": (
+        "alphago Fathom/Go-v0 --env.size 5 --expert-games {games} --layers 4 --width 8"
+        " --batch-size 16 --steps 1600 --segment-steps 400 --evaluation-episodes 2 --threads 1"
+    ),
+    "self-play": (
+        "alphago Fathom/Go-v0 --env.size 5 --layers 4 --width 8 --num-envs 8 --simulations 4"
+        " --batch-size 16 --steps 1600 --segment-steps 400 --evaluation-episodes 2 --threads 1"
+    ),
 }
 
 
@@ -74,6 +82,18 @@ def _after_change(path: Path, delay: float) -> Callable[[], bool]:
     return condition
 
 
+def _write_games(folder: Path) -> Path:
+    """Forty records on 5×5 of moves that fill the board in any order."""
+    folder.mkdir()
+    points = [f"{column}{row}" for column in "abcde" for row in "abcde"]
+    rng = random.Random(0)
+    for number in range(40):
+        moves = zip("BW" * 8, rng.sample(points, 16), strict=True)
+        record = "".join(f";{colour}[{point}]" for colour, point in moves)
+        (folder / f"{number}.sgf").write_text(f"(;GM[1]SZ[5]RE[B+R]{record})")
+    return folder
+
+
 def _last_checkpoint(run: Path) -> dict[str, torch.Tensor]:
     folder = run / "checkpoints" / (run / "latest").read_text().strip()
     return load_file(folder / "weights.safetensors") | load_file(folder / "state.safetensors")
@@ -81,7 +101,8 @@ def _last_checkpoint(run: Path) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("world", TRAININGS)
 def test_a_killed_training_ends_with_the_same_tensors(tmp_path: Path, world: str) -> None:
-    train = ["train", *TRAININGS[world].split(), "--seed", "3", "--runs-dir", str(tmp_path)]
+    words = TRAININGS[world].format(games=_write_games(tmp_path / "games")).split()
+    train = ["train", *words, "--seed", "3", "--runs-dir", str(tmp_path)]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     _finish(_start([*train, "--name", "whole"]))
     moments = random.Random(world)

@@ -1,0 +1,128 @@
+"""AlphaGo's shape learns: the moves of others, and from its own games."""
+
+import random
+from contextlib import closing
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+
+from agents.agent import Setting, State
+from agents.alphago import AlphaGo, AlphaGoConfig, Replay, symmetric
+from agents.go_search import GoSearch, SearchConfig
+from envs.go.board import BLACK, Board, IllegalMove, Rules
+from envs.go.vector import GoVector
+
+SIZE = 5
+OBSERVATIONS = gym.spaces.Box(0, 1, (19, SIZE, SIZE), np.uint8)
+ACTIONS = gym.spaces.Discrete(SIZE * SIZE + 1)
+
+
+def _agent(config: AlphaGoConfig, storage: Path, steps: int) -> AlphaGo:
+    torch.manual_seed(0)
+    setting = Setting(config.num_envs, steps, steps, storage=storage)
+    return AlphaGo(OBSERVATIONS, ACTIONS, config, setting)
+
+
+def _write_games(folder: Path, games: int) -> None:
+    """Two stones anywhere, then whoever is to move plays the first free point, row by row."""
+    folder.mkdir()
+    rng = random.Random(0)
+    for number in range(games):
+        board, record = Board(Rules(SIZE)), ""
+        moves = rng.sample(range(SIZE * SIZE), 2)
+        for move in range(14):
+            colour = "B" if board.to_play == BLACK else "W"
+            action = moves[move] if move < 2 else int(board.legal().argmax())
+            try:
+                board.play(action)
+            except IllegalMove:
+                break
+            row, column = divmod(action, SIZE)
+            record += f";{colour}[{'abcde'[column]}{'abcde'[row]}]"
+        (folder / f"{number}.sgf").write_text(f"(;GM[1]SZ[{SIZE}]RE[B+R]{record})")
+
+
+def test_it_learns_the_moves_of_experts(tmp_path: Path) -> None:
+    _write_games(tmp_path / "games", 150)
+    config = AlphaGoConfig(
+        expert_games=str(tmp_path / "games"), layers=4, width=16, batch_size=32, learning_rate=5e-3
+    )
+    agent = _agent(config, tmp_path, 8_000)
+    with closing(GoVector(1, size=SIZE)) as env:
+        *_, report = agent.train(env, 8_000, seed=0)
+    # Symmetry hides which corner is the first; what was played before tells it nearly always.
+    assert report["test_top_1"] > 0.5
+    assert report["test_top_5"] > 0.8
+
+
+def test_it_learns_what_its_search_finds(tmp_path: Path) -> None:
+    config = AlphaGoConfig(
+        layers=4, width=16, num_envs=16, simulations=4, batch_size=32, learning_rate=5e-3
+    )
+    agent = _agent(config, tmp_path, 4_000)
+    with closing(GoVector(1, size=SIZE, komi=0.5, opponent="self")) as env:
+        losses = [report["policy_loss"] for report in agent.train(env, 4_000, seed=0)]
+    assert losses[0] > 2.8  # the logarithm of 26 actions is 3.3
+    assert losses[-1] < 0.9 * losses[0]
+
+
+@pytest.mark.parametrize("which", range(8))
+def test_a_symmetry_moves_stones_moves_and_owners_alike(which: int) -> None:
+    rng = np.random.default_rng(which)
+    points = rng.random((1, 1, SIZE, SIZE)).astype(np.float32)
+    policy = np.append(points.ravel(), np.float32(7))[None]
+    planes, policies, owners = symmetric(points, policy, points[:, 0], np.array([which]))
+    assert np.array_equal(planes.ravel(), owners.ravel())
+    assert np.array_equal(planes.ravel(), policies[0, :-1])
+    assert policies[0, -1] == 7
+    assert (which == 0) == np.array_equal(planes, points)
+
+
+def test_a_checkpoint_gives_back_network_and_positions(tmp_path: Path) -> None:
+    config = AlphaGoConfig(layers=2, width=8, num_envs=4, simulations=2, batch_size=16)
+    agent = _agent(config, tmp_path, 200)
+    with closing(GoVector(1, size=SIZE, komi=0.5, opponent="self")) as env:
+        list(agent.train(env, 200, seed=0))
+    saved = agent.state()
+    other = _agent(config, tmp_path, 200)
+    other.load(saved)
+    again = other.state()
+    for name, tensor in (saved.weights | saved.tensors).items():
+        assert torch.equal(tensor, (again.weights | again.tensors)[name]), name
+    player = _agent(config, tmp_path, 200)
+    player.load(State(saved.weights))
+    planes = np.stack([Board(Rules(SIZE)).planes()])
+    assert np.array_equal(player.evaluate(planes)[0], agent.evaluate(planes)[0])
+
+
+def test_a_game_that_nobody_won_teaches_no_value(tmp_path: Path) -> None:
+    replay = Replay.empty((19, SIZE, SIZE))
+    assert len(replay.winners) == 0
+    config = AlphaGoConfig(layers=2, width=8, num_envs=4, simulations=2, batch_size=16)
+    agent = _agent(config, tmp_path, 12)
+    with closing(GoVector(1, size=SIZE, komi=0.5, opponent="self")) as env:
+        list(agent.train(env, 12, seed=0))  # too short for any game to end
+    assert len(agent.replay.winners) == 12
+    assert not agent.replay.winners.any()
+    assert not agent.replay.owners.any()
+
+
+def test_a_search_thinks_with_the_network(tmp_path: Path) -> None:
+    agent = _agent(AlphaGoConfig(layers=2, width=8), tmp_path, 1)
+    search = GoSearch(Rules(SIZE), agent.evaluate, SearchConfig(memory=16))
+    search.set_board(Board(Rules(SIZE)))
+    search.run(simulations=50)
+    assert sum(candidate.visits for candidate in search.candidates()) == 50
+
+
+def test_another_world_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="plays Go alone"):
+        AlphaGo(
+            gym.spaces.Box(0, 1, (4,), np.float32),
+            gym.spaces.Discrete(2),
+            AlphaGoConfig(),
+            Setting(storage=tmp_path),
+        )
