@@ -108,6 +108,15 @@ class Agent(ABC):
             rng: draws what is random.
         """
 
+    def annotate(self, env: gym.Env, observations: Plain, action_masks: np.ndarray | None) -> None:
+        """Let the next picture of an environment show what the agent thinks, where it can.
+
+        Args:
+            env: a single environment, made for recording.
+            observations, action_masks: as for `act`, of this one.
+        """
+        return
+
     @abstractmethod
     def state(self) -> State:
         """What the next segment needs; flushes what lies in the storage folder."""

@@ -30,6 +30,8 @@ from agents.policy import LONG_TRAINING, check_positive
 from envs.go import core
 from envs.go.core import Rules
 from envs.go.games import ExpertGames, expert_games
+from envs.go.go import Go
+from envs.go.rendering import Thoughts
 from envs.observations import Plain
 from perception.policy_value import PolicyValueNetwork
 
@@ -228,6 +230,23 @@ class AlphaGo(Agent):
         if action_masks is not None:
             logits = np.where(action_masks, logits, -np.inf)
         return logits.argmax(axis=1)
+
+    def annotate(self, env: gym.Env, observations: Plain, action_masks: np.ndarray | None) -> None:
+        """The five likeliest moves, and black's chance to win so far."""
+        assert isinstance(observations, np.ndarray)
+        assert action_masks is not None
+        go: Go = env.unwrapped  # type: ignore[assignment]
+        logits, values = self.evaluate(observations)
+        likely = np.where(action_masks[0], np.exp(logits[0] - logits[0].max()), 0.0)
+        likely /= likely.sum()
+        favourites = [(int(a), float(likely[a])) for a in likely.argsort()[:-6:-1] if likely[a] > 0]
+        moves = len(go.board.moves)
+        rates = list(go.thoughts.win_rates) if go.thoughts is not None else []
+        rates += [float("nan")] * (moves - 1 - len(rates))  # after the opponent's answers
+        if moves:
+            own = (1 + float(values[0])) / 2
+            rates.append(own if go.board.to_play == core.BLACK else 1 - own)
+        go.thoughts = Thoughts(favourites, rates[:moves])
 
     # -- learning -------------------------------------------------------------------------------
 

@@ -56,10 +56,11 @@ def _frames(agent: Agent, world: World, env: Env, seed: int) -> Generator[np.nda
     starts = np.ones(1, dtype=bool)
     observation, info = env.reset(seed=seed)
     for _ in range(STEP_LIMIT):
-        yield _picture(world, env)
         mask = info.get("action_mask")
         masks = None if mask is None else np.asarray(mask, dtype=bool)[None]
         batch = plain(_batch(env.observation_space, observation))
+        agent.annotate(env, batch, masks)
+        yield _picture(world, env)
         action = agent.act(batch, masks, starts, rng)[0]
         starts = np.zeros(1, dtype=bool)
         observation, _, terminated, truncated, info = env.step(action)
