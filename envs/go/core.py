@@ -182,7 +182,7 @@ def begin_history(boards: Boards, i: int) -> None:
 def copy_board(target: Boards, i: int, source: Boards, j: int) -> None:
     """Makes board i of target equal to board j of source, which has the same rules.
 
-    Where the target remembers fewer positions, it takes the newest."""
+    Where the target remembers fewer positions, it takes the newest; under simple ko it takes none."""
     for p in range(source.stones.shape[1]):
         target.stones[i, p] = source.stones[j, p]
     for part in range(4):
@@ -191,7 +191,7 @@ def copy_board(target: Boards, i: int, source: Boards, j: int) -> None:
     for k in range(source.numbers.shape[1]):
         target.numbers[i, k] = source.numbers[j, k]
     target.hashes[i, 0] = source.hashes[j, 0]
-    if source.ko != SIMPLE:
+    if source.ko != SIMPLE and target.ko != SIMPLE:
         for k in range(1, 1 + _FILTER):
             target.hashes[i, k] = source.hashes[j, k]
         first, written = 1 + _FILTER, source.numbers[j, HISTORY]
