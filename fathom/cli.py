@@ -521,19 +521,21 @@ def _play(words: list[str]) -> int:
     from envs.go.board import BLACK, WHITE
     from fathom.play import Session
     from fathom.players import rules_from
-    from fathom.run import explained_disk_errors
 
+    if flags.sgf is not None and flags.sgf.exists():
+        raise FathomError(f"{flags.sgf} exists already: choose another --sgf")
     player = _go_player(reference, flags)
     with contextlib.closing(player):
         rules = rules_from(rules_asked, [player])
         colour = BLACK if flags.colour == "black" else WHITE
         session = Session(player, rules, limit, colour, flags.handicap)
+        if flags.sgf is not None:  # at once: a game that cannot be kept had better not begin
+            session.save(flags.sgf)
         try:
             session.run()
         finally:
             if flags.sgf is not None:
-                with explained_disk_errors(flags.sgf, "choose another --sgf"):
-                    session.save(flags.sgf)
+                session.save(flags.sgf)
     return 0
 
 

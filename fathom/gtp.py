@@ -42,6 +42,7 @@ from fathom.players import (
 LONGEST_LINE = 1 << 16
 """Bytes of a command; longer ones are refused."""
 
+_CONTROLS = {code: None for code in (*range(32), 127)} | {ord("\t"): " "}
 _NUMBER = re.compile(r"[+-]?([0-9]{1,9}(\.[0-9]{0,9})?|\.[0-9]{1,9})")
 _DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 """Of CGOS, for numbers from −1 to 1."""
@@ -612,8 +613,7 @@ def lines(source: BinaryIO) -> Iterator[str]:
 
 def _clean(line: str) -> str:
     """Without control characters and comments."""
-    text = line.partition("#")[0].replace("\t", " ")
-    return "".join(c for c in text if c >= " " and c != "\x7f")
+    return line.partition("#")[0].translate(_CONTROLS)
 
 
 _COLOURS = {"b": BLACK, "black": BLACK, "w": WHITE, "white": WHITE}

@@ -212,7 +212,13 @@ class _Game:
                 return result_of(board.score())
             colour = board.to_play
             mover = self.players[colour - BLACK]
-            choice = mover.clean_up(board, self.limit) if cleaning_up else mover.choose(board, self.limit)
+            if cleaning_up:
+                choice = mover.clean_up(board, self.limit)
+            elif board.passes and mover.agrees(board):
+                # Should they not agree on the dead, nothing is lost: the game goes on.
+                choice = Choice(board.rules.size**2)
+            else:
+                choice = mover.choose(board, self.limit)
             if choice.action is None:
                 return "W+R" if colour == BLACK else "B+R"
             if core.verdict(board.boards, 0, choice.action) == core.REPETITION:

@@ -21,21 +21,22 @@ from envs.go.program import COLUMNS, action_at, vertex
 from envs.go.rendering import ansi, stars
 from envs.go.sgf import write_game
 from fathom.errors import FathomError
-from fathom.players import Limit, Player, dead_stones, record, replay, result_of, without
+from fathom.players import Limit, Player, dead_stones, record, replay, result_of, without, won
 
 _WOOD, _LINE, _STAR = "#dcb26a", "#8f6d38", "#4a3413"
 _STONES = {BLACK: "#0e0e12", WHITE: "#ffffff"}
 _LAST = "#c8281e"
 _HINTS = ("#1463c4", "#177d4c", "#7a4db3")
 """Colours of the best three moves."""
+_FACTS_WIDTH = 40
 _NAMES = {BLACK: "black", WHITE: "white"}
 
 HELP = (
-    ("D4", "play there; the columns leave out I"),
-    ("pass", "two passes in a row end the game"),
+    ("D4", "play there (there is no I)"),
+    ("pass", "two in a row end the game"),
     ("undo", "take your last move back"),
     ("hint", "what the engine would play"),
-    ("score", "who is ahead, as playouts see it"),
+    ("score", "who is ahead, by playouts"),
     ("resign", "give the game up"),
     ("quit", "leave"),
 )
@@ -55,7 +56,7 @@ def draw(
     last = board.moves[-1][1] if board.moves else size * size
     numbers = {hint.action: k for k, hint in enumerate(hints[: len(_HINTS)])}
     letters = Text("    " + " ".join(COLUMNS[:size]) + "\n", style="dim")
-    text = letters.copy()
+    text = Text().append_text(letters)  # a copy would be dim all over
     for row in range(size):
         text.append(f"{size - row:2} ", style="dim")
         # A line of the board: between two points stands one sign, and one at either end.
@@ -77,7 +78,7 @@ def draw(
                 text.append(_crossing(row, column, size), style=f"{_LINE} on {_WOOD}")
         text.append(signs[size][0], style=f"bold {signs[size][1]} on {_WOOD}")
         text.append(f" {size - row}\n", style="dim")
-    return text + letters
+    return text.append_text(letters)
 
 
 def _crossing(row: int, column: int, size: int) -> str:
@@ -144,10 +145,15 @@ class Session:
         return self.result
 
     def save(self, path: Path) -> None:
-        """Write the game as it is, with the player's thoughts."""
+        """Write the game as it is, with the player's thoughts; FathomError where that cannot be."""
         names = ("you", self.player.name) if self.colour == BLACK else (self.player.name, "you")
         comments = [self._comments.get(k, "") for k in range(len(self.board.moves))]
-        path.write_bytes(write_game(record(self.board, names, self.result, self.setup, comments)))
+        game = write_game(record(self.board, names, self.result, self.setup, comments))
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(game)
+        except OSError as error:
+            raise FathomError(f"{path} cannot be written: {error.strerror}") from None
 
     # -- turns ----------------------------------------------------------------------------------
 
@@ -190,12 +196,13 @@ class Session:
         """Let the player move."""
         board = self.board
         name = f"{self.player.name} ({_NAMES[board.to_play]})"
-        if board.passes and self._ahead(board.to_play):
-            # A person who passes means that the game is over; dead stones need no capturing.
+        if board.passes and won(board):
+            # A person who passes means that the game is over: dead stones need no capturing.
             board.play(self.rules.size**2)
             self._message = f"{name} passes, too."
             return
-        self._show()
+        if self._colourful:
+            self._show()
         with self._busy(f"{self.player.name} is thinking"):
             choice = self.player.choose(board, self.limit)
         if choice.win_rate is not None:
@@ -211,16 +218,12 @@ class Session:
         said = vertex(choice.action, self.rules.size)
         self._message = f"{name} passes." if said == "pass" else f"{name} plays {said}."
 
-    def _ahead(self, colour: int) -> bool:
-        score = without(self.board, dead_stones(self.board)).score()
-        return score > 0 if colour == BLACK else score < 0
-
     def _count(self) -> None:
         """Both have passed: take the dead stones off if the person agrees, or go on."""
         dead = set() if self._disputed else dead_stones(self.board)
         score = result_of(without(self.board, dead).score())
         if dead:
-            self._message = f"Counted without the {len(dead)} dead stones (×): {score}."
+            self._message += f" Without the dead stones (×) it is {score}."
             self._show(dead)
             self.console.print("Do you agree? [bold]y[/]es, or [bold]n[/]o to play on: ", end="")
             if self._line().strip().lower().startswith("n"):
@@ -260,7 +263,9 @@ class Session:
         for k, hint in enumerate(self._hints):
             line = f"{k + 1}  {vertex(hint.action, self.rules.size):5}"
             if choice.candidates:
-                expected = " ".join(vertex(action, self.rules.size) for action in hint.variation[1:6])
+                expected = " ".join(
+                    vertex(action, self.rules.size) for action in hint.variation[1:6]
+                )
                 line += f"{100 * hint.win_rate:3.0f} %  {expected}"
             lines.append(line.rstrip())
         self._message = "\n".join(lines)
@@ -274,21 +279,29 @@ class Session:
 
     # -- pictures -------------------------------------------------------------------------------
 
+    @property
+    def _colourful(self) -> bool:
+        return self.console.is_terminal and self.console.color_system is not None
+
     def _busy(self, what: str) -> contextlib.AbstractContextManager[object]:
         if not self.console.is_terminal:
             return contextlib.nullcontext()
-        return self.console.status(f"[dim]{what} …[/]")
+        return self.console.status(Text(f"{what} …", style="dim"))
 
     def _show(self, dead: set[int] | frozenset[int] = frozenset()) -> None:
-        if not self.console.is_terminal or self.console.color_system is None:
+        if not self._colourful:
             last = self.board.moves[-1][1] if self.board.moves else None
             self.console.print(ansi(self.board.stones, last), end="", markup=False)
             if self._message:
                 self.console.print(self._message, markup=False)
             return
         self.console.clear()
+        board, facts = draw(self.board, self._hints, dead), self._facts()
+        if self.console.width < 2 * self.rules.size + 10 + _FACTS_WIDTH:
+            self.console.print(board, facts)
+            return
         grid = Table.grid(padding=(0, 3))
-        grid.add_row(draw(self.board, self._hints, dead), self._facts())
+        grid.add_row(board, facts)
         self.console.print(grid)
 
     def _facts(self) -> Panel:
@@ -314,7 +327,8 @@ class Session:
         lines.add_row("")
         lines.add_row(Text(self._message))
         size = self.rules.size
-        return Panel(lines, border_style="dim", width=46, title=f"Go {size}×{size}", padding=(1, 2))
+        title = f"Go {size}×{size}"
+        return Panel(lines, border_style="dim", width=_FACTS_WIDTH, title=title, padding=(1, 1))
 
     def _verdict(self) -> str:
         if self.result == "0":
@@ -327,7 +341,7 @@ class Session:
 
 def _bar(win_rate: float) -> Text:
     filled = round(20 * win_rate)
-    text = Text("━" * filled, style="bold green")
+    text = Text().append("━" * filled, style="bold green")
     text.append("━" * (20 - filled), style="dim")
     return text.append(f" {100 * win_rate:.0f} % yours", style="dim")
 
