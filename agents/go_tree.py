@@ -9,6 +9,7 @@ Values are −1…1 for the player to move at the node. An action under way coun
 comes back (virtual loss), which sends the lines of one batch different ways.
 """
 
+from pathlib import Path
 from typing import NamedTuple
 
 import numba
@@ -39,6 +40,9 @@ from envs.go.core import (
 )
 from envs.go.observation import observe
 from envs.go.playouts import FIRST, expect, playout
+from envs.kernels import forget_old_kernels
+
+forget_old_kernels(Path(__file__).parent)
 
 NEW, PENDING, OPEN, OVER = range(4)
 """`Trees.states`: not evaluated; handed out for it; evaluated; the game has ended here."""
@@ -190,7 +194,9 @@ def expand(
 
 
 @compiled
-def _follow(trees: Trees, g: int, boards: Boards, i: int, node: int, action: int, komi: float) -> int:
+def _follow(
+    trees: Trees, g: int, boards: Boards, i: int, node: int, action: int, komi: float
+) -> int:
     """Plays an action on the board and counts it as lost for now; gives the node it leads to."""
     child = trees.children[g, node, action]
     if child == 0:
