@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -23,13 +23,14 @@ from gymnasium.vector import VectorEnv
 from torch.func import functional_call
 
 from agents.adam import Adam, copy_into, gradients_of, image_precision, shortened
-from agents.agent import Agent, Metrics, Setting, State
+from agents.agent import Agent, Metrics, Setting, State, Unsuitable
 from agents.compiling import compiled
 from agents.go_search import GoSearches, SearchConfig
 from agents.policy import LONG_TRAINING, check_positive
+from agents.positions import Position, Replay, symmetric
 from envs.go import core
 from envs.go.core import Rules
-from envs.go.games import ExpertGames, expert_games
+from envs.go.games import ExpertGames, GamesError, expert_games, has_games
 from envs.go.go import Go
 from envs.go.rendering import Thoughts
 from envs.observations import Plain
@@ -75,77 +76,6 @@ class AlphaGoConfig:
     """The newest positions of self-play, from which batches are drawn."""
     replay_ratio: float = 4.0
     """How often each position of self-play is learnt from, on average."""
-
-
-class Position(NamedTuple):
-    """A move of a game of self-play."""
-
-    planes: np.ndarray
-    """Packed eight to a byte."""
-    policy: np.ndarray
-    """(size² + 1,) float16, what the search made of it."""
-    colour: int
-    """Of the player to move."""
-
-
-@dataclass(frozen=True)
-class Replay:
-    """The newest positions of self-play, oldest first; n rows, planes eight to a byte."""
-
-    planes: np.ndarray
-    policies: np.ndarray
-    winners: np.ndarray
-    owners: np.ndarray
-
-    NAMES: ClassVar = ("replay.planes", "replay.policies", "replay.winners", "replay.owners")
-
-    @classmethod
-    def empty(cls, shape: tuple[int, ...]) -> "Replay":
-        """No positions; the shape is that of the planes of one."""
-        points = shape[1] * shape[2]
-        return cls(
-            np.zeros((0, -(-shape[0] * points // 8)), np.uint8),
-            np.zeros((0, points + 1), np.float16),
-            np.zeros(0, np.int8),
-            np.zeros((0, points), np.int8),
-        )
-
-    def with_game(self, game: list[Position], score: float, owners: np.ndarray) -> "Replay":
-        """These positions and those of a game.
-
-        Args:
-            score: black less white; 0 where nobody won or knows.
-            owners: (size, size) as `envs.go.core.owners` tells them.
-        """
-        view = np.array([1 if position.colour == core.BLACK else -1 for position in game], np.int8)
-        black = np.where(owners == core.WHITE, -1, owners).astype(np.int8).ravel()
-        return Replay(
-            np.concatenate([self.planes, np.stack([position.planes for position in game])]),
-            np.concatenate([self.policies, np.stack([position.policy for position in game])]),
-            np.concatenate([self.winners, view * np.int8(np.sign(score))]),
-            np.concatenate([self.owners, view[:, None] * black]),
-        )
-
-    def newest(self, n: int) -> "Replay":
-        """The last n of these positions."""
-        return Replay(self.planes[-n:], self.policies[-n:], self.winners[-n:], self.owners[-n:])
-
-    def batch(
-        self, rows: np.ndarray, shape: tuple[int, ...]
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Planes, policies, winners and owners as `AlphaGo._update` takes them."""
-        bits = np.unpackbits(self.planes[rows], axis=1, count=int(np.prod(shape)))
-        return (
-            bits.reshape(-1, *shape),
-            self.policies[rows].astype(np.float32),
-            self.winners[rows],
-            self.owners[rows].reshape(-1, *shape[1:]),
-        )
-
-    def tensors(self) -> dict[str, torch.Tensor]:
-        """For a checkpoint."""
-        parts = (self.planes, self.policies, self.winners, self.owners)
-        return dict(zip(self.NAMES, map(torch.from_numpy, parts), strict=True))
 
 
 class AlphaGo(Agent):
@@ -200,19 +130,13 @@ class AlphaGo(Agent):
 
     @torch.no_grad()
     def evaluate(self, planes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """What the network says of (n, planes, size, size) uint8 positions.
+        """What the network says of (n, planes, size, size) uint8 positions: an `Evaluate` of searches.
 
         Returns:
             logits (n, size² + 1) float32, values (n,) float32 in −1…1 for the player to move
         """
         logits, values, _ = self._predict(torch.from_numpy(planes))
         return logits.cpu().numpy(), values.cpu().numpy()
-
-    @torch.no_grad()
-    def owners(self, planes: np.ndarray) -> np.ndarray:
-        """Expected owners (n, size, size) float32, −1…1, above 0 for the player to move."""
-        owners = self._predict(torch.from_numpy(planes))[2]
-        return owners.cpu().numpy().reshape(len(planes), *self.shape[1:])
 
     def _predict(self, planes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         planes = planes.to(self.device).contiguous(memory_format=torch.channels_last)
@@ -260,11 +184,14 @@ class AlphaGo(Agent):
         """Learn from `steps` positions of the records, drawn uniformly."""
         if self._games is None:
             assert self.setting.storage is not None, "an agent that trains needs a storage folder"
-            self._games = expert_games(
-                Path(self.config.expert_games),
-                self.shape[1],
-                cache=self.setting.storage / "games.safetensors",
-            )
+            try:
+                self._games = expert_games(
+                    Path(self.config.expert_games),
+                    self.shape[1],
+                    cache=self.setting.storage / "games.safetensors",
+                )
+            except GamesError as error:
+                raise Unsuitable(str(error)) from error
         games = self._games
         rng = np.random.default_rng(seed)
         clock = {"environment": 0.0, "acting": 0.0, "learning": 0.0}
@@ -287,7 +214,7 @@ class AlphaGo(Agent):
                 metrics: Metrics = {"steps": done, "updates": self.updates}
                 metrics |= {f"time/{phase}": seconds for phase, seconds in clock.items()}
                 metrics |= dict(zip(LOSSES, means, strict=True))
-                if done == steps:
+                if done == steps and games.test:
                     metrics |= self.accuracy(games)
                 yield metrics
 
@@ -470,32 +397,7 @@ class AlphaGo(Agent):
     def storage_bytes(
         cls, observation_space: gym.Space, config: AlphaGoConfig, setting: Setting
     ) -> int:
+        assert observation_space.shape is not None
+        if config.expert_games:
+            has_games(Path(config.expert_games), observation_space.shape[1])
         return 0
-
-
-def symmetric(
-    planes: np.ndarray, policies: np.ndarray, owners: np.ndarray, which: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Positions turned and mirrored: four turns, and each of them mirrored.
-
-    Args:
-        planes: (n, planes, size, size)
-        policies: (n, size² + 1)
-        owners: (n, size, size)
-        which: (n,) 0…7; 0 leaves a position as it is.
-
-    Returns:
-        planes as they were shaped, policies, and owners as (n, size²) float32
-    """
-    n, _, size, _ = planes.shape
-    places = np.arange(size * size).reshape(size, size)
-    turns = [np.rot90(places, k) for k in range(4)]
-    table = np.stack([x.ravel() for x in [*turns, *(np.fliplr(x) for x in turns)]])
-    source = table[which]
-    turned = np.take_along_axis(planes.reshape(n, -1, size * size), source[:, None], axis=2)
-    passing = np.full((n, 1), size * size)
-    return (
-        turned.reshape(planes.shape),
-        np.take_along_axis(policies, np.concatenate([source, passing], axis=1), axis=1),
-        np.take_along_axis(owners.reshape(n, -1), source, axis=1).astype(np.float32),
-    )

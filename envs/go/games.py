@@ -118,7 +118,7 @@ def stream(folder: Path, size: int | None = None) -> Iterator[tuple[str, Game | 
 
 def _line_game(line: bytes, name: str, results: dict[bytes, str]) -> tuple[str, Game | SgfError]:
     number, _, body = line.partition(b"\t")
-    name = f"{name}:{number[:20].decode('ascii', 'replace')}"
+    name = f"{name}:{_printable(number[:20].decode('ascii', 'replace'))}"
     try:
         moves = tuple(map(_LINE_MOVES.__getitem__, body.rstrip().split(b";")[1:]))
     except KeyError as error:
@@ -284,6 +284,12 @@ def expert_games(
     return games
 
 
+def has_games(folder: Path, size: int) -> None:
+    """Raise GamesError unless there is a readable game of this board size; quick where there is one."""
+    if not any(isinstance(game, Game) and game.size == size for _, game in stream(folder, size)):
+        raise GamesError(f"{folder}: no games on {size}×{size} to learn from")
+
+
 class ExpertGames:
     """Positions of games, each with the move that was played.
 
@@ -322,7 +328,8 @@ class ExpertGames:
             planes (n, 19, size, size) uint8, see `envs.go.core.planes`; actions (n,) int64, what
             was played; winners (n,) int8, +1 where the player to move won, −1 where the opponent
             did, 0 for a draw or an unknown result; ownership (n, size, size) int8, +1 for own area
-            at the end and −1 for the opponent's, all 0 where the game was not played to its end.
+            at the end and −1 for the opponent's, dead stones taken off; all 0 where the game was
+            not played to its end, or its area does not give the recorded result.
 
         Raises:
             IndexError: There is no such position.

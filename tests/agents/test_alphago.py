@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from agents.agent import Setting, State
-from agents.alphago import AlphaGo, AlphaGoConfig, Replay, symmetric
+from agents.alphago import AlphaGo, AlphaGoConfig
 from agents.go_search import GoSearch, SearchConfig
+from agents.positions import symmetric
 from envs.go.board import BLACK, Board, IllegalMove, Rules
 from envs.go.vector import GoVector
 
@@ -99,8 +100,6 @@ def test_a_checkpoint_gives_back_network_and_positions(tmp_path: Path) -> None:
 
 
 def test_a_game_that_nobody_won_teaches_no_value(tmp_path: Path) -> None:
-    replay = Replay.empty((19, SIZE, SIZE))
-    assert len(replay.winners) == 0
     config = AlphaGoConfig(layers=2, width=8, num_envs=4, simulations=2, batch_size=16)
     agent = _agent(config, tmp_path, 12)
     with closing(GoVector(1, size=SIZE, komi=0.5, opponent="self")) as env:
@@ -116,6 +115,14 @@ def test_a_search_thinks_with_the_network(tmp_path: Path) -> None:
     search.set_board(Board(Rules(SIZE)))
     search.run(simulations=50)
     assert sum(candidate.visits for candidate in search.candidates()) == 50
+
+
+def test_records_that_are_not_there_are_told_before_a_run_begins(tmp_path: Path) -> None:
+    setting = Setting(storage=tmp_path)
+    for folder, said in ((tmp_path / "nowhere", "no such file"), (tmp_path, "no games on 5×5")):
+        config = AlphaGoConfig(expert_games=str(folder))
+        with pytest.raises(ValueError, match=said):
+            AlphaGo.storage_bytes(OBSERVATIONS, config, setting)
 
 
 def test_another_world_is_refused(tmp_path: Path) -> None:

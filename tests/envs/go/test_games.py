@@ -114,6 +114,13 @@ def test_the_area_is_not_told_when_the_stones_left_do_not_agree_with_the_result(
     assert winners.any() == result.startswith("W")
 
 
+def test_dead_stones_that_were_left_standing_are_taken_off(tmp_path: Path) -> None:
+    dead = (BLACK, 9), (WHITE, PASS)  # one black stone in white's corner, where it cannot live
+    game = Game(SIZE, (*SPLIT, *dead, (BLACK, PASS)), komi=0.5, result="W+5.5")
+    games = expert_games(fill(tmp_path, {"a.sgf": game}), SIZE, held_out=0.0)
+    np.testing.assert_array_equal(everything(games)[3][0], [[1, 1, -1, -1, -1]] * 5)
+
+
 def test_counting_territory_differs_by_a_point_and_is_still_the_end(tmp_path: Path) -> None:
     game = Game(SIZE, SPLIT, komi=0.5, result="W+4.5")
     games = expert_games(fill(tmp_path, {"a.sgf": game}), SIZE)

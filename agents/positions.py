@@ -1,0 +1,108 @@
+"""Positions of Go to learn from: those of self-play as they are kept, and all in their symmetries."""
+
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+import torch
+
+from envs.go import core
+
+
+class Position(NamedTuple):
+    """A move of a game of self-play."""
+
+    planes: np.ndarray
+    """Packed eight to a byte."""
+    policy: np.ndarray
+    """(size² + 1,) float16, what the search made of it."""
+    colour: int
+    """Of the player to move."""
+
+
+@dataclass(frozen=True)
+class Replay:
+    """The newest positions of self-play, oldest first; n rows, planes eight to a byte."""
+
+    planes: np.ndarray
+    policies: np.ndarray
+    winners: np.ndarray
+    owners: np.ndarray
+
+    NAMES: ClassVar = ("replay.planes", "replay.policies", "replay.winners", "replay.owners")
+
+    @classmethod
+    def empty(cls, shape: tuple[int, ...]) -> "Replay":
+        """No positions; the shape is that of the planes of one."""
+        points = shape[1] * shape[2]
+        return cls(
+            np.zeros((0, -(-shape[0] * points // 8)), np.uint8),
+            np.zeros((0, points + 1), np.float16),
+            np.zeros(0, np.int8),
+            np.zeros((0, points), np.int8),
+        )
+
+    def with_game(self, game: list[Position], score: float, owners: np.ndarray) -> "Replay":
+        """These positions and those of a game.
+
+        Args:
+            score: black less white; 0 where nobody won or knows.
+            owners: (size, size) as `envs.go.core.owners` tells them.
+        """
+        view = np.array([1 if position.colour == core.BLACK else -1 for position in game], np.int8)
+        black = np.where(owners == core.WHITE, -1, owners).astype(np.int8).ravel()
+        return Replay(
+            np.concatenate([self.planes, np.stack([position.planes for position in game])]),
+            np.concatenate([self.policies, np.stack([position.policy for position in game])]),
+            np.concatenate([self.winners, view * np.int8(np.sign(score))]),
+            np.concatenate([self.owners, view[:, None] * black]),
+        )
+
+    def newest(self, n: int) -> "Replay":
+        """The last n of these positions."""
+        return Replay(self.planes[-n:], self.policies[-n:], self.winners[-n:], self.owners[-n:])
+
+    def batch(
+        self, rows: np.ndarray, shape: tuple[int, ...]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Planes, policies, winners and owners as `AlphaGo._update` takes them."""
+        bits = np.unpackbits(self.planes[rows], axis=1, count=int(np.prod(shape)))
+        return (
+            bits.reshape(-1, *shape),
+            self.policies[rows].astype(np.float32),
+            self.winners[rows],
+            self.owners[rows].reshape(-1, *shape[1:]),
+        )
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """For a checkpoint."""
+        parts = (self.planes, self.policies, self.winners, self.owners)
+        return dict(zip(self.NAMES, map(torch.from_numpy, parts), strict=True))
+
+
+def symmetric(
+    planes: np.ndarray, policies: np.ndarray, owners: np.ndarray, which: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Positions turned and mirrored: four turns, and each of them mirrored.
+
+    Args:
+        planes: (n, planes, size, size)
+        policies: (n, size² + 1)
+        owners: (n, size, size)
+        which: (n,) 0…7; 0 leaves a position as it is.
+
+    Returns:
+        planes as they were shaped, policies, and owners as (n, size²) float32
+    """
+    n, _, size, _ = planes.shape
+    places = np.arange(size * size).reshape(size, size)
+    turns = [np.rot90(places, k) for k in range(4)]
+    table = np.stack([x.ravel() for x in [*turns, *(np.fliplr(x) for x in turns)]])
+    source = table[which]
+    turned = np.take_along_axis(planes.reshape(n, -1, size * size), source[:, None], axis=2)
+    passing = np.full((n, 1), size * size)
+    return (
+        turned.reshape(planes.shape),
+        np.take_along_axis(policies, np.concatenate([source, passing], axis=1), axis=1),
+        np.take_along_axis(owners.reshape(n, -1), source, axis=1).astype(np.float32),
+    )
