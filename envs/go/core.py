@@ -130,8 +130,8 @@ def new_boards(n: int, rules: Rules, history: int | None = None) -> Boards:
     """n empty boards, black to play.
 
     Args:
-        history: How many positions superko remembers, the newest; all that a game of four moves a
-            point has by default.
+        history: How many positions superko remembers, the newest, at least 1; all that a game of
+            four moves a point has by default.
     """
     size, stride = rules.size, rules.size + 1
     points = (size + 2) * stride + 1

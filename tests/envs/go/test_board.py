@@ -106,31 +106,25 @@ def test_the_suicide_of_a_stone_and_of_a_chain_is_forbidden_unless_the_rules_all
     assert drawn(chain, suicide=True).is_legal(at(chain, "a"))
 
 
-def test_the_kinds_of_superko_differ_on_sending_two_and_returning_one() -> None:
-    # Black throws in a second stone, white takes both, black retakes: the board is as at first, and
-    # white is to play as it was not: only the situation is new.
-    picture = "Xa.OX OOOOX XXXXX ..... ....."
-    for ko, legal in (("simple", True), ("positional", False), ("situational", False)):
-        board = drawn("Xa.O. OOOOX XXXXX ..... .....", ko=ko)
-        board.play(1)
-        board.play(2)
-        assert board.stones.tolist()[0] == [EMPTY, EMPTY, WHITE, WHITE, EMPTY]
+@pytest.mark.parametrize(
+    ("ko", "once", "twice"),
+    [("simple", True, True), ("positional", False, False), ("situational", True, False)],
+)
+def test_the_rules_of_ko_differ_on_sending_two_and_returning_one(
+    ko: str, once: bool, twice: bool
+) -> None:
+    # Black adds a second stone, white takes both, and black retakes one: the same stones again, but
+    # with white to play. When white passes, it is the same situation, too.
+    picture = "abcX. OOX.. ..... ..... ....."
+    second, retaken, taking = (at(picture, letter) for letter in "abc")
+    board = drawn(".X.X. OOX.. ..... ..... .....", ko=ko)
+    board.play(second)
+    board.play(taking)
+    assert board.is_legal(retaken) is once
+    if once:
+        board.play(retaken)
         board.play(25)
-        board.play(25)
-        board.resume()
-        assert board.is_legal(at(picture, "X")) is True
-        board.play(0)
-        board.play(25) if legal else None
-    # After a pass the same stones stand with the other player to move.
-    taking = ".XO.. XOaO. .XO.. ..... ....."
-    for ko, legal in (("positional", False), ("situational", True)):
-        board = drawn(taking, ko=ko)
-        board.play(7)
-        board.play(25)
-        board.play(25, WHITE)
-        board.resume()
-        board.to_play = WHITE
-        assert board.is_legal(6) is (ko == "situational" and not legal)
+        assert board.is_legal(second) is twice
 
 
 def test_two_passes_end_the_game_and_people_may_resume_it() -> None:
@@ -424,6 +418,14 @@ def test_the_newest_positions_stay_forbidden_when_the_history_is_full() -> None:
     assert core.is_legal(short, 0, 6)
 
 
+def test_a_board_under_simple_ko_takes_a_copy_without_its_history() -> None:
+    board, plain = Board(Rules(5)), core.new_boards(2, Rules(5, ko="simple"))
+    board.play(12)
+    core.copy_board(plain, 0, board.boards, 0)
+    assert (plain.stones[0] == board.boards.stones[0]).all()
+    assert plain.hashes[:, 0].tolist() == [board.boards.hashes[0, 0], 0]
+
+
 @settings(max_examples=60, deadline=None)
 @given(RULES, st.integers(0, 2**32))
 def test_a_playout_ends_where_only_eyes_are_left(rules: Rules, seed: int) -> None:
@@ -556,6 +558,8 @@ def follow(rules: Rules, actions: Iterable[int], every: int) -> int:
     gnugo, board, compared = GnuGo(rules), Board(rules), 0
     try:
         for number, action in enumerate(actions):
+            if board.over:
+                break
             if number % every == every - 1:
                 compare(board, gnugo)
                 compared += 1
