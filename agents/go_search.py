@@ -466,9 +466,7 @@ class GoSearches:
             known = (priors[g], visits, totals, trees.values[g, 0])
             improve(*known, config.value_scale, policies[g])
             values[g] = (trees.values[g, 0] + totals.sum()) / (1 + visits.sum())
-            chosen[g] = go_tree.root_choice(
-                trees, g, visits.max(), logits[g], config.value_scale
-            )
+            chosen[g] = go_tree.root_choice(trees, g, visits.max(), logits[g], config.value_scale)
         return Improved(policies, values, chosen)
 
     def _step(self, wanted: np.ndarray, logits: np.ndarray) -> None:
@@ -490,7 +488,9 @@ class GoSearches:
             size = self.rules.size
             planes = self._planes if len(games) == len(wanted) else self._planes[games]
             answers = self.evaluate(planes.reshape(-1, core.PLANES, size, size))
-            go_tree.absorb_each(self._trees, games, self._leaves, answers[0], self._legal, answers[1])
+            go_tree.absorb_each(
+                self._trees, games, self._leaves, answers[0], self._legal, answers[1]
+            )
 
 
 @dataclass

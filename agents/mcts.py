@@ -232,9 +232,7 @@ def uct(
     def select(node: Node[State]) -> int:
         n = node.visits.sum()
         q = node.totals / np.maximum(node.visits, 1)
-        scores = [
-            uct_score(q[a], node.visits[a], n, exploration) for a in range(len(node.actions))
-        ]
+        scores = [uct_score(q[a], node.visits[a], n, exploration) for a in range(len(node.actions))]
         return int(np.argmax(scores))
 
     root = _node(model, state)
@@ -316,9 +314,7 @@ def _node(model: Model[State], state: State) -> Node[State]:
     actions = model.actions(state)
     n = len(actions)
     priors, value = model.evaluate(state) if n else (np.zeros(0), 0.0)
-    return Node(
-        state, actions, priors, value, np.zeros(n), np.zeros(n), np.zeros(n), [None] * n
-    )
+    return Node(state, actions, priors, value, np.zeros(n), np.zeros(n), np.zeros(n), [None] * n)
 
 
 def _simulate(

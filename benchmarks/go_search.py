@@ -136,8 +136,8 @@ def main() -> None:
                 )
             )
         if find_spec("pyspiel"):
-            candidates[f"{board} OpenSpiel MCTS, random playouts"] = (
-                lambda size=size: openspiel_speed(size, flags.seconds)
+            candidates[f"{board} OpenSpiel MCTS, random playouts"] = lambda size=size: (
+                openspiel_speed(size, flags.seconds)
             )
         evaluate = network(size, flags.layers, flags.width, flags.device)
         for batch in (1, 4, 8, 16, 32):
@@ -152,8 +152,8 @@ def main() -> None:
                     size, evaluate, games, 32, flags.seconds
                 )
             )
-        candidates[f"{board} network alone, batch 64"] = (
-            lambda size=size, evaluate=evaluate: network_speed(size, evaluate, 64, flags.seconds)
+        candidates[f"{board} network alone, batch 64"] = lambda size=size, evaluate=evaluate: (
+            network_speed(size, evaluate, 64, flags.seconds)
         )
     figures: dict[str, list[dict[str, float]]] = {name: [] for name in candidates}
     for _ in range(flags.turns):

@@ -301,9 +301,7 @@ def _makes_shape(boards: Boards, i: int, p: np.uint64) -> bool:
 
 
 @compiled
-def _shape_beside(
-    boards: Boards, i: int, last: np.uint64, colour: int, start: int
-) -> np.uint64:
+def _shape_beside(boards: Boards, i: int, last: np.uint64, colour: int, start: int) -> np.uint64:
     """A point beside the last move that makes a good shape and keeps its liberties, or 0."""
     stride, one = np.uint64(boards.size + 1), np.uint64(1)
     above, below_ = last - stride, last + stride

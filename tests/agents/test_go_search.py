@@ -242,9 +242,7 @@ class TestEitherWay:
             assert known[1].sum() > 0
             for old, new in zip(known, (trees.priors, trees.visits, trees.totals), strict=True):
                 assert old.tolist() == new[0, 0].tolist()
-            assert grandchildren == [
-                trees.visits[0, c].sum() for c in trees.children[0, 0] if c
-            ]
+            assert grandchildren == [trees.visits[0, c].sum() for c in trees.children[0, 0] if c]
         for node in range(1, trees.used[0]):
             parent, action = trees.parents[0, node], trees.actions[0, node]
             assert parent < node
