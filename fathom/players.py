@@ -22,7 +22,7 @@ from agents.agent import Agent
 from agents.go_search import Candidate, Evaluate, GoSearch, SearchConfig
 from envs.go import core
 from envs.go.board import BLACK, EMPTY, WHITE, Board, Rules
-from envs.go.core import Boards, _eye, compiled
+from envs.go.core import Boards, compiled, is_eye
 from envs.go.opponents import PLAYOUT, RANDOM, move_of, new_work
 from envs.go.playouts import new_notes, playout
 from envs.go.program import Program, ProgramError, Refused, action_at, vertex
@@ -518,7 +518,7 @@ def mask_eyes(boards: Boards, i: int, mask: np.ndarray) -> None:
     colour = boards.numbers[i, core.TO_PLAY]
     for action in range(boards.size * boards.size):
         point = np.uint64(core.point_of(boards.size, action))
-        if mask[action] and _eye(boards, i, point, colour):
+        if mask[action] and is_eye(boards, i, point, colour):
             mask[action] = False
 
 

@@ -119,10 +119,10 @@ def _points() -> np.ndarray:
 
 
 _POINT = _points()
-_ZOBRIST = np.random.default_rng(1970).integers(
+ZOBRIST = np.random.default_rng(1970).integers(
     2**64, size=(3, (LARGEST + 2) * (LARGEST + 1) + 1), dtype=np.uint64
 )
-"""A random number for each stone; `_ZOBRIST[colour, 0]`, of a corner of the border, stands for the
+"""A random number for each stone; `ZOBRIST[colour, 0]`, of a corner of the border, stands for the
 player to move in situations."""
 
 
@@ -211,7 +211,9 @@ def point_of(size: int, action: int) -> int:
 
 
 @inlined
-def _around(p: np.uint64, stride: np.uint64) -> tuple[np.uint64, np.uint64, np.uint64, np.uint64]:
+def neighbours(
+    p: np.uint64, stride: np.uint64
+) -> tuple[np.uint64, np.uint64, np.uint64, np.uint64]:
     """The four neighbours of a point. Indices are unsigned: numba then skips the test for negatives."""
     one = np.uint64(1)
     return p - stride, p - one, p + one, p + stride
@@ -228,8 +230,8 @@ def _remove(boards: Boards, i: int, head: np.uint64, colour: int, removed: int) 
         following = np.uint64(chains[i, NEXT, p])
         stones[i, p] = EMPTY
         chains[i, HEAD, p] = 0
-        key ^= _ZOBRIST[colour, p]
-        for q in _around(p, stride):
+        key ^= ZOBRIST[colour, p]
+        for q in neighbours(p, stride):
             chains[i, LIBERTIES, chains[i, HEAD, q]] += np.uint16(1)
         boards.scratch[i, 1, removed] = p
         removed += 1
@@ -241,14 +243,14 @@ def _remove(boards: Boards, i: int, head: np.uint64, colour: int, removed: int) 
 
 
 @inlined
-def _put(boards: Boards, i: int, p: np.uint64, colour: int) -> int:
+def put(boards: Boards, i: int, p: np.uint64, colour: int) -> int:
     """Puts a stone on an empty point and takes off what it captures; sets `KO`.
 
     Returns:
         How many stones left the board; their points are the first of `scratch[i, 1]`.
     """
     stones, chains = boards.stones, boards.chains
-    around = _around(p, np.uint64(boards.size + 1))
+    around = neighbours(p, np.uint64(boards.size + 1))
     liberties = 0
     surrounded = False
     for q in around:
@@ -258,7 +260,7 @@ def _put(boards: Boards, i: int, p: np.uint64, colour: int) -> int:
         chains[i, LIBERTIES, head] -= np.uint16(1)
         surrounded |= (stones[i, q] == 3 - colour) & (chains[i, LIBERTIES, head] == 0)
     stones[i, p] = colour
-    boards.hashes[i, 0] ^= _ZOBRIST[colour, p]
+    boards.hashes[i, 0] ^= ZOBRIST[colour, p]
     chains[i, HEAD, p] = p
     chains[i, NEXT, p] = p
     chains[i, LIBERTIES, p] = liberties
@@ -312,7 +314,7 @@ def _outcome(boards: Boards, i: int, p: np.uint64, colour: int) -> int:
     """What a stone on the empty point p does. With an empty neighbour it lives, whether it captures
     or not."""
     stones, chains = boards.stones, boards.chains
-    a, b, c, d = _around(p, np.uint64(boards.size + 1))
+    a, b, c, d = neighbours(p, np.uint64(boards.size + 1))
     if (
         (stones[i, a] == EMPTY)
         | (stones[i, b] == EMPTY)
@@ -333,14 +335,14 @@ def _outcome(boards: Boards, i: int, p: np.uint64, colour: int) -> int:
 
 
 @inlined
-def _chains_around(
+def chains_around(
     boards: Boards, i: int, p: np.uint64
 ) -> tuple[np.uint64, np.uint64, np.uint64, np.uint64]:
     """The heads of the chains that touch a point, each once: 0 stands for none, and for repeats.
 
     A head is a stone of its chain: `stones[i, head]` is the chain's colour."""
     none, heads = np.uint64(0), boards.chains
-    a, b, c, d = _around(p, np.uint64(boards.size + 1))
+    a, b, c, d = neighbours(p, np.uint64(boards.size + 1))
     first, second = np.uint64(heads[i, HEAD, a]), np.uint64(heads[i, HEAD, b])
     third, fourth = np.uint64(heads[i, HEAD, c]), np.uint64(heads[i, HEAD, d])
     if fourth in (first, second, third):
@@ -357,7 +359,7 @@ def _may_capture(boards: Boards, i: int, p: np.uint64, colour: int) -> bool:
     """Whether a chain of the opponent beside p has few pseudo-liberties: one that p captures has one
     for each of its stones beside p, at most four."""
     few = False
-    for q in _around(p, np.uint64(boards.size + 1)):
+    for q in neighbours(p, np.uint64(boards.size + 1)):
         number = boards.chains[i, LIBERTIES, boards.chains[i, HEAD, q]]
         few |= (boards.stones[i, q] == 3 - colour) & (number <= 4)
     return few
@@ -367,9 +369,9 @@ def _may_capture(boards: Boards, i: int, p: np.uint64, colour: int) -> bool:
 def _hash_after(boards: Boards, i: int, p: np.uint64, colour: int) -> np.uint64:
     """The hash of the position after a stone is put on the empty point p."""
     stones, chains = boards.stones, boards.chains
-    around = _around(p, np.uint64(boards.size + 1))
-    touching = _chains_around(boards, i, p)
-    key = boards.hashes[i, 0] ^ _ZOBRIST[colour, p]
+    around = neighbours(p, np.uint64(boards.size + 1))
+    touching = chains_around(boards, i, p)
+    key = boards.hashes[i, 0] ^ ZOBRIST[colour, p]
     for q in around:
         chains[i, LIBERTIES, chains[i, HEAD, q]] -= np.uint16(1)
     lives = False
@@ -377,33 +379,33 @@ def _hash_after(boards: Boards, i: int, p: np.uint64, colour: int) -> np.uint64:
         lives |= stones[i, q] == EMPTY
     for head in touching:
         if stones[i, head] == 3 - colour and chains[i, LIBERTIES, head] == 0:
-            key ^= _chain_hash(boards, i, head)
+            key ^= chain_hash(boards, i, head)
             lives = True
         lives |= (stones[i, head] == colour) & (chains[i, LIBERTIES, head] != 0)
     if not lives:
-        key ^= _ZOBRIST[colour, p]
+        key ^= ZOBRIST[colour, p]
         for head in touching:
             if stones[i, head] == colour:
-                key ^= _chain_hash(boards, i, head)
+                key ^= chain_hash(boards, i, head)
     for q in around:
         chains[i, LIBERTIES, chains[i, HEAD, q]] += np.uint16(1)
     return key
 
 
 @compiled
-def _chain_hash(boards: Boards, i: int, head: np.uint64) -> np.uint64:
+def chain_hash(boards: Boards, i: int, head: np.uint64) -> np.uint64:
     """What a chain's stones are in the hash of their position."""
     colour = boards.stones[i, head]
     key, p = np.uint64(0), head
     while True:
-        key ^= _ZOBRIST[colour, p]
+        key ^= ZOBRIST[colour, p]
         p = np.uint64(boards.chains[i, NEXT, p])
         if p == head:
             return key
 
 
 @inlined
-def _happened(boards: Boards, i: int, key: np.uint64) -> bool:
+def happened(boards: Boards, i: int, key: np.uint64) -> bool:
     """Whether a hash stands in the history."""
     word, bit = (key >> np.uint64(6)) & np.uint64(_FILTER - 1), key & np.uint64(63)
     if not (boards.hashes[i, np.uint64(1) + word] >> bit) & np.uint64(1):
@@ -421,7 +423,7 @@ def _remember(boards: Boards, i: int) -> None:
     """Writes the position, or the situation, into the history."""
     key = boards.hashes[i, 0]
     if boards.ko == SITUATIONAL:
-        key ^= _ZOBRIST[boards.numbers[i, TO_PLAY], 0]
+        key ^= ZOBRIST[boards.numbers[i, TO_PLAY], 0]
     word, bit = (key >> np.uint64(6)) & np.uint64(_FILTER - 1), key & np.uint64(63)
     boards.hashes[i, np.uint64(1) + word] |= np.uint64(1) << bit
     first, written = 1 + _FILTER, boards.numbers[i, HISTORY]
@@ -438,7 +440,7 @@ def play(boards: Boards, i: int, action: int) -> None:
         numbers[i, PASSES] += 1
         numbers[i, KO] = 0
     else:
-        _put(boards, i, np.uint64(_POINT[size, action]), colour)
+        put(boards, i, np.uint64(_POINT[size, action]), colour)
         numbers[i, PASSES] = 0
     for k in range(LAST_MOVES - 1, 0, -1):
         numbers[i, LAST + k] = numbers[i, LAST + k - 1]
@@ -485,12 +487,12 @@ def _verdict(boards: Boards, i: int, p: np.uint64) -> int:
         if p == boards.numbers[i, KO] and outcome == _CAPTURES:
             return REPETITION
     else:
-        key = boards.hashes[i, 0] ^ _ZOBRIST[colour, p]
+        key = boards.hashes[i, 0] ^ ZOBRIST[colour, p]
         if outcome == _TAKES_LAST_LIBERTY or _may_capture(boards, i, p, colour):
             key = _hash_after(boards, i, p, colour)
         if boards.ko == SITUATIONAL:
-            key ^= _ZOBRIST[3 - colour, 0]
-        if _happened(boards, i, key):
+            key ^= ZOBRIST[3 - colour, 0]
+        if happened(boards, i, key):
             return REPETITION
     return LEGAL
 
@@ -574,7 +576,7 @@ def _divide(boards: Boards, i: int) -> None:
         queue[0], found, done, touched = start, 1, 0, EMPTY
         owner[start] = EMPTY
         while done < found:
-            for q in _around(np.uint64(queue[done]), stride):
+            for q in neighbours(np.uint64(queue[done]), stride):
                 if stones[i, q] == EMPTY:
                     if owner[q] == unknown:
                         owner[q] = EMPTY
@@ -618,12 +620,12 @@ def playout(boards: Boards, i: int, random_state: np.ndarray) -> int:
         while untried > 0:
             chosen = below(random_state, untried)
             p = np.uint64(empty[chosen])
-            if not _eye(boards, i, p, colour):
+            if not is_eye(boards, i, p, colour):
                 outcome = _outcome(boards, i, p, colour)
                 if outcome != _TAKES_LAST_LIBERTY and not (
                     outcome == _CAPTURES and p == boards.numbers[i, KO]
                 ):
-                    removed = _put(boards, i, p, colour)
+                    removed = put(boards, i, p, colour)
                     left -= 1
                     empty[chosen] = empty[left]
                     for k in range(removed):
@@ -640,11 +642,11 @@ def playout(boards: Boards, i: int, random_state: np.ndarray) -> int:
 
 
 @inlined
-def _eye(boards: Boards, i: int, p: np.uint64, colour: int) -> bool:
+def is_eye(boards: Boards, i: int, p: np.uint64, colour: int) -> bool:
     """Whether all neighbours of the empty point are own stones, and the corners are held well enough:
     at most one of them lost to the opponent, at the edge none."""
     stones, stride, one = boards.stones, np.uint64(boards.size + 1), np.uint64(1)
-    a, b, c, d = _around(p, stride)
+    a, b, c, d = neighbours(p, stride)
     if not stones[i, a] & stones[i, b] & stones[i, c] & stones[i, d] & colour:
         return False
     lost = edge = 0
@@ -696,7 +698,7 @@ def planes(boards: Boards, i: int, out: np.ndarray) -> None:
                     out[13, row, column] = 1
                 elif ruling == LEGAL:
                     captured = 0
-                    for head in _chains_around(boards, i, p):
+                    for head in chains_around(boards, i, p):
                         if stones[i, head] == 3 - colour and liberties[head] == 1:
                             captured += int(chains[i, STONES, head])
                     if captured > 0:
@@ -714,7 +716,7 @@ def _liberties(boards: Boards, i: int, head: np.uint64, counted: np.ndarray) -> 
     """The liberties of a chain, 4 for any more; marks them with the head in `counted`."""
     number, p = 0, head
     while True:
-        for q in _around(p, np.uint64(boards.size + 1)):
+        for q in neighbours(p, np.uint64(boards.size + 1)):
             if boards.stones[i, q] == EMPTY and counted[q] != head:
                 counted[q] = head
                 number += 1

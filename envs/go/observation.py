@@ -10,7 +10,6 @@ than the work itself.
 import numpy as np
 
 from envs.go.core import (
-    _ZOBRIST,
     BLACK,
     EMPTY,
     HEAD,
@@ -22,11 +21,12 @@ from envs.go.core import (
     SITUATIONAL,
     STONES,
     TO_PLAY,
+    ZOBRIST,
     Boards,
-    _chain_hash,
-    _chains_around,
-    _happened,
+    chain_hash,
+    chains_around,
     compiled,
+    happened,
     inlined,
 )
 
@@ -60,7 +60,7 @@ def observe(boards: Boards, i: int, planes: np.ndarray, masks: np.ndarray) -> No
             p += one
     for k in range(found):
         p = np.uint64(scratch[board, empty, np.uint64(k)])
-        for head in _chains_around(boards, i, p):
+        for head in chains_around(boards, i, p):
             scratch[board, liberties, head] += np.uint16(1)
     # Plane 18 holds the number of liberties for a while.
     action = np.uint64(0)
@@ -106,7 +106,7 @@ def _look(boards: Boards, i: int, p: np.uint64, planes: np.ndarray, masks: np.nd
         | (stones[board, p + one] == EMPTY)
         | (stones[board, p + stride] == EMPTY)
     )
-    beside = _chains_around(boards, i, p)
+    beside = chains_around(boards, i, p)
     captures = False
     for head in beside:
         number = boards.scratch[board, np.uint64(0), head]
@@ -116,22 +116,22 @@ def _look(boards: Boards, i: int, p: np.uint64, planes: np.ndarray, masks: np.nd
         return
     key, captured = boards.hashes[i, 0], np.int64(0)
     if lives | captures:
-        key ^= _ZOBRIST[colour, p]
+        key ^= ZOBRIST[colour, p]
     else:
         for head in beside:
             if stones[board, head] == colour:
-                key ^= _chain_hash(boards, i, head)
+                key ^= chain_hash(boards, i, head)
     if captures:
         for head in beside:
             if stones[board, head] == 3 - colour and boards.scratch[board, 0, head] == 1:
                 captured += np.int64(boards.chains[board, STONES, head])
-                key ^= _chain_hash(boards, i, head)
+                key ^= chain_hash(boards, i, head)
     if boards.ko == SIMPLE:
         repeats = captures and p == boards.numbers[i, KO]
     else:
         if boards.ko == SITUATIONAL:
-            key ^= _ZOBRIST[3 - colour, 0]
-        repeats = _happened(boards, i, key)
+            key ^= ZOBRIST[3 - colour, 0]
+        repeats = happened(boards, i, key)
     action = p - stride - p // stride  # a border of one point before every row
     if repeats:
         planes[board, 13, action] = 1

@@ -13,11 +13,11 @@ from envs.go.core import (
     TO_PLAY,
     Boards,
     Rules,
-    _eye,
     area,
     compiled,
     copy_board,
     inlined,
+    is_eye,
     is_legal,
     new_boards,
     play,
@@ -119,4 +119,4 @@ def _write_sensible(boards: Boards, i: int) -> int:
 @inlined
 def _is_sensible(boards: Boards, i: int, action: int) -> bool:
     point = np.uint64(point_of(boards.size, action))
-    return is_legal(boards, i, action) and not _eye(boards, i, point, boards.numbers[i, TO_PLAY])
+    return is_legal(boards, i, action) and not is_eye(boards, i, point, boards.numbers[i, TO_PLAY])

@@ -23,13 +23,13 @@ from envs.go.core import (
     TO_PLAY,
     WHITE,
     Boards,
-    _around,
-    _eye,
-    _put,
     compiled,
     inlined,
+    is_eye,
     legal_actions,
+    neighbours,
     point_of,
+    put,
 )
 from envs.maze.generation import below, chance
 
@@ -127,7 +127,7 @@ def playout(boards: Boards, i: int, notes: np.ndarray, random_state: np.ndarray)
             boards.numbers[i, KO] = 0
         else:
             passes = 0
-            removed = _put(boards, i, p, colour)
+            removed = put(boards, i, p, colour)
             left = _forget(empty, notes, i, p, left)
             for k in range(removed):
                 q = boards.scratch[i, 1, k]
@@ -166,7 +166,7 @@ def _at_random(
     while untried > 0:
         chosen = below(random_state, untried)
         p = np.uint64(empty[chosen])
-        if p != boards.numbers[i, KO] and not _eye(boards, i, p, colour):
+        if p != boards.numbers[i, KO] and not is_eye(boards, i, p, colour):
             liberties = _liberties_after(boards, i, p, colour)
             if liberties > 1 or (reckless and liberties == 1):
                 return p
@@ -183,7 +183,7 @@ def _at_random(
 def _pairs(boards: Boards, i: int, p: np.uint64, head: np.uint64) -> int:
     """How many neighbours of a point belong to a chain."""
     number = 0
-    for q in _around(p, np.uint64(boards.size + 1)):
+    for q in neighbours(p, np.uint64(boards.size + 1)):
         number += boards.chains[i, HEAD, q] == head
     return number
 
@@ -196,7 +196,7 @@ def _last_liberty(boards: Boards, i: int, head: np.uint64) -> np.uint64:
         return np.uint64(0)
     p = head
     while True:
-        for q in _around(p, np.uint64(boards.size + 1)):
+        for q in neighbours(p, np.uint64(boards.size + 1)):
             if boards.stones[i, q] == EMPTY:
                 return q if _pairs(boards, i, q, head) == number else np.uint64(0)
         p = np.uint64(boards.chains[i, NEXT, p])
@@ -209,7 +209,7 @@ def _liberties_after(boards: Boards, i: int, p: np.uint64, colour: int) -> int:
     """What a stone on the empty point p would have: 0 or 1 liberty, or 2 for any more; a capture counts
     as 2."""
     stones, chains = boards.stones, boards.chains
-    around = _around(p, np.uint64(boards.size + 1))
+    around = neighbours(p, np.uint64(boards.size + 1))
     first = np.uint64(0)
     for q in around:
         if stones[i, q] == EMPTY:
@@ -232,7 +232,7 @@ def _liberties_after(boards: Boards, i: int, p: np.uint64, colour: int) -> int:
             continue
         stone = head
         while True:
-            for r in _around(stone, np.uint64(boards.size + 1)):
+            for r in neighbours(stone, np.uint64(boards.size + 1)):
                 if stones[i, r] == EMPTY and r != p and r != first:
                     if first != 0:
                         return 2
@@ -252,7 +252,7 @@ def _answer(boards: Boards, i: int, last: np.uint64, colour: int) -> np.uint64:
     p = _last_liberty(boards, i, np.uint64(chains[i, HEAD, last]))
     if p != 0 and p != ko:
         return p
-    for q in _around(last, np.uint64(boards.size + 1)):
+    for q in neighbours(last, np.uint64(boards.size + 1)):
         if stones[i, q] != colour:
             continue
         head = np.uint64(chains[i, HEAD, q])
@@ -272,7 +272,7 @@ def _counter(boards: Boards, i: int, head: np.uint64, colour: int) -> np.uint64:
     """Where a chain of the opponent beside this one can be captured, or 0."""
     stone = head
     while True:
-        for q in _around(stone, np.uint64(boards.size + 1)):
+        for q in neighbours(stone, np.uint64(boards.size + 1)):
             if boards.stones[i, q] == 3 - colour:
                 p = _last_liberty(boards, i, np.uint64(boards.chains[i, HEAD, q]))
                 if p != 0:
@@ -339,7 +339,7 @@ def expect(
     last = boards.numbers[i, LAST]
     for action in range(size * size):
         p = np.uint64(point_of(size, action))
-        if not legal[action] or _eye(boards, i, p, colour):
+        if not legal[action] or is_eye(boards, i, p, colour):
             out[action] = 0
             continue
         won, games = 5.0, 10.0
@@ -371,7 +371,7 @@ def expect(
 def _rescued(boards: Boards, i: int, p: np.uint64, colour: int) -> int:
     """Stones that a move captures, or that it takes out of danger."""
     number = 0
-    for q in _around(p, np.uint64(boards.size + 1)):
+    for q in neighbours(p, np.uint64(boards.size + 1)):
         if boards.stones[i, q] in (BLACK, WHITE):
             head = np.uint64(boards.chains[i, HEAD, q])
             if boards.chains[i, LIBERTIES, head] == _pairs(boards, i, p, head):
