@@ -14,6 +14,7 @@ from agents.alphago import AlphaGo, AlphaGoConfig
 from agents.go_search import GoSearch, SearchConfig
 from agents.positions import symmetric
 from envs.go.board import BLACK, Board, IllegalMove, Rules
+from envs.go.go import Go
 from envs.go.vector import GoVector
 
 SIZE = 5
@@ -107,6 +108,21 @@ def test_a_game_that_nobody_won_teaches_no_value(tmp_path: Path) -> None:
     assert len(agent.replay.winners) == 12
     assert not agent.replay.winners.any()
     assert not agent.replay.owners.any()
+
+
+def test_a_picture_shows_its_favourites_and_the_chance_to_win(tmp_path: Path) -> None:
+    agent = _agent(AlphaGoConfig(layers=2, width=8), tmp_path, 1)
+    go = Go(size=SIZE, opponent="random")
+    observation, info = go.reset(seed=0)
+    for move in range(3):
+        masks = info["action_mask"].astype(bool)[None]
+        agent.annotate(go, observation[None], masks)
+        assert go.thoughts is not None
+        favourites = [action for action, _ in go.thoughts.candidates]
+        (chosen,) = agent.act(observation[None], masks, np.zeros(1, bool), np.random.default_rng(0))
+        assert favourites[0] == chosen
+        assert len(go.thoughts.win_rates) == len(go.board.moves) == 2 * move
+        observation, *_, info = go.step(int(chosen))
 
 
 def test_a_search_thinks_with_the_network(tmp_path: Path) -> None:
