@@ -13,8 +13,9 @@ BIN := .venv/bin
 demo: .venv/.installed
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh examples/demo.sh
 
+# Two tests at a time with one thread each: most of them wait for a single thread.
 test: .venv/.installed lint
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
 lint: .venv/.installed
 	$(BIN)/ruff check .
