@@ -18,7 +18,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 import numba
 import numpy as np
 
-from envs.maze.generation import below
+from envs.random import below
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _UNCOUNTED: dict[str, Any] = {"cache": True, "_nrt": False}

@@ -14,7 +14,7 @@ from envs.go.core import BLACK, WHITE
 from envs.go.opponents import OPPONENTS, move_of, new_work
 from envs.go.program import Program, ProgramError, vertex
 from envs.go.rendering import Thoughts, ansi, picture
-from envs.maze.generation import below
+from envs.random import below
 
 
 class Go(gym.Env):

@@ -24,7 +24,7 @@ from envs.go.core import (
     playout,
     point_of,
 )
-from envs.maze.generation import below
+from envs.random import below
 
 SELF, RANDOM, PLAYOUT = range(3)
 OPPONENTS = ("self", "random", "playout")

@@ -31,7 +31,7 @@ from envs.go.core import (
     point_of,
     put,
 )
-from envs.maze.generation import below, chance
+from envs.random import below, chance
 
 WHERE, FIRST = range(2)
 """Rows of a board's notes, (2, points) uint16: where in the list of empty points a point stands, and

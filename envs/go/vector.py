@@ -34,7 +34,7 @@ from envs.go.core import (
 from envs.go.go import Go
 from envs.go.observation import observe
 from envs.go.opponents import OPPONENTS, SELF, move_of, new_work
-from envs.maze.generation import below
+from envs.random import below
 
 _SHARE = 2048
 """Points on the boards of one thread, at least: handing out fewer costs more than it brings."""

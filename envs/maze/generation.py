@@ -16,32 +16,12 @@ draw the same mazes from the same seed.
 import numba
 import numpy as np
 
+from envs.random import below, chance
+
 ALGORITHMS = ("depth_first", "prim", "kruskal", "wilson")
 
 _MOVES = np.array([(-1, 0), (0, 1), (1, 0), (0, -1)])
 """Up, right, down, left, as (row, column)."""
-
-
-@numba.njit(cache=True)
-def draw(random: np.ndarray) -> np.uint64:
-    """The next number of SplitMix64 (Steele, Lea & Flood 2014); `random` (1,) uint64 is its state."""
-    random[0] += np.uint64(0x9E3779B97F4A7C15)
-    z = random[0]
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
-
-
-@numba.njit(cache=True)
-def below(random: np.ndarray, n: int) -> int:
-    """A number in 0…n−1."""
-    return int(np.int64(draw(random) >> np.uint64(33)) * n >> 31)
-
-
-@numba.njit(cache=True)
-def chance(random: np.ndarray) -> float:
-    """A number in [0, 1)."""
-    return np.float64(draw(random) >> np.uint64(11)) / 9007199254740992.0
 
 
 @numba.njit(cache=True)

@@ -1,0 +1,7 @@
+"""A task-completion dialogue with a simulated user."""
+
+from pathlib import Path
+
+from envs.kernels import forget_old_kernels
+
+forget_old_kernels(Path(__file__).parent)

@@ -1,0 +1,26 @@
+"""Random numbers that a compiled world and its readable twin draw alike: SplitMix64 (Steele, Lea & Flood 2014)."""
+
+import numba
+import numpy as np
+
+
+@numba.njit(cache=True)
+def draw(random: np.ndarray) -> np.uint64:
+    """The next 64 bits; `random` (1,) uint64 is the generator's state."""
+    random[0] += np.uint64(0x9E3779B97F4A7C15)
+    z = random[0]
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+@numba.njit(cache=True)
+def below(random: np.ndarray, n: int) -> int:
+    """A number in 0…n−1."""
+    return int(np.int64(draw(random) >> np.uint64(33)) * n >> 31)
+
+
+@numba.njit(cache=True)
+def chance(random: np.ndarray) -> float:
+    """A number in [0, 1)."""
+    return np.float64(draw(random) >> np.uint64(11)) / 9007199254740992.0
