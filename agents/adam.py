@@ -39,16 +39,15 @@ class Adam:
 
     def factors(self, learning_rate: float, update: int) -> torch.Tensor:
         """What `step` needs to know of update number `update` (from 1), as a tensor of constant
-        shape: the step size and ε, corrected for the moments' start at zero (section 2, last
-        lines)."""
-        correction = math.sqrt(1 - BETA2**update)
-        rate = learning_rate * correction / (1 - BETA1**update)
+        shape: the step size and the scale of the second moment's root, corrected for the moments'
+        start at zero (section 2, last lines)."""
+        rate = learning_rate / (1 - BETA1**update)
         device = next(iter(self.weights.values())).device
-        return torch.tensor([rate, self.epsilon * correction], device=device)
+        return torch.tensor([rate, 1 / math.sqrt(1 - BETA2**update)], device=device)
 
     def step(self, gradients: Tensors, factors: torch.Tensor) -> None:
         """Move every weight down its gradient."""
-        rate, epsilon = factors
+        rate, scale = factors
         weights, first, second = (
             list(part.values()) for part in (self.weights, self.first, self.second)
         )
@@ -58,7 +57,8 @@ class Adam:
         torch._foreach_mul_(second, BETA2)
         torch._foreach_addcmul_(second, slopes, slopes, 1 - BETA2)
         divisors = torch._foreach_sqrt(second)
-        torch._foreach_add_(divisors, epsilon)
+        torch._foreach_mul_(divisors, scale)
+        torch._foreach_add_(divisors, self.epsilon)
         changes = torch._foreach_div(first, divisors)
         torch._foreach_mul_(changes, rate)
         torch._foreach_sub_(weights, changes)

@@ -20,10 +20,10 @@ def compiled(function: Callable[..., Any], device: torch.device) -> Callable[...
     by the next call. Without a C++ compiler on a CPU the function is returned as it is.
     """
     if device.type == "cuda":
-        return _Captured(torch.compile(function, dynamic=False))
+        return _Captured(torch.compile(function, dynamic=False, fullgraph=True))
     if shutil.which("g++") is None:
         return function
-    return _marked(torch.compile(function, dynamic=False))
+    return _marked(torch.compile(function, dynamic=False, fullgraph=True))
 
 
 def _marked(function: Callable[..., Any]) -> Callable[..., Any]:
