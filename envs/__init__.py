@@ -8,6 +8,12 @@ import gymnasium
 for _id, _single, _vector in (
     ("Fathom/Maze-v0", "envs.maze.maze:Maze", "envs.maze.vector:MazeVector"),
     ("Fathom/MemoryMaze-v0", "envs.maze.maze:MemoryMaze", "envs.maze.vector:MemoryMazeVector"),
+    (
+        "Fathom/Dialogue-v0",
+        "envs.dialogue.dialogue:Dialogue",
+        "envs.dialogue.vector:DialogueVector",
+    ),
+    ("Fathom/TCBot-v0", "envs.dialogue.tc_bot:TCBot", "envs.dialogue.tc_bot_vector:TCBotVector"),
 ):
     gymnasium.register(_id, entry_point=_single, vector_entry_point=_vector)
 

@@ -1,0 +1,286 @@
+"""What the agent believes: hypotheses about the user's goal, the rows that fit, and how it sees them.
+
+Of each slot the two best hypotheses are kept, by the rule of focus tracking (Henderson et al. 2014): with
+confidence c in what was heard, p(v) ← c + (1 − c) p(v) for the value that was heard and (1 − c) p for the
+other. `ANY` is a hypothesis like any value. An affirmed value counts as heard again, a denied one loses:
+p ← (1 − c) p. The knowledge base is searched for the best hypotheses of at least `BINDS`; what the agent
+itself has told from its row binds as well, so that answers stay true, until nothing fits: then such offers
+are forgotten. The first row that fits is the agent's row.
+
+The observation is a vector of numbers from 0 to 1; `fields` names its parts in order. For every slot:
+
+    best, second      probabilities of the two hypotheses
+    any               1: the best is "I don't care"
+    heard             how often a value was heard, in thirds, at most 1
+    requested         how often the agent asked for it, in thirds
+    checked           how often the agent asked to confirm, in thirds
+    affirmed          1: the user affirmed the best hypothesis
+    question          1: the user asked for it
+    told              1: the agent told the value that its row has, so a question is answered
+    agreed            1: all rows that fit have the same value
+    blocks            1: no row fits, and one would without this slot
+    offered           1: a told value of this slot binds
+    heard_now, asked_now
+                      1: the user's last frame gives a value, asks for it
+    subject           1: the agent's last act was about it
+
+and once: matches (5: none, one, two to five, six to twenty, more rows fit), user_act (6: the last, by
+`ACTS`), confidence, agent_act (5: the last, by `KINDS`), finished (probability that the user has nothing
+more to say), no_match (how often the agent said so, in thirds), turns (share of `max_turns`).
+"""
+
+import numpy as np
+
+from envs.dialogue.channel import CONFIDENCE
+from envs.dialogue.domain import NONE
+from envs.dialogue.frames import (
+    ACTS,
+    AFFIRM,
+    ASK,
+    BOOK,
+    BYE,
+    CONFIRM,
+    DENY,
+    KINDS,
+    NO_MATCH,
+    TELL,
+)
+from envs.dialogue.tables import State, World, compiled, internal
+
+BINDS = 0.2
+"""Probability below which a hypothesis does not bind the search: it was denied."""
+UNTOLD = -4
+
+HEARD, ASKED_FOR, CHECKED, AFFIRMED, QUESTION, TOLD, OFFER, AGREED, BLOCKS = range(9)
+"""Places in `State.marks`: the fields of the same name; what was told last, the value offered."""
+TURNS, KIND, SLOT, VALUE, MATCHES, ROW, NO_MATCHES, OVER, REASON = range(9)
+"""Places in `State.numbers`: agent's turns; the last act's kind, slot, value; rows that fit, and the first
+of them or `NONE`; how often nothing was said to match; whether it is over, and why."""
+FINISHED = 1
+"""Place in `State.trust`."""
+
+SLOT_FIELDS = (
+    "best", "second", "any", "heard", "requested", "checked", "affirmed", "question", "told", "agreed",
+    "blocks", "offered", "heard_now", "asked_now", "subject",
+)  # fmt: skip
+OTHER_FIELDS = {
+    "matches": 5, "user_act": len(ACTS), "confidence": 1, "agent_act": len(KINDS), "finished": 1,
+    "no_match": 1, "turns": 1,
+}  # fmt: skip
+
+
+def fields(slots: int) -> list[tuple[str, slice]]:
+    """The parts of an observation, in order."""
+    sizes = [(name, slots) for name in SLOT_FIELDS] + list(OTHER_FIELDS.items())
+    parts, begin = [], 0
+    for name, size in sizes:
+        parts.append((name, slice(begin, begin + size)))
+        begin += size
+    return parts
+
+
+def observation_size(slots: int) -> int:
+    """How long an observation is."""
+    return fields(slots)[-1][1].stop
+
+
+@compiled
+def clear(world: World, state: State) -> None:
+    """Before anything was said."""
+    state.values[:] = NONE
+    state.odds[:] = 0
+    state.marks[:] = 0
+    state.marks[:, TOLD] = UNTOLD
+    state.marks[:, OFFER] = NONE
+    state.numbers[:] = 0
+    state.numbers[KIND] = state.numbers[SLOT] = state.numbers[VALUE] = NONE
+    state.trust[:] = 0
+
+
+@compiled
+def act(world: World, state: State, action: int) -> None:
+    """Perform an agent's act; `state.numbers` says which. What the mask forbids becomes what can be said
+    instead: a row that is not there does not match, what was never heard cannot be confirmed but asked."""
+    numbers, marks = state.numbers, state.marks
+    kind, slot, value = world.kinds[action], world.targets[action], NONE
+    if kind in (TELL, BOOK) and numbers[ROW] == NONE:
+        kind, slot = NO_MATCH, NONE
+    if kind == CONFIRM and state.values[0, slot] == NONE:
+        kind = ASK
+    if kind == ASK:
+        marks[slot, ASKED_FOR] += 1
+    elif kind == CONFIRM:
+        value = state.values[0, slot]
+        marks[slot, CHECKED] += 1
+    elif kind == TELL:
+        value = world.rows[numbers[ROW], slot]
+        marks[slot, TOLD] = marks[slot, OFFER] = value
+    elif kind == NO_MATCH:
+        numbers[NO_MATCHES] += 1
+    numbers[KIND], numbers[SLOT], numbers[VALUE] = kind, slot, value
+    numbers[TURNS] += 1
+
+
+@compiled
+def hear(world: World, state: State) -> None:
+    """Take in `state.heard` with its confidence, and look for rows."""
+    heard, marks, numbers, c = state.heard, state.marks, state.numbers, state.trust[CONFIDENCE]
+    kind, subject = numbers[KIND], numbers[SLOT]
+    if heard[0] == DENY and kind in (CONFIRM, TELL):
+        marks[subject, OFFER] = NONE
+        if state.values[0, subject] == numbers[VALUE]:
+            state.odds[0, subject] *= 1 - c
+            _order(state, subject)
+            marks[subject, AFFIRMED] = 0
+    if heard[0] == AFFIRM and kind == CONFIRM and heard[2 + subject] == NONE:
+        _raise(state, subject, numbers[VALUE], c)
+        marks[subject, AFFIRMED] = state.values[0, subject] == numbers[VALUE]
+    if heard[1] != NONE:
+        marks[heard[1], QUESTION] = 1
+    for slot in range(len(world.column)):
+        if heard[2 + slot] != NONE:
+            marks[slot, HEARD] += 1
+            marks[slot, OFFER] = NONE
+            _raise(state, slot, np.int64(heard[2 + slot]), c)
+    if kind in (TELL, NO_MATCH):  # to anything else users never say goodbye
+        state.trust[FINISHED] *= 1 - c
+        if heard[0] == BYE:
+            state.trust[FINISHED] += c
+    _look_up(world, state)
+
+
+@internal
+def _raise(state: State, slot: int, value: int, c: float) -> None:
+    """The user said, or affirmed, the value."""
+    values, odds = state.values, state.odds
+    odds[0, slot] *= 1 - c
+    odds[1, slot] *= 1 - c
+    if values[0, slot] == value or values[0, slot] == NONE:
+        values[0, slot] = value
+        odds[0, slot] += c
+    else:
+        if values[1, slot] != value:
+            values[1, slot], odds[1, slot] = value, 0
+        odds[1, slot] += c
+    _order(state, slot)
+
+
+@internal
+def _order(state: State, slot: int) -> None:
+    values, odds = state.values, state.odds
+    if odds[1, slot] > odds[0, slot]:
+        values[0, slot], values[1, slot] = values[1, slot], values[0, slot]
+        odds[0, slot], odds[1, slot] = odds[1, slot], odds[0, slot]
+        state.marks[slot, AFFIRMED] = 0
+
+
+@internal
+def _look_up(world: World, state: State) -> None:
+    marks, numbers = state.marks, state.numbers
+    slots = len(world.column)
+    _search(world, state, slots)
+    if numbers[MATCHES] == 0:
+        marks[:, OFFER] = NONE
+        _search(world, state, slots)
+    marks[:, AGREED] = 0
+    marks[:, BLOCKS] = 0
+    row = numbers[ROW]
+    if row == NONE:
+        for slot in range(slots):
+            if _bound(world, state, slot) != NONE:
+                _search(world, state, slot)
+                marks[slot, BLOCKS] = numbers[MATCHES] > 0
+        numbers[MATCHES], numbers[ROW] = 0, NONE
+        return
+    for slot in range(slots):
+        value = world.rows[row, slot]
+        others = numbers[MATCHES] > 1
+        if others and value != NONE:
+            others = False
+            for word in range(len(state.found)):
+                others |= state.found[word] & ~world.matches[slot, value, word] != 0
+        marks[slot, AGREED] = not others
+
+
+@internal
+def _search(world: World, state: State, without: int) -> None:
+    """The rows that fit what binds, but for one slot (or none: S)."""
+    found, numbers, rows = state.found, state.numbers, len(world.rows)
+    found[:] = ~np.uint64(0)
+    if rows % 64:
+        found[-1] >>= np.uint64(64 - rows % 64)
+    for slot in range(len(world.column)):
+        value = _bound(world, state, slot)
+        if value != NONE and slot != without:
+            for word in range(len(found)):
+                found[word] &= world.matches[slot, value, word]
+    numbers[MATCHES], numbers[ROW] = 0, NONE
+    for word in range(len(found)):
+        if found[word] and numbers[ROW] == NONE:
+            lowest = found[word] & (~found[word] + np.uint64(1))
+            numbers[ROW] = 64 * word + _ones(lowest - np.uint64(1))
+        numbers[MATCHES] += _ones(found[word])
+
+
+@internal
+def _bound(world: World, state: State, slot: int) -> int:
+    """The value that a slot binds the search to, or `NONE`."""
+    if not world.column[slot]:
+        return NONE
+    if state.values[0, slot] >= 0 and state.odds[0, slot] >= BINDS:
+        return int(state.values[0, slot])
+    return int(state.marks[slot, OFFER])
+
+
+@internal
+def _ones(x: np.uint64) -> int:
+    """Bits that are set; see Warren, "Hacker's Delight"."""
+    x -= (x >> np.uint64(1)) & np.uint64(0x5555555555555555)
+    x = (x & np.uint64(0x3333333333333333)) + ((x >> np.uint64(2)) & np.uint64(0x3333333333333333))
+    x = (x + (x >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
+    return int((x * np.uint64(0x0101010101010101)) >> np.uint64(56))
+
+
+@compiled
+def observe(world: World, state: State, out: np.ndarray, mask: np.ndarray) -> None:
+    """Write the observation (see the module) and which of the actions can be taken, (A,) bool."""
+    marks, numbers, slots = state.marks, state.numbers, len(world.column)
+    row = numbers[ROW]
+    for slot in range(slots):
+        mark = marks[slot]
+        out[slot] = state.odds[0, slot]
+        out[slots + slot] = state.odds[1, slot]
+        out[2 * slots + slot] = state.values[0, slot] < NONE
+        out[3 * slots + slot] = min(mark[HEARD], 3) / 3
+        out[4 * slots + slot] = min(mark[ASKED_FOR], 3) / 3
+        out[5 * slots + slot] = min(mark[CHECKED], 3) / 3
+        out[6 * slots + slot] = mark[AFFIRMED]
+        out[7 * slots + slot] = mark[QUESTION]
+        out[8 * slots + slot] = row != NONE and mark[TOLD] == world.rows[row, slot]
+        out[9 * slots + slot] = mark[AGREED]
+        out[10 * slots + slot] = mark[BLOCKS]
+        out[11 * slots + slot] = mark[OFFER] != NONE
+        out[12 * slots + slot] = state.heard[2 + slot] != NONE
+        out[13 * slots + slot] = state.heard[1] == slot
+        out[14 * slots + slot] = numbers[SLOT] == slot
+    rest = out[15 * slots :]
+    rest[:] = 0
+    matches = numbers[MATCHES]
+    rest[min(matches, 2) + (matches > 5) + (matches > 20)] = 1
+    rest[5 + state.heard[0]] = 1
+    rest[11] = state.trust[CONFIDENCE]
+    if numbers[KIND] != NONE:
+        rest[12 + numbers[KIND]] = 1
+    rest[17] = state.trust[FINISHED]
+    rest[18] = min(numbers[NO_MATCHES], 3) / 3
+    rest[19] = numbers[TURNS] / world.max_turns
+    for action in range(len(mask)):
+        kind = world.kinds[action]
+        if kind == ASK:
+            mask[action] = True
+        elif kind == CONFIRM:
+            mask[action] = state.values[0, world.targets[action]] != NONE
+        elif kind == NO_MATCH:
+            mask[action] = row == NONE
+        else:
+            mask[action] = row != NONE

@@ -1,0 +1,193 @@
+"""Dialogues with a simulated user, one at a time: who speaks when, readable.
+
+`envs.dialogue.vector` has the same dialogues many at once; user, channel and belief are the same compiled
+functions.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from envs.dialogue import belief, rules, user
+from envs.dialogue.channel import CONFIDENCE, transmit
+from envs.dialogue.config import DialogueConfig
+from envs.dialogue.domain import NONE
+from envs.dialogue.frames import KINDS, AgentFrame, Frame, frame_of, value_word
+from envs.dialogue.goals import Goal, goal_of, new_goal
+from envs.dialogue.tables import State, new_states
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What happened between two of the agent's decisions."""
+
+    agent: AgentFrame | None
+    """What the agent said; None where the user opens."""
+    user: Frame | None
+    """What the user said; None where the agent booked."""
+    heard: Frame | None
+    """What the agent understood of that."""
+    confidence: float
+    """And how sure it is, from 0 to 1."""
+
+
+class Dialogue(gym.Env):
+    """A user with a goal comes; the agent finds out what is wanted, answers questions and books.
+
+    Observation: `Box(0, 1, (15·slots + 20,))`, the belief; see `envs.dialogue.belief`, and `fields` for
+    the names of its parts. Actions: what `acts` lists: ask for a slot, tell a slot's value from the row
+    that fits, ask to confirm a slot, say that nothing matches, book. `info["action_mask"]`, (A,) int8,
+    says which make sense; see `envs.dialogue.belief.act` for what others become. Reward (Li et al. 2017):
+    −1 a turn; at the end +2·max_turns for success, −max_turns for failure. A dialogue ends when the agent
+    books, and fails after `max_turns`; both terminate it. It succeeds if the row meets every constraint of
+    the user's true goal, every question was answered as the row has it, and what only the user knows was
+    understood. `info` also has `success`, `reason` (one of `reasons`; "" while it goes on) and `turns`.
+
+    Args:
+        arguments: the fields of `DialogueConfig`.
+
+    Raises:
+        ValueError: they make no dialogue.
+    """
+
+    metadata = {"render_modes": [], "measures": ("success", "turns")}
+
+    def __init__(
+        self,
+        domain: str = "movie",
+        split: Any = "train",
+        slot_error: float = 0.0,
+        intent_error: float = 0.0,
+        max_turns: int = 20,
+        rule: Any = "worthy",
+        render_mode: str | None = None,
+    ) -> None:
+        if render_mode is not None:
+            raise ValueError(f"there is no render mode {render_mode!r}")
+        self.config = DialogueConfig(domain, split, slot_error, intent_error, max_turns, rule)
+        self.render_mode = render_mode
+        setting = self.config.load()
+        self.domain, self.world, self.acts = setting.domain, setting.world, setting.acts
+        self.observation_space = setting.observation_space
+        self.action_space = setting.action_space
+        self.fields = belief.fields(len(self.domain.slots))
+        """The parts of an observation, by name."""
+        self.reasons = user.reasons(tuple(slot.name for slot in self.domain.slots))
+        """All that `info["reason"]` can say."""
+        self.state = State(*(array[0] for array in new_states(self.world, 1)))
+        self.transcript: list[Turn] = []
+        self._actions = rules.actions_of(self.world, self.acts)
+        self._seeded = False
+
+    @property
+    def goal(self) -> Goal:
+        """What this user wants now; who changes its mind has no first wish any more."""
+        return goal_of(self.domain, self.state.goal)
+
+    def protocol(self) -> dict[str, int | str]:
+        """What a score must be printed with."""
+        return {"domain": self.config.domain, "max_turns": self.config.max_turns}
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """A new user, who speaks first. The same seed gives the same users, this one and the next."""
+        super().reset(seed=seed)
+        if seed is None and not self._seeded:
+            seed = int(self.np_random.integers(2**31))
+        if seed is not None:
+            self.state.random[0] = seed
+        self._seeded = True
+        state = self.state
+        new_goal(self.world, state.goal, state.found, state.random)
+        self.begin()
+        user.begin(self.world, state)
+        transmit(self.world, state)
+        self._take_turn(None)
+        return self._observation(), self._info(user.ONGOING)
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """The agent says something, and the user replies."""
+        state, numbers = self.state, self.state.numbers
+        said = self.speak(action)
+        if said.kind == "book":
+            reason = user.judge(self.world, state, numbers[belief.ROW])
+            self.transcript.append(Turn(said, None, None, 1.0))
+        else:
+            user.reply(
+                self.world, state, numbers[belief.KIND], numbers[belief.SLOT], numbers[belief.VALUE]
+            )
+            transmit(self.world, state)
+            self._take_turn(said)
+            late = numbers[belief.TURNS] >= self.config.max_turns
+            reason = user.TOO_LONG if late else user.ONGOING
+        reward = -1.0
+        if reason == user.SUCCESS:
+            reward += 2 * self.config.max_turns
+        elif reason != user.ONGOING:
+            reward -= self.config.max_turns
+        return self._observation(), reward, reason != user.ONGOING, False, self._info(reason)
+
+    def begin(self) -> None:
+        """Forget what was said before; for whoever leads a dialogue with a user of their own."""
+        belief.clear(self.world, self.state)
+        self.transcript = []
+
+    def speak(self, action: int) -> AgentFrame:
+        """Let the agent act; what it says thereby."""
+        belief.act(self.world, self.state, int(action))
+        kind, slot, value, row = (
+            int(self.state.numbers[place])
+            for place in (belief.KIND, belief.SLOT, belief.VALUE, belief.ROW)
+        )
+        name, domain = KINDS[kind], self.domain
+        if name == "book":
+            booked = domain.row(row)
+            for own, about in enumerate(domain.slots):
+                if not about.column and self.state.values[0, own] != NONE:
+                    booked[about.name] = value_word(domain, own, int(self.state.values[0, own]))
+            return AgentFrame("book", row=booked)
+        if name == "no_match":
+            return AgentFrame("no_match")
+        said = None if name == "request" else value_word(domain, slot, value)
+        return AgentFrame(name, domain.slots[slot].name, said)
+
+    def listen(self, heard: np.ndarray, confidence: float) -> None:
+        """Let the agent hear a frame, (2 + S,) integers, with a confidence from 0 to 1."""
+        self.state.heard[:] = heard
+        self.state.trust[CONFIDENCE] = confidence
+        belief.hear(self.world, self.state)
+
+    def _take_turn(self, said: AgentFrame | None) -> None:
+        heard, confidence = self.state.heard, float(self.state.trust[CONFIDENCE])
+        self.listen(heard, confidence)
+        truth = frame_of(self.domain, self.state.said)
+        self.transcript.append(Turn(said, truth, frame_of(self.domain, heard), confidence))
+
+    def advise(
+        self, observations: np.ndarray, action_masks: np.ndarray | None = None
+    ) -> np.ndarray:
+        """What the rule agent would do: (n, d) float32 observations to (n,) int64 actions."""
+        rule = rules.worthy if self.config.rule == "worthy" else rules.weak
+        return rule(observations, self._actions)
+
+    def observation(self) -> tuple[np.ndarray, np.ndarray]:
+        """What the agent sees now: its observation and the action mask, (A,) bool."""
+        shape = self.observation_space.shape
+        assert shape is not None
+        seen, mask = np.zeros(shape, np.float32), np.zeros(len(self.acts), bool)
+        belief.observe(self.world, self.state, seen, mask)
+        return seen, mask
+
+    def _observation(self) -> np.ndarray:
+        return self.observation()[0]
+
+    def _info(self, reason: int) -> dict[str, Any]:
+        return {
+            "action_mask": self.observation()[1].astype(np.int8),
+            "success": reason == user.SUCCESS,
+            "reason": self.reasons[reason],
+            "turns": int(self.state.numbers[belief.TURNS]),
+        }

@@ -1,0 +1,122 @@
+"""What user and agent say, as frames: a dialogue act with slots (Li et al. 2016), not words.
+
+The worlds compute with integers. A user's frame is an int16 array (2 + S,): the act, the slot that is
+asked for or `NONE`, and for every slot the number of the value that the user gives it, `ANY` ("I don't
+care") or `NONE` (not mentioned). At most one slot is asked for; whoever asks may give values too. `Frame`
+is the same for people. An agent's act is its number in `agent_acts(domain)`; `AgentFrame` is what is
+said by it.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from envs.dialogue.domain import ASKED, NONE, Domain
+
+ACTS = ("inform", "request", "affirm", "deny", "bye", "unclear")
+"""What a user does. "bye": nothing more to say. "unclear": the agent did not understand the act."""
+INFORM, REQUEST, AFFIRM, DENY, BYE, UNCLEAR = range(6)
+
+ANY = -2
+"""In place of a value: "I don't care"."""
+ANY_WORD = "any"
+"""The same in a `Frame`."""
+UNKNOWN_WORD = "unknown"
+"""What an agent says of a slot that its row knows nothing of."""
+
+KINDS = ("request", "inform", "confirm", "no_match", "book")
+"""What an agent does: ask for a slot, give its value from the row that fits, ask whether what was heard
+is right, say that nothing fits, book the row."""
+ASK, TELL, CONFIRM, NO_MATCH, BOOK = range(5)
+"""The same as numbers."""
+
+Kind = Literal["request", "inform", "confirm", "no_match", "book"]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What a user says."""
+
+    act: str
+    """One of `ACTS`."""
+    request: str | None = None
+    """The slot that is asked for; there is one exactly if the act is "request"."""
+    informs: dict[str, str] = field(default_factory=dict)
+    """Slot → value, or "any"."""
+
+
+@dataclass(frozen=True)
+class AgentAct:
+    """What an action's number stands for."""
+
+    kind: Kind
+    slot: int = NONE
+    """The number of the slot that it is about; `NONE` for "no_match" and "book"."""
+
+
+@dataclass(frozen=True)
+class AgentFrame:
+    """What an agent says."""
+
+    kind: Kind
+    slot: str | None = None
+    value: str | None = None
+    """What it tells, or wants confirmed ("any", "unknown" where that is so)."""
+    row: dict[str, str] | None = None
+    """What it books: slot → value, with what only the user knows."""
+
+
+def requestable(domain: Domain) -> np.ndarray:
+    """(S,) bool: which slots an agent can ask for: those a goal may constrain."""
+    return (domain.constraint_chance > 0) | (domain.goals >= 0).any(axis=0) | ~domain.column
+
+
+def askable(domain: Domain) -> np.ndarray:
+    """(S,) bool: which slots a user may ask for."""
+    return domain.column & ((domain.question_chance > 0) | (domain.goals == ASKED).any(axis=0))
+
+
+def agent_acts(domain: Domain) -> tuple[AgentAct, ...]:
+    """The agent's actions in order: ask for each slot, tell each, confirm each, no match, book."""
+    ask, tell = np.flatnonzero(requestable(domain)), np.flatnonzero(askable(domain))
+    return (
+        *(AgentAct("request", int(slot)) for slot in ask),
+        *(AgentAct("inform", int(slot)) for slot in tell),
+        *(AgentAct("confirm", int(slot)) for slot in ask),
+        AgentAct("no_match"),
+        AgentAct("book"),
+    )
+
+
+def value_word(domain: Domain, slot: int, value: int) -> str:
+    """A value's text; "any" for `ANY`, "unknown" for `NONE`."""
+    if value == ANY:
+        return ANY_WORD
+    return UNKNOWN_WORD if value < 0 else domain.slots[slot].values[value]
+
+
+def frame_of(domain: Domain, ints: np.ndarray) -> Frame:
+    """The readable form of (2 + S,) integers."""
+    act, request, *values = (int(number) for number in ints)
+    return Frame(
+        ACTS[act],
+        None if request == NONE else domain.slots[request].name,
+        {
+            domain.slots[slot].name: value_word(domain, slot, value)
+            for slot, value in enumerate(values)
+            if value != NONE
+        },
+    )
+
+
+def ints_of(domain: Domain, frame: Frame) -> np.ndarray:
+    """The (2 + S,) int16 form; raises KeyError or ValueError where the domain lacks a slot or value."""
+    ints = np.full(2 + len(domain.slots), NONE, np.int16)
+    ints[0] = ACTS.index(frame.act)
+    if frame.request is not None:
+        ints[1] = domain.index(frame.request)
+    for name, word in frame.informs.items():
+        slot = domain.index(name)
+        ints[2 + slot] = ANY if word == ANY_WORD else domain.slots[slot].values.index(word)
+    return ints

@@ -1,0 +1,127 @@
+"""What a user wants: constraints that some row of the knowledge base meets, and questions about it.
+
+Goals are kept apart by construction: a hash of what a goal says (of slots that the knowledge base knows)
+puts it among the four fifths to train on or the fifth to test on, and each world redraws until a goal is of
+its kind.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from envs.dialogue.domain import ASKED, NONE, Domain
+from envs.dialogue.tables import World, compiled, internal
+from envs.random import below, chance
+
+TRIES = 10_000
+"""Draws after which there seems to be no goal of the kind; one in five is a test goal."""
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a user wants, in words."""
+
+    constraints: dict[str, str]
+    """Slot → value, with what only the user knows."""
+    questions: tuple[str, ...]
+    first_wish: tuple[str, str] | None
+    """Slot and value that the user asks for until it hears that nothing matches."""
+
+
+def goal_of(domain: Domain, ints: np.ndarray) -> Goal:
+    """The readable form of `State.goal`."""
+    *values, slot, value = (int(number) for number in ints)
+    pairs = list(zip(domain.slots, values, strict=True))
+    return Goal(
+        {about.name: about.values[own] for about, own in pairs if own >= 0},
+        tuple(about.name for about, own in pairs if own == ASKED),
+        None if slot == NONE else (domain.slots[slot].name, domain.slots[slot].values[value]),
+    )
+
+
+@compiled
+def new_goal(world: World, goal: np.ndarray, found: np.ndarray, random: np.ndarray) -> bool:
+    """Draw a goal into `goal` (see `State.goal`); False if none is found. `found` is for its use."""
+    for _ in range(TRIES):
+        if len(world.goals):
+            number = below(random, len(world.goals))
+            for slot in range(len(world.column)):
+                goal[slot] = world.goals[number, slot]
+        else:
+            _draw(world, goal, random)
+        if _says_something(world, goal) and is_test(world, goal) == world.test:
+            for slot in range(len(world.column)):
+                if not world.column[slot] and goal[slot] == NONE:
+                    goal[slot] = below(random, world.counts[slot])
+            _wish(world, goal, found, random)
+            return True
+    return False
+
+
+@internal
+def is_test(world: World, goal: np.ndarray) -> bool:
+    """Whether a goal is held out; that depends on nothing but its constraints and questions."""
+    mixed = np.uint64(0)
+    for slot in range(len(world.column)):
+        said = np.int64(goal[slot]) if world.column[slot] else np.int64(NONE)
+        mixed ^= np.uint64(said + 4)
+        mixed *= np.uint64(0xBF58476D1CE4E5B9)
+        mixed ^= mixed >> np.uint64(29)
+    return mixed % np.uint64(5) == np.uint64(0)
+
+
+@internal
+def _draw(world: World, goal: np.ndarray, random: np.ndarray) -> None:
+    """From a random row; what only the user knows is drawn later."""
+    row = below(random, len(world.rows))
+    for slot in range(len(world.column)):
+        value = world.rows[row, slot]
+        goal[slot] = NONE
+        if not world.column[slot] or value == NONE:
+            continue
+        if chance(random) < world.constraint_chance[slot]:
+            goal[slot] = value
+        elif chance(random) < world.question_chance[slot]:
+            goal[slot] = ASKED
+
+
+@internal
+def _says_something(world: World, goal: np.ndarray) -> bool:
+    said = 0
+    for slot in range(len(world.column)):
+        said += world.column[slot] and goal[slot] != NONE
+    return said > 0
+
+
+@internal
+def _wish(world: World, goal: np.ndarray, found: np.ndarray, random: np.ndarray) -> None:
+    """Perhaps a first wish: another value of one constraint, with which no row meets the others."""
+    goal[-2] = goal[-1] = NONE
+    if chance(random) >= world.change_of_mind:
+        return
+    slots = len(world.column)
+    constraints = 0
+    for slot in range(slots):
+        constraints += world.column[slot] and goal[slot] >= 0
+    if constraints == 0:
+        return
+    left = below(random, constraints)
+    wish = 0
+    found[:] = ~np.uint64(0)
+    for slot in range(slots):
+        if world.column[slot] and goal[slot] >= 0:
+            if left == 0:
+                wish = slot
+            else:
+                for word in range(len(found)):
+                    found[word] &= world.matches[slot, goal[slot], word]
+            left -= 1
+    first = below(random, world.counts[wish])
+    for step in range(world.counts[wish]):
+        value = (first + step) % world.counts[wish]
+        meets = np.uint64(0)
+        for word in range(len(found)):
+            meets |= found[word] & world.matches[wish, value, word]
+        if meets == 0 and value != goal[wish]:
+            goal[-2], goal[-1] = wish, value
+            return

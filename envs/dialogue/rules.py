@@ -1,0 +1,187 @@
+"""Rule agents, to compare with and to warm up from: functions of what any agent observes.
+
+The worthy one asks what is missing (slots it heard nothing of, where the rows that fit still differ),
+confirms what is doubtful, answers what is asked, tells something of its row to hear what the user has left
+to say, and books when the user has nothing left. The weak one is that of Li et al. 2017: it asks for a
+list of slots, then books, whatever is asked.
+"""
+
+from typing import NamedTuple
+
+import numba
+import numpy as np
+
+from envs.dialogue.belief import fields
+from envs.dialogue.domain import NONE
+from envs.dialogue.frames import AgentAct
+from envs.dialogue.tables import World, internal
+
+_SURE = 0.95
+"""Probability above which nothing is confirmed."""
+_FINISHED = 0.6
+"""Probability below which the user may have more to say."""
+_LIST = 5
+"""Slots that the weak agent asks for, besides what only the user knows."""
+
+(
+    _BEST, _, _WHATEVER, _, _REQUESTED, _CHECKED, _AFFIRMED, _QUESTION, _TOLD, _AGREED, _BLOCKS,
+    _, _, _, _,
+) = range(15)  # fmt: skip
+
+
+class Actions(NamedTuple):
+    """The numbers of an agent's actions, by slot; `NONE` where there is none."""
+
+    ask: np.ndarray
+    """(S,) int64"""
+    tell: np.ndarray
+    """(S,) int64"""
+    confirm: np.ndarray
+    """(S,) int64"""
+    column: np.ndarray
+    """(S,) bool: whether the knowledge base knows the slot."""
+    no_match: int
+    book: int
+    finished: int
+    """Place in the observation: whether the user has nothing more to say."""
+    said_no_match: int
+    """Place: how often nothing was said to match."""
+    turns: int
+    """Place: share of the turns."""
+    max_turns: int
+
+
+def actions_of(world: World, acts: tuple[AgentAct, ...]) -> Actions:
+    """Sort the actions."""
+    slots = len(world.column)
+    tables = {kind: np.full(slots, NONE, np.int64) for kind in ("request", "inform", "confirm")}
+    for number, act in enumerate(acts):
+        if act.slot != NONE:
+            tables[act.kind][act.slot] = number
+    places = {name: place.start for name, place in fields(slots)}
+    return Actions(
+        tables["request"],
+        tables["inform"],
+        tables["confirm"],
+        world.column,
+        len(acts) - 2,
+        len(acts) - 1,
+        places["finished"],
+        places["no_match"],
+        places["turns"],
+        world.max_turns,
+    )
+
+
+@numba.njit(cache=True, nogil=True)
+def worthy(observations: np.ndarray, actions: Actions) -> np.ndarray:
+    """(n, d) float32 to (n,) int64."""
+    chosen = np.empty(len(observations), np.int64)
+    for i in range(len(observations)):
+        chosen[i] = _worthy(observations[i], actions)
+    return chosen
+
+
+@numba.njit(cache=True, nogil=True)
+def weak(observations: np.ndarray, actions: Actions) -> np.ndarray:
+    """(n, d) float32 to (n,) int64."""
+    chosen = np.empty(len(observations), np.int64)
+    for i in range(len(observations)):
+        chosen[i] = _weak(observations[i], actions)
+    return chosen
+
+
+@internal
+def _worthy(observation: np.ndarray, actions: Actions) -> int:
+    slots = len(actions.column)
+    nothing_fits = observation[15 * slots] > 0
+    if nothing_fits:
+        return _repair(observation, actions)
+    questions, question = 0, NONE
+    for slot in range(slots - 1, -1, -1):
+        asked, told = observation[_QUESTION * slots + slot], observation[_TOLD * slots + slot]
+        if asked > 0 and told == 0 and actions.tell[slot] != NONE:
+            questions, question = questions + 1, slot
+    left = round((1 - observation[actions.turns]) * actions.max_turns)
+    if left == 1:
+        return actions.book
+    if left > questions + 1:
+        for slot in range(slots):
+            if _is_missing(observation, actions, slot):
+                return actions.ask[slot]
+        for slot in range(slots):
+            if _is_doubtful(observation, actions, slot):
+                return actions.confirm[slot]
+    if question != NONE:
+        return actions.tell[question]
+    if observation[actions.finished] < _FINISHED:
+        something = _something_to_tell(observation, actions)
+        if something != NONE:
+            return something
+    return actions.book
+
+
+@internal
+def _repair(observation: np.ndarray, actions: Actions) -> int:
+    """Nothing fits: what is doubtful is confirmed, then the user is told so, who may hold a wish that
+    cannot be met; after that anything that stands in the way may have been misheard."""
+    slots = len(actions.column)
+    told = observation[actions.said_no_match] > 0
+    least, suspect = 2.0, NONE
+    for slot in range(slots):
+        if observation[_BLOCKS * slots + slot] == 0 or actions.confirm[slot] == NONE:
+            continue
+        best = observation[_BEST * slots + slot]
+        unsure = told and observation[_CHECKED * slots + slot] == 0
+        if best < least and (unsure or _is_doubtful(observation, actions, slot)):
+            least, suspect = best, slot
+    return actions.no_match if suspect == NONE else actions.confirm[suspect]
+
+
+@internal
+def _is_missing(observation: np.ndarray, actions: Actions, slot: int) -> bool:
+    """Whether the user may say something of the slot that matters; what it asks for, it does not know."""
+    slots = len(actions.column)
+    if actions.ask[slot] == NONE or observation[_BEST * slots + slot] >= 0.5:
+        return False
+    agreed = observation[_AGREED * slots + slot] > 0 and actions.column[slot]
+    asked = observation[_QUESTION * slots + slot] > 0
+    often = observation[_REQUESTED * slots + slot] > 0.9
+    return not agreed and not asked and not often
+
+
+@internal
+def _is_doubtful(observation: np.ndarray, actions: Actions, slot: int) -> bool:
+    """Whether a value was heard and may be wrong; "I don't care" is never misheard as such."""
+    slots = len(actions.column)
+    best = observation[_BEST * slots + slot]
+    settled = observation[_WHATEVER * slots + slot] > 0 or best > _SURE or best == 0
+    often = observation[_CHECKED * slots + slot] > 0.9
+    return actions.confirm[slot] != NONE and not settled and not often
+
+
+@internal
+def _something_to_tell(observation: np.ndarray, actions: Actions) -> int:
+    """Of what was told before, or is agreed, or of anything: a new offer binds the search."""
+    slots = len(actions.column)
+    for field in (_TOLD, _AGREED):
+        for slot in range(slots):
+            if actions.tell[slot] != NONE and observation[field * slots + slot] > 0:
+                return actions.tell[slot]
+    for slot in range(slots):
+        if actions.tell[slot] != NONE:
+            return actions.tell[slot]
+    return NONE
+
+
+@internal
+def _weak(observation: np.ndarray, actions: Actions) -> int:
+    slots = len(actions.column)
+    listed = 0
+    for slot in range(slots):
+        if actions.ask[slot] == NONE or (actions.column[slot] and listed == _LIST):
+            continue
+        listed += actions.column[slot]
+        if observation[_REQUESTED * slots + slot] == 0 and observation[_BEST * slots + slot] == 0:
+            return actions.ask[slot]
+    return actions.no_match if observation[15 * slots] > 0 else actions.book

@@ -1,0 +1,153 @@
+"""What compiled functions compute with: a domain as arrays, and the state of a dialogue as arrays.
+
+Numba without its reference counts (as for Go): a call then costs no more than a plain one, and in return
+these functions cannot create arrays.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
+
+import numba
+import numpy as np
+
+from envs.dialogue.domain import Domain
+from envs.dialogue.frames import KINDS, agent_acts, askable, requestable
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+_UNCOUNTED: dict[str, Any] = {"cache": True, "nogil": True, "_nrt": False}
+
+
+def compiled(function: _Function) -> _Function:
+    """A function of `World` and `State` that compiled code and Python may call."""
+    return numba.njit(**_UNCOUNTED)(function)
+
+
+def internal(function: _Function) -> _Function:
+    """The same for compiled code alone, which takes half the time to compile."""
+    return numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_UNCOUNTED)(function)
+
+
+class World(NamedTuple):
+    """A domain, its channel and its rules. S slots, R rows, A actions; W words of 64 rows."""
+
+    rows: np.ndarray
+    """(R, S) int16, see `Domain.rows`."""
+    matches: np.ndarray
+    """(S, V, W) uint64, see `Domain.matches`."""
+    counts: np.ndarray
+    """(S,) int64: how many values a slot has."""
+    column: np.ndarray
+    """(S,) bool: whether the knowledge base knows the slot."""
+    requestable: np.ndarray
+    """(S,) bool: whether the agent can ask for it."""
+    askable: np.ndarray
+    """(S,) bool: whether the user may ask for it."""
+    constraint_chance: np.ndarray
+    """(S,) float64"""
+    question_chance: np.ndarray
+    """(S,) float64"""
+    goals: np.ndarray
+    """(G, S) int16, see `Domain.goals`."""
+    change_of_mind: float
+    kinds: np.ndarray
+    """(A,) int64 place in `KINDS`."""
+    targets: np.ndarray
+    """(A,) int64 slot, or `NONE`."""
+    slot_error: float
+    intent_error: float
+    max_turns: int
+    test: bool
+    """Whether goals are the held-out ones."""
+
+
+class State(NamedTuple):
+    """One dialogue; or n of them, with a leading axis for all arrays."""
+
+    goal: np.ndarray
+    """(S + 2,) int16: each slot's value, `NONE` or `ASKED`; then slot and value of the first wish."""
+    memory: np.ndarray
+    """(2, S) int16, the user's: whether it has told a slot, and the answer it got."""
+    said: np.ndarray
+    """(2 + S,) int16: the user's frame."""
+    heard: np.ndarray
+    """(2 + S,) int16: what the agent made of it."""
+    values: np.ndarray
+    """(2, S) int16: the best and the second hypothesis."""
+    odds: np.ndarray
+    """(2, S) float64: their probabilities."""
+    marks: np.ndarray
+    """(S, `MARKS`) int16: see `envs.dialogue.belief`."""
+    numbers: np.ndarray
+    """(`NUMBERS`,) int64: see `envs.dialogue.belief`."""
+    trust: np.ndarray
+    """(2,) float64: confidence in what was heard, probability that the user has nothing more to say."""
+    found: np.ndarray
+    """(W,) uint64: set of rows."""
+    random: np.ndarray
+    """(1,) uint64: see `envs.random`."""
+
+
+MARKS, NUMBERS = 9, 9
+
+
+def world_of(
+    domain: Domain, slot_error: float, intent_error: float, max_turns: int, test: bool
+) -> World:
+    """Arrange a domain for compiled functions."""
+    acts = agent_acts(domain)
+    return World(
+        domain.rows,
+        domain.matches,
+        np.array([len(slot.values) for slot in domain.slots], np.int64),
+        domain.column,
+        requestable(domain),
+        askable(domain),
+        domain.constraint_chance,
+        domain.question_chance,
+        domain.goals,
+        float(domain.change_of_mind),
+        np.array([KINDS.index(act.kind) for act in acts], np.int64),
+        np.array([act.slot for act in acts], np.int64),
+        float(slot_error),
+        float(intent_error),
+        max_turns,
+        test,
+    )
+
+
+def new_states(world: World, n: int) -> State:
+    """Room for n dialogues."""
+    slots, words = world.rows.shape[1], world.matches.shape[2]
+    return State(
+        goal=np.zeros((n, slots + 2), np.int16),
+        memory=np.zeros((n, 2, slots), np.int16),
+        said=np.zeros((n, 2 + slots), np.int16),
+        heard=np.zeros((n, 2 + slots), np.int16),
+        values=np.zeros((n, 2, slots), np.int16),
+        odds=np.zeros((n, 2, slots)),
+        marks=np.zeros((n, slots, MARKS), np.int16),
+        numbers=np.zeros((n, NUMBERS), np.int64),
+        trust=np.zeros((n, 2)),
+        found=np.zeros((n, words), np.uint64),
+        random=np.zeros((n, 1), np.uint64),
+    )
+
+
+@internal
+def one_of(states: State, i: int) -> State:
+    """The i-th dialogue, as views."""
+    return State(
+        states.goal[i],
+        states.memory[i],
+        states.said[i],
+        states.heard[i],
+        states.values[i],
+        states.odds[i],
+        states.marks[i],
+        states.numbers[i],
+        states.trust[i],
+        states.found[i],
+        states.random[i],
+    )

@@ -1,0 +1,202 @@
+"""Many dialogues side by side, compiled: turn for turn those of `envs.dialogue.dialogue`."""
+
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+import numba
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+from envs.dialogue import rules, user
+from envs.dialogue.belief import (
+    KIND,
+    OVER,
+    ROW,
+    SLOT,
+    TURNS,
+    VALUE,
+    act,
+    clear,
+    fields,
+    hear,
+    observe,
+)
+from envs.dialogue.channel import transmit
+from envs.dialogue.config import DialogueConfig
+from envs.dialogue.frames import BOOK
+from envs.dialogue.goals import new_goal
+from envs.dialogue.tables import State, World, compiled, internal, new_states, one_of
+from envs.dialogue.user import ONGOING, SUCCESS, TOO_LONG, judge, reply
+
+_SHARE = 256
+"""Dialogues of one thread, at least: handing out fewer costs more than it brings."""
+
+
+class DialogueVector(VectorEnv):
+    """`num_envs` of `envs.dialogue.dialogue.Dialogue`, by the same arguments; reset in the step after the
+    last. `info["reason"]`, (n,) int64, holds places in `reasons`."""
+
+    metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP, "measures": ("success", "turns")}
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        domain: str = "movie",
+        split: Any = "train",
+        slot_error: float = 0.0,
+        intent_error: float = 0.0,
+        max_turns: int = 20,
+        rule: Any = "worthy",
+    ) -> None:
+        self.num_envs = num_envs
+        self.config = DialogueConfig(domain, split, slot_error, intent_error, max_turns, rule)
+        self.render_mode = None
+        setting = self.config.load()
+        self.domain, self.world, self.acts = setting.domain, setting.world, setting.acts
+        self.single_observation_space = setting.observation_space
+        self.single_action_space = setting.action_space
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self.fields = fields(len(self.domain.slots))
+        self.reasons = user.reasons(tuple(slot.name for slot in self.domain.slots))
+        self.states = new_states(self.world, num_envs)
+        self._actions = rules.actions_of(self.world, self.acts)
+        self._seeded = False
+        shares = max(1, min(numba.get_num_threads(), num_envs // _SHARE))
+        self._borders = np.linspace(0, num_envs, shares + 1).astype(int).tolist()
+        self._threads = ThreadPoolExecutor(shares)
+
+    def reset(  # type: ignore[override]
+        self,
+        *,
+        seed: int | list[int | None] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """New users everywhere; environment i gets `seed + i`, or the i-th of a list."""
+        gym.vector.VectorEnv.reset(self, seed=seed if isinstance(seed, int) else None)
+        n, random = self.num_envs, self.states.random
+        if isinstance(seed, int):
+            random[:, 0] = np.arange(seed, seed + n, dtype=np.uint64)
+        elif not self._seeded:
+            random[:] = self.np_random.integers(2**31, size=(n, 1), dtype=np.uint64)
+        if seed is not None and not isinstance(seed, int):
+            for i, own in enumerate(seed):
+                if own is not None:
+                    random[i] = own
+        self._seeded = True
+        self.states.numbers[:, OVER] = True
+        first, _, _, _, info = self.step(np.zeros(n, np.int64))
+        return first, info
+
+    def step(
+        self, actions: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """(num_envs,) actions to observations, rewards, terminated, truncated and infos."""
+        assert self._seeded, "reset comes first"
+        n, count = self.num_envs, len(self.acts)
+        actions = np.asarray(actions, np.int64)
+        wrong = actions[(actions < 0) | (actions >= count)]
+        if len(wrong):
+            raise ValueError(f"an action is a number from 0 to {count - 1}, not {wrong[0]}")
+        shape = self.observation_space.shape
+        assert shape is not None
+        step = _Step(
+            actions,
+            np.empty(shape, np.float32),
+            np.empty((n, count), bool),
+            np.zeros(n),
+            np.zeros(n, np.int64),
+        )
+        shares = [
+            self._threads.submit(_step, self.world, self.states, step, first, last)
+            for first, last in pairwise(self._borders[1:])
+        ]
+        _step(self.world, self.states, step, 0, self._borders[1])
+        for share in shares:
+            share.result()
+        everyone = np.ones(n, bool)
+        info = {
+            "action_mask": step.masks.view(np.int8),
+            "_action_mask": everyone,
+            "success": step.reasons == SUCCESS,
+            "_success": everyone,
+            "reason": step.reasons,
+            "_reason": everyone,
+            "turns": self.states.numbers[:, TURNS].copy(),
+            "_turns": everyone,
+        }
+        return (
+            step.observations,
+            step.rewards,
+            step.reasons != ONGOING,
+            np.zeros(n, bool),
+            info,
+        )
+
+    def advise(
+        self, observations: np.ndarray, action_masks: np.ndarray | None = None
+    ) -> np.ndarray:
+        """What the rule agent would do: (n, d) float32 observations to (n,) int64 actions."""
+        rule = rules.worthy if self.config.rule == "worthy" else rules.weak
+        return rule(observations, self._actions)
+
+    def close_extras(self, **_: Any) -> None:
+        """End the threads."""
+        self._threads.shutdown()
+
+
+class _Step(NamedTuple):
+    """What a step is told, and what it writes."""
+
+    actions: np.ndarray
+    """(n,) int64"""
+    observations: np.ndarray
+    """(n, d) float32"""
+    masks: np.ndarray
+    """(n, A) bool"""
+    rewards: np.ndarray
+    """(n,) float64"""
+    reasons: np.ndarray
+    """(n,) int64"""
+
+
+@compiled
+def _step(world: World, states: State, step: _Step, first: int, last: int) -> None:
+    for i in range(first, last):
+        state = one_of(states, i)
+        if state.numbers[OVER]:
+            _begin(world, state)
+        else:
+            step.reasons[i] = _turn(world, state, step.actions[i])
+            step.rewards[i] = -1
+            if step.reasons[i] == SUCCESS:
+                step.rewards[i] += 2 * world.max_turns
+            elif step.reasons[i] != ONGOING:
+                step.rewards[i] -= world.max_turns
+        state.numbers[OVER] = step.reasons[i] != ONGOING
+        observe(world, state, step.observations[i], step.masks[i])
+
+
+@internal
+def _begin(world: World, state: State) -> None:
+    new_goal(world, state.goal, state.found, state.random)
+    clear(world, state)
+    user.begin(world, state)
+    transmit(world, state)
+    hear(world, state)
+
+
+@internal
+def _turn(world: World, state: State, action: int) -> int:
+    """What the agent does and what the user says to it; gives why it is over, or `ONGOING`."""
+    numbers = state.numbers
+    act(world, state, action)
+    if numbers[KIND] == BOOK:
+        return judge(world, state, numbers[ROW])
+    reply(world, state, numbers[KIND], numbers[SLOT], numbers[VALUE])
+    transmit(world, state)
+    hear(world, state)
+    return TOO_LONG if numbers[TURNS] >= world.max_turns else ONGOING
