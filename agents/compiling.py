@@ -3,7 +3,9 @@
 import os
 import shutil
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
+from types import FunctionType, MethodType
 from typing import Any
 
 import torch
@@ -13,22 +15,38 @@ _WARM_UPS = 3
 """Calls on a GPU before the capture; they compile and let the libraries allocate what they need."""
 
 _CPU_OPTIONS: dict[str, Any] = {
+    # Nothing changes but numbers, and the generated code asserts the shapes: asking at each call
+    # whether anything else has changed takes as long as a small network.
+    "guard_filter_fn": lambda guards: [False] * len(guards),
     # By way of the exponential function tanh takes a fifth of the time, and errs by 1e-7.
     "cpp.use_decompose_tanh": True,
 }
 
 
 def compiled(function: Callable[..., Any], device: torch.device) -> Callable[..., Any]:
-    """Compile a function of tensors of constant shapes.
+    """Compile a method that takes tensors of constant shapes.
 
     On a GPU the function must keep what it changes in the same tensors; its result is overwritten
     by the next call. Without a C++ compiler on a CPU the function is returned as it is.
     """
     if device.type == "cuda":
-        return _Captured(torch.compile(function, dynamic=False, fullgraph=True))
+        return _Captured(torch.compile(_copied(function), dynamic=False, fullgraph=True))
     if shutil.which("g++") is None:
         return function
-    return _marked(torch.compile(function, dynamic=False, fullgraph=True, options=_CPU_OPTIONS))
+    own = _copied(function)
+    return _marked(torch.compile(own, dynamic=False, fullgraph=True, options=_CPU_OPTIONS))
+
+
+_numbers = count()
+
+
+def _copied(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A method with code of its own, for torch keeps what it compiled by a function's code, and would
+    take what was compiled for one agent for another's."""
+    owner, plain = function.__self__, function.__func__  # type: ignore[attr-defined]
+    code = plain.__code__.replace(co_name=f"{plain.__name__}_{next(_numbers)}")
+    copy = FunctionType(code, plain.__globals__, code.co_name, None, plain.__closure__)
+    return MethodType(copy, owner)
 
 
 def _marked(function: Callable[..., Any]) -> Callable[..., Any]:
