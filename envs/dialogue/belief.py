@@ -23,10 +23,15 @@ The observation is a vector of numbers from 0 to 1; `fields` names its parts in 
     heard_now, asked_now
                       1: the user's last frame gives a value, asks for it
     subject           1: the agent's last act was about it
+    open              1: question, and not told
+    missing           1: the user may say something of it that matters: no hypothesis is likely, the rows that
+                      fit differ (or do not know such a slot), and the user does not ask for it itself
+    doubt             1 − best, if a value was heard that is not "I don't care"
 
 and once: matches (5: none, one, two to five, six to twenty, more rows fit), user_act (6: the last, by
 `ACTS`), confidence, agent_act (5: the last, by `KINDS`), finished (probability that the user has nothing
-more to say), no_match (how often the agent said so, in thirds), turns (share of `max_turns`).
+more to say), no_match (how often the agent said so, in thirds), turns (share of `max_turns`), left (3: the
+largest of open, missing and doubt over all slots).
 """
 
 import numpy as np
@@ -61,12 +66,15 @@ FINISHED = 1
 
 SLOT_FIELDS = (
     "best", "second", "any", "heard", "requested", "checked", "affirmed", "question", "told", "agreed",
-    "blocks", "offered", "heard_now", "asked_now", "subject",
+    "blocks", "offered", "heard_now", "asked_now", "subject", "open", "missing", "doubt",
 )  # fmt: skip
 OTHER_FIELDS = {
     "matches": 5, "user_act": len(ACTS), "confidence": 1, "agent_act": len(KINDS), "finished": 1,
-    "no_match": 1, "turns": 1,
+    "no_match": 1, "turns": 1, "left": 3,
 }  # fmt: skip
+_PER_SLOT = len(SLOT_FIELDS)
+_LIKELY = 0.5
+"""Probability from which a slot is not missing."""
 
 
 def fields(slots: int) -> list[tuple[str, slice]]:
@@ -141,7 +149,7 @@ def hear(world: World, state: State) -> None:
         if heard[2 + slot] != NONE:
             marks[slot, HEARD] += 1
             marks[slot, OFFER] = NONE
-            _raise(state, slot, np.int64(heard[2 + slot]), c)
+            _raise(state, slot, heard[2 + slot], c)
     if kind in (TELL, NO_MATCH):  # to anything else users never say goodbye
         state.trust[FINISHED] *= 1 - c
         if heard[0] == BYE:
@@ -246,8 +254,18 @@ def observe(world: World, state: State, out: np.ndarray, mask: np.ndarray) -> No
     """Write the observation (see the module) and which of the actions can be taken, (A,) bool."""
     marks, numbers, slots = state.marks, state.numbers, len(world.column)
     row = numbers[ROW]
+    rest = out[_PER_SLOT * slots :]
+    rest[:] = 0
     for slot in range(slots):
         mark = marks[slot]
+        told = row != NONE and mark[TOLD] == world.rows[row, slot]
+        is_open = mark[QUESTION] > 0 and not told
+        differs = mark[AGREED] == 0 or not world.column[slot]
+        unlikely = state.odds[0, slot] < _LIKELY and mark[QUESTION] == 0
+        missing = world.requestable[slot] and differs and unlikely
+        doubt = 0.0
+        if state.values[0, slot] >= 0 and state.odds[0, slot] > 0:
+            doubt = 1 - state.odds[0, slot]
         out[slot] = state.odds[0, slot]
         out[slots + slot] = state.odds[1, slot]
         out[2 * slots + slot] = state.values[0, slot] < NONE
@@ -256,15 +274,18 @@ def observe(world: World, state: State, out: np.ndarray, mask: np.ndarray) -> No
         out[5 * slots + slot] = min(mark[CHECKED], 3) / 3
         out[6 * slots + slot] = mark[AFFIRMED]
         out[7 * slots + slot] = mark[QUESTION]
-        out[8 * slots + slot] = row != NONE and mark[TOLD] == world.rows[row, slot]
+        out[8 * slots + slot] = told
         out[9 * slots + slot] = mark[AGREED]
         out[10 * slots + slot] = mark[BLOCKS]
         out[11 * slots + slot] = mark[OFFER] != NONE
         out[12 * slots + slot] = state.heard[2 + slot] != NONE
         out[13 * slots + slot] = state.heard[1] == slot
         out[14 * slots + slot] = numbers[SLOT] == slot
-    rest = out[15 * slots :]
-    rest[:] = 0
+        out[15 * slots + slot] = is_open
+        out[16 * slots + slot] = missing
+        out[17 * slots + slot] = doubt
+        for place in range(3):
+            rest[20 + place] = max(rest[20 + place], out[(15 + place) * slots + slot])
     matches = numbers[MATCHES]
     rest[min(matches, 2) + (matches > 5) + (matches > 20)] = 1
     rest[5 + state.heard[0]] = 1

@@ -14,6 +14,7 @@ from envs.dialogue.tables import World, world_of
 
 Split = Literal["train", "test"]
 Rule = Literal["worthy", "weak"]
+Language = Literal["frames", "text"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,10 +52,14 @@ class DialogueConfig:
     """Turns of the agent after which a dialogue has failed, 1 to 100."""
     rule: Rule = "worthy"
     """The rule agent that `advise` speaks for; see `envs.dialogue.rules`."""
+    language: Language = "frames"
+    """Whether the agent hears what users mean, or what is understood of their words; see
+    `envs.dialogue.text`."""
 
     def __post_init__(self) -> None:
         _check_choice("split", self.split, get_args(Split))
         _check_choice("rule", self.rule, get_args(Rule))
+        _check_choice("language", self.language, get_args(Language))
         for name in ("slot_error", "intent_error"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must lie in 0…1, not {getattr(self, name)}")

@@ -4,7 +4,6 @@
 functions.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import gymnasium as gym
@@ -14,29 +13,17 @@ from envs.dialogue import belief, rules, user
 from envs.dialogue.channel import CONFIDENCE, transmit
 from envs.dialogue.config import DialogueConfig
 from envs.dialogue.domain import NONE
-from envs.dialogue.frames import KINDS, AgentFrame, Frame, frame_of, value_word
+from envs.dialogue.frames import KINDS, AgentFrame, Kind, frame_of, value_word
 from envs.dialogue.goals import Goal, goal_of, new_goal
 from envs.dialogue.tables import State, new_states
-
-
-@dataclass(frozen=True)
-class Turn:
-    """What happened between two of the agent's decisions."""
-
-    agent: AgentFrame | None
-    """What the agent said; None where the user opens."""
-    user: Frame | None
-    """What the user said; None where the agent booked."""
-    heard: Frame | None
-    """What the agent understood of that."""
-    confidence: float
-    """And how sure it is, from 0 to 1."""
+from envs.dialogue.text import Understanding, Words
+from envs.dialogue.transcript import Turn, as_json_lines, as_text, beliefs, in_words
 
 
 class Dialogue(gym.Env):
     """A user with a goal comes; the agent finds out what is wanted, answers questions and books.
 
-    Observation: `Box(0, 1, (15·slots + 20,))`, the belief; see `envs.dialogue.belief`, and `fields` for
+    Observation: `Box(0, 1, (18·slots + 23,))`, the belief; see `envs.dialogue.belief`, and `fields` for
     the names of its parts. Actions: what `acts` lists: ask for a slot, tell a slot's value from the row
     that fits, ask to confirm a slot, say that nothing matches, book. `info["action_mask"]`, (A,) int8,
     says which make sense; see `envs.dialogue.belief.act` for what others become. Reward (Li et al. 2017):
@@ -46,13 +33,18 @@ class Dialogue(gym.Env):
     understood. `info` also has `success`, `reason` (one of `reasons`; "" while it goes on) and `turns`.
 
     Args:
-        arguments: the fields of `DialogueConfig`.
+        understanding: what understands the users' words, where the language is text.
+        arguments: the other ones are the fields of `DialogueConfig`.
 
     Raises:
         ValueError: they make no dialogue.
     """
 
-    metadata = {"render_modes": [], "measures": ("success", "turns")}
+    metadata = {
+        "render_modes": ["rgb_array", "ansi"],
+        "render_fps": 1,
+        "measures": ("success", "turns"),
+    }
 
     def __init__(
         self,
@@ -62,14 +54,19 @@ class Dialogue(gym.Env):
         intent_error: float = 0.0,
         max_turns: int = 20,
         rule: Any = "worthy",
+        language: Any = "frames",
+        understanding: Understanding | None = None,
         render_mode: str | None = None,
     ) -> None:
-        if render_mode is not None:
+        if render_mode not in (None, *self.metadata["render_modes"]):
             raise ValueError(f"there is no render mode {render_mode!r}")
-        self.config = DialogueConfig(domain, split, slot_error, intent_error, max_turns, rule)
+        self.config = DialogueConfig(
+            domain, split, slot_error, intent_error, max_turns, rule, language
+        )
         self.render_mode = render_mode
         setting = self.config.load()
         self.domain, self.world, self.acts = setting.domain, setting.world, setting.acts
+        self.words = Words(self.domain, understanding) if language == "text" else None
         self.observation_space = setting.observation_space
         self.action_space = setting.action_space
         self.fields = belief.fields(len(self.domain.slots))
@@ -78,6 +75,10 @@ class Dialogue(gym.Env):
         """All that `info["reason"]` can say."""
         self.state = State(*(array[0] for array in new_states(self.world, 1)))
         self.transcript: list[Turn] = []
+        self.brief = self.goal
+        """What this user wanted when it came, its first wish included."""
+        self.reason = ""
+        """Why the dialogue is over, "" while it goes on."""
         self._actions = rules.actions_of(self.world, self.acts)
         self._seeded = False
 
@@ -102,11 +103,11 @@ class Dialogue(gym.Env):
         self._seeded = True
         state = self.state
         new_goal(self.world, state.goal, state.found, state.random)
+        self.brief = self.goal
         self.begin()
         user.begin(self.world, state)
-        transmit(self.world, state)
         self._take_turn(None)
-        return self._observation(), self._info(user.ONGOING)
+        return self._seen(user.ONGOING)
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """The agent says something, and the user replies."""
@@ -119,7 +120,6 @@ class Dialogue(gym.Env):
             user.reply(
                 self.world, state, numbers[belief.KIND], numbers[belief.SLOT], numbers[belief.VALUE]
             )
-            transmit(self.world, state)
             self._take_turn(said)
             late = numbers[belief.TURNS] >= self.config.max_turns
             reason = user.TOO_LONG if late else user.ONGOING
@@ -128,12 +128,13 @@ class Dialogue(gym.Env):
             reward += 2 * self.config.max_turns
         elif reason != user.ONGOING:
             reward -= self.config.max_turns
-        return self._observation(), reward, reason != user.ONGOING, False, self._info(reason)
+        observation, info = self._seen(reason)
+        return observation, reward, reason != user.ONGOING, False, info
 
     def begin(self) -> None:
         """Forget what was said before; for whoever leads a dialogue with a user of their own."""
         belief.clear(self.world, self.state)
-        self.transcript = []
+        self.transcript, self.reason = [], ""
 
     def speak(self, action: int) -> AgentFrame:
         """Let the agent act; what it says thereby."""
@@ -142,7 +143,8 @@ class Dialogue(gym.Env):
             int(self.state.numbers[place])
             for place in (belief.KIND, belief.SLOT, belief.VALUE, belief.ROW)
         )
-        name, domain = KINDS[kind], self.domain
+        domain = self.domain
+        name: Kind = KINDS[kind]
         if name == "book":
             booked = domain.row(row)
             for own, about in enumerate(domain.slots):
@@ -161,10 +163,16 @@ class Dialogue(gym.Env):
         belief.hear(self.world, self.state)
 
     def _take_turn(self, said: AgentFrame | None) -> None:
-        heard, confidence = self.state.heard, float(self.state.trust[CONFIDENCE])
-        self.listen(heard, confidence)
-        truth = frame_of(self.domain, self.state.said)
-        self.transcript.append(Turn(said, truth, frame_of(self.domain, heard), confidence))
+        """What the user has said reaches the agent."""
+        state, domain = self.state, self.domain
+        truth, sentence, sure = state.said, None, 1.0
+        if self.words is not None:
+            (sentence,), (truth,), (sure,) = self.words.convey(state.said[None], state.random[None])
+        transmit(self.world, state._replace(said=truth))
+        confidence = float(state.trust[CONFIDENCE] * sure)
+        self.listen(state.heard, confidence)
+        meant, heard = frame_of(domain, state.said), frame_of(domain, state.heard)
+        self.transcript.append(Turn(said, meant, heard, confidence, sentence))
 
     def advise(
         self, observations: np.ndarray, action_masks: np.ndarray | None = None
@@ -181,13 +189,42 @@ class Dialogue(gym.Env):
         belief.observe(self.world, self.state, seen, mask)
         return seen, mask
 
-    def _observation(self) -> np.ndarray:
-        return self.observation()[0]
+    def render(self) -> Any:
+        """(720, 1040, 3) uint8, or the dialogue so far as text."""
+        if self.render_mode == "ansi":
+            return self.written()[".txt"]
+        if self.render_mode is None:
+            raise ValueError("there is nothing to render: it was made without a render mode")
+        from envs.dialogue.rendering import Scene, picture
 
-    def _info(self, reason: int) -> dict[str, Any]:
+        numbers = self.state.numbers
+        scene = Scene(
+            self.domain.task,
+            self.brief,
+            in_words(self.domain, self.transcript),
+            beliefs(self.domain, self.state),
+            int(numbers[belief.MATCHES]),
+            len(self.domain.rows),
+            int(numbers[belief.TURNS]),
+            self.config.max_turns,
+            self.reason,
+        )
+        return picture(scene)
+
+    def written(self) -> dict[str, str]:
+        """The dialogue so far, to be written to files: suffix → text."""
+        said = in_words(self.domain, self.transcript)
         return {
-            "action_mask": self.observation()[1].astype(np.int8),
+            ".jsonl": as_json_lines(self.domain, self.brief, said, self.reason),
+            ".txt": as_text(self.brief, said, self.reason),
+        }
+
+    def _seen(self, reason: int) -> tuple[np.ndarray, dict[str, Any]]:
+        self.reason = self.reasons[reason]
+        observation, mask = self.observation()
+        return observation, {
+            "action_mask": mask.view(np.int8),
             "success": reason == user.SUCCESS,
-            "reason": self.reasons[reason],
+            "reason": self.reason,
             "turns": int(self.state.numbers[belief.TURNS]),
         }

@@ -25,13 +25,12 @@ ANY_WORD = "any"
 UNKNOWN_WORD = "unknown"
 """What an agent says of a slot that its row knows nothing of."""
 
-KINDS = ("request", "inform", "confirm", "no_match", "book")
+Kind = Literal["request", "inform", "confirm", "no_match", "book"]
+KINDS: tuple[Kind, ...] = ("request", "inform", "confirm", "no_match", "book")
 """What an agent does: ask for a slot, give its value from the row that fits, ask whether what was heard
 is right, say that nothing fits, book the row."""
 ASK, TELL, CONFIRM, NO_MATCH, BOOK = range(5)
 """The same as numbers."""
-
-Kind = Literal["request", "inform", "confirm", "no_match", "book"]
 
 
 @dataclass(frozen=True)

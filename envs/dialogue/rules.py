@@ -11,22 +11,26 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from envs.dialogue.belief import fields
+from envs.dialogue.belief import SLOT_FIELDS, fields
 from envs.dialogue.domain import NONE
 from envs.dialogue.frames import AgentAct
 from envs.dialogue.tables import World, internal
 
-_SURE = 0.95
-"""Probability above which nothing is confirmed."""
+_DOUBTFUL = 0.05
+"""Doubt above which the user is asked to confirm."""
+_OFTEN = 0.9
+"""Thirds above which a slot was asked for, or checked, often enough."""
 _FINISHED = 0.6
 """Probability below which the user may have more to say."""
 _LIST = 5
 """Slots that the weak agent asks for, besides what only the user knows."""
 
-(
-    _BEST, _, _WHATEVER, _, _REQUESTED, _CHECKED, _AFFIRMED, _QUESTION, _TOLD, _AGREED, _BLOCKS,
-    _, _, _, _,
-) = range(15)  # fmt: skip
+_BEST, _REQUESTED, _CHECKED, _TOLD, _AGREED, _BLOCKS, _OPEN, _MISSING, _DOUBT = (
+    SLOT_FIELDS.index(name)
+    for name in (
+        "best", "requested", "checked", "told", "agreed", "blocks", "open", "missing", "doubt",
+    )
+)  # fmt: skip
 
 
 class Actions(NamedTuple):
@@ -42,8 +46,10 @@ class Actions(NamedTuple):
     """(S,) bool: whether the knowledge base knows the slot."""
     no_match: int
     book: int
+    nothing_fits: int
+    """Place in the observation: whether no row does."""
     finished: int
-    """Place in the observation: whether the user has nothing more to say."""
+    """Place: whether the user has nothing more to say."""
     said_no_match: int
     """Place: how often nothing was said to match."""
     turns: int
@@ -66,6 +72,7 @@ def actions_of(world: World, acts: tuple[AgentAct, ...]) -> Actions:
         world.column,
         len(acts) - 2,
         len(acts) - 1,
+        places["matches"],
         places["finished"],
         places["no_match"],
         places["turns"],
@@ -94,20 +101,19 @@ def weak(observations: np.ndarray, actions: Actions) -> np.ndarray:
 @internal
 def _worthy(observation: np.ndarray, actions: Actions) -> int:
     slots = len(actions.column)
-    nothing_fits = observation[15 * slots] > 0
-    if nothing_fits:
+    if observation[actions.nothing_fits] > 0:
         return _repair(observation, actions)
     questions, question = 0, NONE
     for slot in range(slots - 1, -1, -1):
-        asked, told = observation[_QUESTION * slots + slot], observation[_TOLD * slots + slot]
-        if asked > 0 and told == 0 and actions.tell[slot] != NONE:
+        if observation[_OPEN * slots + slot] > 0 and actions.tell[slot] != NONE:
             questions, question = questions + 1, slot
     left = round((1 - observation[actions.turns]) * actions.max_turns)
     if left == 1:
         return actions.book
     if left > questions + 1:
         for slot in range(slots):
-            if _is_missing(observation, actions, slot):
+            often = observation[_REQUESTED * slots + slot] > _OFTEN
+            if observation[_MISSING * slots + slot] > 0 and not often:
                 return actions.ask[slot]
         for slot in range(slots):
             if _is_doubtful(observation, actions, slot):
@@ -139,25 +145,11 @@ def _repair(observation: np.ndarray, actions: Actions) -> int:
 
 
 @internal
-def _is_missing(observation: np.ndarray, actions: Actions, slot: int) -> bool:
-    """Whether the user may say something of the slot that matters; what it asks for, it does not know."""
-    slots = len(actions.column)
-    if actions.ask[slot] == NONE or observation[_BEST * slots + slot] >= 0.5:
-        return False
-    agreed = observation[_AGREED * slots + slot] > 0 and actions.column[slot]
-    asked = observation[_QUESTION * slots + slot] > 0
-    often = observation[_REQUESTED * slots + slot] > 0.9
-    return not agreed and not asked and not often
-
-
-@internal
 def _is_doubtful(observation: np.ndarray, actions: Actions, slot: int) -> bool:
-    """Whether a value was heard and may be wrong; "I don't care" is never misheard as such."""
     slots = len(actions.column)
-    best = observation[_BEST * slots + slot]
-    settled = observation[_WHATEVER * slots + slot] > 0 or best > _SURE or best == 0
-    often = observation[_CHECKED * slots + slot] > 0.9
-    return actions.confirm[slot] != NONE and not settled and not often
+    often = observation[_CHECKED * slots + slot] > _OFTEN
+    doubtful = observation[_DOUBT * slots + slot] > _DOUBTFUL
+    return actions.confirm[slot] != NONE and doubtful and not often
 
 
 @internal
@@ -184,4 +176,4 @@ def _weak(observation: np.ndarray, actions: Actions) -> int:
         listed += actions.column[slot]
         if observation[_REQUESTED * slots + slot] == 0 and observation[_BEST * slots + slot] == 0:
             return actions.ask[slot]
-    return actions.no_match if observation[15 * slots] > 0 else actions.book
+    return actions.no_match if observation[actions.nothing_fits] > 0 else actions.book

@@ -17,6 +17,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 _UNCOUNTED: dict[str, Any] = {"cache": True, "nogil": True, "_nrt": False}
+_FOR_KERNELS: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
 def compiled(function: _Function) -> _Function:
@@ -26,7 +27,7 @@ def compiled(function: _Function) -> _Function:
 
 def internal(function: _Function) -> _Function:
     """The same for compiled code alone, which takes half the time to compile."""
-    return numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_UNCOUNTED)(function)
+    return numba.njit(**_UNCOUNTED, **_FOR_KERNELS)(function)
 
 
 class World(NamedTuple):

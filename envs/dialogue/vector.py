@@ -24,11 +24,12 @@ from envs.dialogue.belief import (
     hear,
     observe,
 )
-from envs.dialogue.channel import transmit
+from envs.dialogue.channel import CONFIDENCE, transmit
 from envs.dialogue.config import DialogueConfig
 from envs.dialogue.frames import BOOK
 from envs.dialogue.goals import new_goal
-from envs.dialogue.tables import State, World, compiled, internal, new_states, one_of
+from envs.dialogue.tables import State, World, compiled, new_states, one_of
+from envs.dialogue.text import Understanding, Words
 from envs.dialogue.user import ONGOING, SUCCESS, TOO_LONG, judge, reply
 
 _SHARE = 256
@@ -50,12 +51,17 @@ class DialogueVector(VectorEnv):
         intent_error: float = 0.0,
         max_turns: int = 20,
         rule: Any = "worthy",
+        language: Any = "frames",
+        understanding: Understanding | None = None,
     ) -> None:
         self.num_envs = num_envs
-        self.config = DialogueConfig(domain, split, slot_error, intent_error, max_turns, rule)
+        self.config = DialogueConfig(
+            domain, split, slot_error, intent_error, max_turns, rule, language
+        )
         self.render_mode = None
         setting = self.config.load()
         self.domain, self.world, self.acts = setting.domain, setting.world, setting.acts
+        self.words = Words(self.domain, understanding) if language == "text" else None
         self.single_observation_space = setting.observation_space
         self.single_action_space = setting.action_space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
@@ -109,14 +115,20 @@ class DialogueVector(VectorEnv):
             np.empty((n, count), bool),
             np.zeros(n),
             np.zeros(n, np.int64),
+            np.ones(n),
         )
-        shares = [
-            self._threads.submit(_step, self.world, self.states, step, first, last)
-            for first, last in pairwise(self._borders[1:])
-        ]
-        _step(self.world, self.states, step, 0, self._borders[1])
-        for share in shares:
-            share.result()
+        if self.words is None:
+            shares = [
+                self._threads.submit(_step, self.world, self.states, step, first, last)
+                for first, last in pairwise(self._borders[1:])
+            ]
+            _step(self.world, self.states, step, 0, self._borders[1])
+            for share in shares:
+                share.result()
+        else:
+            _speak(self.world, self.states, step, 0, n)
+            understood = self._understood(self.words, step)
+            _listen(self.world, self.states._replace(said=understood), step, 0, n)
         everyone = np.ones(n, bool)
         info = {
             "action_mask": step.masks.view(np.int8),
@@ -135,6 +147,14 @@ class DialogueVector(VectorEnv):
             np.zeros(n, bool),
             info,
         )
+
+    def _understood(self, words: Words, step: "_Step") -> np.ndarray:
+        """(n, 2 + S) int16: what is understood of the users' words; writes `step.sure`."""
+        states, spoke = self.states, np.flatnonzero(step.reasons == ONGOING)
+        understood, random = states.said.copy(), states.random[spoke]
+        _, understood[spoke], step.sure[spoke] = words.convey(states.said[spoke], random)
+        states.random[spoke] = random
+        return understood
 
     def advise(
         self, observations: np.ndarray, action_masks: np.ndarray | None = None
@@ -161,42 +181,48 @@ class _Step(NamedTuple):
     """(n,) float64"""
     reasons: np.ndarray
     """(n,) int64"""
+    sure: np.ndarray
+    """(n,) float64: how surely users were understood."""
+
+
+def _step(world: World, states: State, step: _Step, first: int, last: int) -> None:
+    _speak(world, states, step, first, last)
+    _listen(world, states, step, first, last)
 
 
 @compiled
-def _step(world: World, states: State, step: _Step, first: int, last: int) -> None:
+def _speak(world: World, states: State, step: _Step, first: int, last: int) -> None:
+    """Agents act and users reply; where a dialogue is over, another user comes."""
     for i in range(first, last):
         state = one_of(states, i)
-        if state.numbers[OVER]:
-            _begin(world, state)
+        numbers = state.numbers
+        if numbers[OVER]:
+            new_goal(world, state.goal, state.found, state.random)
+            clear(world, state)
+            user.begin(world, state)
+            continue
+        act(world, state, step.actions[i])
+        step.rewards[i] = -1
+        if numbers[KIND] == BOOK:
+            step.reasons[i] = judge(world, state, numbers[ROW])
         else:
-            step.reasons[i] = _turn(world, state, step.actions[i])
-            step.rewards[i] = -1
-            if step.reasons[i] == SUCCESS:
-                step.rewards[i] += 2 * world.max_turns
-            elif step.reasons[i] != ONGOING:
-                step.rewards[i] -= world.max_turns
+            reply(world, state, numbers[KIND], numbers[SLOT], numbers[VALUE])
+
+
+@compiled
+def _listen(world: World, states: State, step: _Step, first: int, last: int) -> None:
+    """What users said reaches the agents."""
+    for i in range(first, last):
+        state = one_of(states, i)
+        if step.reasons[i] == ONGOING:
+            transmit(world, state)
+            state.trust[CONFIDENCE] *= step.sure[i]
+            hear(world, state)
+            if state.numbers[TURNS] >= world.max_turns:
+                step.reasons[i] = TOO_LONG
+        if step.reasons[i] == SUCCESS:
+            step.rewards[i] += 2 * world.max_turns
+        elif step.reasons[i] != ONGOING:
+            step.rewards[i] -= world.max_turns
         state.numbers[OVER] = step.reasons[i] != ONGOING
         observe(world, state, step.observations[i], step.masks[i])
-
-
-@internal
-def _begin(world: World, state: State) -> None:
-    new_goal(world, state.goal, state.found, state.random)
-    clear(world, state)
-    user.begin(world, state)
-    transmit(world, state)
-    hear(world, state)
-
-
-@internal
-def _turn(world: World, state: State, action: int) -> int:
-    """What the agent does and what the user says to it; gives why it is over, or `ONGOING`."""
-    numbers = state.numbers
-    act(world, state, action)
-    if numbers[KIND] == BOOK:
-        return judge(world, state, numbers[ROW])
-    reply(world, state, numbers[KIND], numbers[SLOT], numbers[VALUE])
-    transmit(world, state)
-    hear(world, state)
-    return TOO_LONG if numbers[TURNS] >= world.max_turns else ONGOING

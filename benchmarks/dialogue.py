@@ -1,0 +1,101 @@
+"""Complete dialogues a second with the rule agent, observations and masks included.
+
+    pip install -e ".[bench]"
+    python benchmarks/dialogue.py
+
+Every figure counts dialogues with their resets, the rule agent's choices among them, in the movie domain on
+training goals; the vector environment and single ones take turns, and a figure is the median of the turns.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numba
+
+from dqn_atari import machine  # isort: skip - lies beside this file
+
+import envs  # noqa: F401 - registers the dialogues
+
+RESULT = Path(__file__).parent / "results" / "dialogue.json"
+WORLD = "Fathom/Dialogue-v0"
+
+
+def vector_speed(num_envs: int, seconds: float, **arguments: Any) -> float:
+    """Dialogues a second of the vector environment."""
+    env: Any = gymnasium.make_vec(WORLD, num_envs, **arguments)
+    observations, info = env.reset(seed=0)
+    for _ in range(30):  # so that they are not all at their beginning
+        observations, _, _, _, info = env.step(env.advise(observations, info["action_mask"]))
+    over, began = 0, time.perf_counter()
+    while (taken := time.perf_counter() - began) < seconds:
+        actions = env.advise(observations, info["action_mask"])
+        observations, _, terminated, _, info = env.step(actions)
+        over += int(terminated.sum())
+    env.close()
+    return over / taken
+
+
+def single_speed(seconds: float, **arguments: Any) -> float:
+    """Dialogues a second of one environment."""
+    env: Any = gymnasium.make(WORLD, **arguments).unwrapped
+    observation, _ = env.reset(seed=0)
+    over, began = -1, time.perf_counter()  # what compiles, compiles in the first one
+    while (taken := time.perf_counter() - began) < seconds:
+        observation, _, terminated, _, _ = env.step(int(env.advise(observation[None])[0]))
+        if terminated:
+            observation, _ = env.reset()
+            over += 1
+            if over == 0:
+                began = time.perf_counter()
+    return over / taken
+
+
+def main() -> None:
+    """Measure, print a table and keep the figures."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement")
+    parser.add_argument("--turns", type=int, default=3, help="of each candidate")
+    parser.add_argument("--num-envs", type=int, default=2048, help="of the vector environment")
+    flags = parser.parse_args()
+    flags.threads, flags.device = numba.config.NUMBA_NUM_THREADS, "cpu"  # type: ignore[attr-defined]
+    errors = {"slot_error": 0.05, "intent_error": 0.05}
+    candidates: dict[str, Callable[[], float]] = {
+        f"{flags.num_envs:,} at once, no errors": lambda: vector_speed(
+            flags.num_envs, flags.seconds
+        ),
+        f"{flags.num_envs:,} at once, 5 % errors": lambda: vector_speed(
+            flags.num_envs, flags.seconds, **errors
+        ),
+        "16 at once, 5 % errors": lambda: vector_speed(16, flags.seconds, **errors),
+        "one, no errors": lambda: single_speed(flags.seconds),
+        "one, 5 % errors": lambda: single_speed(flags.seconds, **errors),
+    }
+    speeds: dict[str, list[float]] = {name: [] for name in candidates}
+    for _ in range(flags.turns):
+        for name, measure in candidates.items():
+            speeds[name].append(measure())
+    for name, values in speeds.items():
+        print(f"{name:32} {statistics.median(values):10,.0f} dialogues/s")
+    content = {
+        "dialogues_per_second": speeds,
+        "versions": {name: version(name) for name in ("gymnasium", "numba", "numpy")},
+        "machine": machine(flags),
+        "settings": {"seconds": flags.seconds, "turns": flags.turns, "num_envs": flags.num_envs},
+    }
+    part = RESULT.with_suffix(".part")
+    part.write_text(json.dumps(content, indent=2) + "\n")
+    os.replace(part, RESULT)
+
+
+if __name__ == "__main__":
+    main()
