@@ -6,7 +6,7 @@ everything else it needs is in its `State`.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,6 +19,10 @@ from gymnasium.vector import VectorEnv
 from envs.observations import Plain
 
 Metrics = dict[str, float]
+
+Advice = Callable[[Plain, np.ndarray | None], np.ndarray]
+"""A world's rule of thumb: plain observations of n environments and their (n, actions) bool masks, if
+it has such, to (n,) actions."""
 
 
 class Unsuitable(ValueError):
@@ -51,6 +55,8 @@ class Setting:
     storage: Path | None = None
     """Folder for bulky memory-mapped memory; None for an agent that only acts."""
     device: str = "cpu"
+    advise: Advice | None = None
+    """What the world's own rules would do, where it has any."""
 
 
 class Agent(ABC):

@@ -24,9 +24,9 @@ from torch.func import functional_call
 
 from agents.adam import Adam, copy_into, gradients_of, image_precision, shortened
 from agents.agent import Agent, Metrics, Setting, State, Unsuitable
-from agents.compiling import compiled
+from agents.compiling import LONG_TRAINING, compiled
 from agents.go_search import GoSearches, SearchConfig
-from agents.policy import LONG_TRAINING, check_positive
+from agents.policy import check_positive
 from agents.positions import Position, Replay, symmetric
 from envs.go import core
 from envs.go.core import Rules

@@ -11,6 +11,9 @@ from typing import Any
 import torch
 from torch._inductor.runtime.cache_dir_utils import cache_dir
 
+LONG_TRAINING = 100_000
+"""A run of at least so many agent steps is compiled, which takes some seconds."""
+
 _WARM_UPS = 3
 """Calls on a GPU before the capture; they compile and let the libraries allocate what they need."""
 

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 from agents.adam import Adam, copy_into, gradients_of, image_precision
 from agents.agent import Agent, Metrics, Setting, State
-from agents.compiling import compiled
+from agents.compiling import LONG_TRAINING, compiled
 from agents.replay import Batch, Replay, storage_bytes
 from envs.observations import Plain
 from envs.vector import Transitions
@@ -71,10 +71,14 @@ class DQNConfig:
     """Last probability of a random action [0.1]."""
     epsilon_steps: int = 250_000
     """Agent steps over which ε falls linearly [1,000,000]."""
+    warm_start: int = 0
+    """First agent steps, in which the world's own rules act and no ε [0]."""
     evaluation_epsilon: float = 0.001
     """Probability of a random action in evaluation [0.05]."""
     reward_clip: float = 1.0
     """The learner clips each reward to ± this [1]; 0 leaves rewards as they are."""
+    reward_scale: float = 1.0
+    """And multiplies it by this [1]: errors far above 1 move Q towards a median, not the mean."""
 
 
 class QNetwork(nn.Module):
@@ -147,6 +151,10 @@ class DQN(Agent):
                 f"{observation_space}; a policy gradient such as ppo takes them"
             )
         _check(config)
+        if config.warm_start and setting.advise is None:
+            raise ValueError(
+                "warm_start needs a world with rules of its own, and this one has none"
+            )
         assert observation_space.shape is not None
         self.config = config
         self.setting = setting
@@ -161,8 +169,9 @@ class DQN(Agent):
         precision = image_precision(self.device) if image else torch.float32
         self.adam = Adam(self.network, config.adam_epsilon, precision)
         self.target = {name: w.clone() for name, w in self.adam.online.items()}
-        # Compiling takes some seconds, and pays in training from pictures.
-        compiling = image and setting.storage is not None
+        # Pictures are so much work that compiling pays at once.
+        pays = image or setting.total_steps >= LONG_TRAINING
+        compiling = pays and setting.storage is not None
         self._learn: Callable[..., tuple[torch.Tensor, torch.Tensor]] = self._learn_from
         self._values: Callable[[torch.Tensor], torch.Tensor] = self._values_of
         if compiling:
@@ -207,6 +216,11 @@ class DQN(Agent):
             actions = np.where(explore, actions, best)
         return actions + self.first_action
 
+    def _epsilon(self) -> float:
+        """The probability of a random action now."""
+        c = self.config
+        return linear_schedule(c.epsilon_start, c.epsilon_end, c.epsilon_steps, self.steps)
+
     @torch.no_grad()
     def _values_of(self, observations: torch.Tensor) -> torch.Tensor:
         return functional_call(self.network, self.adam.online, (observations,))
@@ -227,10 +241,11 @@ class DQN(Agent):
         while done < steps:
             t0 = perf_counter()
             masks = stream.action_masks
-            epsilon = linear_schedule(
-                config.epsilon_start, config.epsilon_end, config.epsilon_steps, self.steps
-            )
-            actions = self._act(self._values, observations, masks, epsilon, rng)
+            epsilon = self._epsilon()
+            if self.setting.advise is not None and self.steps < config.warm_start:
+                actions = self.setting.advise(observations, masks)
+            else:
+                actions = self._act(self._values, observations, masks, epsilon, rng)
             t1 = perf_counter()
             transition = stream.step(actions)
             t2 = perf_counter()
@@ -247,20 +262,9 @@ class DQN(Agent):
             done += env.num_envs
             if self.steps > config.learning_starts:
                 for _ in range(self.steps // config.train_every - before // config.train_every):
-                    t3 = perf_counter()
-                    batch = replay.sample(
-                        config.batch_size,
-                        config.n_step,
-                        config.discount,
-                        config.reward_clip or np.inf,
-                        rng,
-                    )
-                    t4 = perf_counter()
-                    loss, q = self._update(batch)
+                    loss, q = self._improve(replay, rng, clock)
                     losses.append(loss)
                     values.append(q)
-                    clock["sampling"] += t4 - t3
-                    clock["learning"] += perf_counter() - t4
             if done - reported >= 1_000 or done >= steps:
                 reported = done
                 metrics: Metrics = {"steps": done, "epsilon": epsilon, "updates": self.updates}
@@ -276,14 +280,30 @@ class DQN(Agent):
         replay.end(observations, stream.action_masks)
         self._rows = replay.rows
 
+    def _improve(
+        self, replay: Replay, rng: np.random.Generator, clock: Metrics
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Learn from one batch of the memory; gives what `_update` does."""
+        config = self.config
+        began = perf_counter()
+        batch = replay.sample(
+            config.batch_size, config.n_step, config.discount, config.reward_clip or np.inf, rng
+        )
+        sampled = perf_counter()
+        found = self._update(batch)
+        clock["sampling"] += sampled - began
+        clock["learning"] += perf_counter() - sampled
+        return found
+
     def _update(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Learn from one batch; gives the loss and the mean Q of the actions taken."""
         self.updates += 1
         rate = self.config.learning_rate
         if self.config.anneal:
             rate *= max(0.0, 1 - self.steps / self.setting.total_steps)
+        scaled = batch._replace(rewards=batch.rewards * self.config.reward_scale)
         loss, q = self._learn(
-            *(part if part is None else part.to(self.device) for part in batch),
+            *(part if part is None else part.to(self.device) for part in scaled),
             self.adam.factors(rate, self.updates),
         )
         if self.updates % self.config.target_every == 0:
@@ -379,10 +399,12 @@ class DQN(Agent):
 def _check(config: DQNConfig) -> None:
     for name in (
         "num_envs", "replay_capacity", "train_every", "batch_size", "n_step", "target_every",
-        "hidden", "learning_rate",
+        "hidden", "learning_rate", "reward_scale",
     ):  # fmt: skip
         if not getattr(config, name) > 0:
             raise ValueError(f"{name} must be above 0, not {getattr(config, name)}")
+    if config.warm_start < 0:
+        raise ValueError(f"warm_start must be 0 or above, not {config.warm_start}")
     for name in ("discount", "epsilon_start", "epsilon_end", "evaluation_epsilon"):
         if not 0 <= getattr(config, name) <= 1:
             raise ValueError(f"{name} must lie in 0…1, not {getattr(config, name)}")

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from agents.actions import ActionDistribution, Bounds, Gaussian, distribution
 from agents.adam import Adam, image_precision
 from agents.agent import Setting, State
-from agents.compiling import compiled
+from agents.compiling import LONG_TRAINING, compiled
 from envs.observations import Plain
 from perception.encoders import encoder, is_image
 from perception.planning import GridPlanner
@@ -30,9 +30,6 @@ Forward = Callable[..., tuple[torch.Tensor, torch.Tensor]]
 """(starts, memory, *observations) to the policy's outputs and the memory after."""
 
 ADAM_EPSILON = 1e-5  # as in the implementations of Mnih et al. 2016 and Schulman et al. 2017
-
-LONG_TRAINING = 100_000
-"""A run of at least so many agent steps is compiled."""
 
 
 @dataclass(frozen=True)

@@ -22,12 +22,14 @@ if TYPE_CHECKING:
 HELP = """\
 usage: fathom COMMAND ...
 
-  list                       worlds, agents and presets
+  list                       worlds, agents, presets and tasks
   train AGENT ENV [flags]    train an agent, e.g. fathom train dqn ALE/Pong-v5 --seed 1 --name pong
   resume RUN [--steps N]     go on with a run exactly where it was, or extend it
   evaluate RUN               its score, with protocol and 95 % interval
   record RUN                 episodes as mp4
-  play PLAYER                a game of Go against a run (or random, playout, rave, a GTP program)
+  fit TASK [flags]           a perception task, e.g. fathom fit slot-filling --data domain:movie
+  play RUN                   talk to a dialogue agent; a game of Go against a run (or random, playout,
+                             rave, a GTP program)
   gtp PLAYER                 the same as an engine for Sabaki, GoGui and other Go programs
   match PLAYER PLAYER        Go games between two of them: win rate, interval, Elo
 
@@ -155,6 +157,22 @@ class PlayFlags(GoFlags):
 
 
 @dataclass(frozen=True)
+class ChatFlags:
+    """Talk to a dialogue agent, as a user with one of the goals that it never trained with."""
+
+    seed: int | None = None
+    """Which goal (default: a new one)."""
+    understanding: str | None = None
+    """Fit of slot-filling that reads what you write (default: one made for the run's domain)."""
+    transcript: Path | None = None
+    """File for the dialogue, as JSON lines; its text is put beside it (default: in the run's chats)."""
+    device: Device = "auto"
+    """Where the network computes; auto takes what the run was trained on."""
+    runs_dir: Path = Path("runs")
+    """Folder in which a run's name is looked up."""
+
+
+@dataclass(frozen=True)
 class MatchFlags(GoFlags):
     """Play games of Go between two players, each opening twice, with either colour.
 
@@ -175,7 +193,7 @@ class MatchFlags(GoFlags):
 
 @dataclass(frozen=True)
 class ListFlags:
-    """List worlds, agents and presets."""
+    """List worlds, agents, presets and tasks."""
 
     json: bool = False
     """Print one JSON object on standard output."""
@@ -206,6 +224,7 @@ def _dispatch(words: list[str]) -> int:
         "resume": _resume,
         "evaluate": _evaluate,
         "record": _record,
+        "fit": _fit,
         "play": _play,
         "gtp": _gtp,
         "match": _match,
@@ -244,6 +263,7 @@ def _list(words: list[str]) -> int:
     from importlib.resources import files
 
     from agents import AGENTS
+    from perception.tasks import TASKS
 
     with _quiet(flags.json) as out:
         from fathom import plugins
@@ -265,11 +285,18 @@ def _list(words: list[str]) -> int:
             ).append(name)
     if flags.json:
         _print_json(
-            out, {"agents": sorted(AGENTS), "presets": presets, "environments": environments}
+            out,
+            {
+                "agents": sorted(AGENTS),
+                "presets": presets,
+                "tasks": sorted(TASKS),
+                "environments": environments,
+            },
         )
         return 0
     print(f"agents:   {', '.join(sorted(AGENTS))}", file=out)
     print(f"presets:  {', '.join(presets) or 'none'}", file=out)
+    print(f"tasks:    {', '.join(sorted(TASKS))}", file=out)
     for group, names in environments.items():
         print(f"\n{group}:", file=out)
         for name in names:
@@ -378,6 +405,36 @@ def _settings(flags: TrainFlags, agent: str, config: Any, world: Any, preset: st
     )
 
 
+def _fit(words: list[str]) -> int:
+    positional = _positional(words)
+    if not positional and any(word in ("-h", "--help") for word in words):
+        positional = ["slot-filling"]
+    elif not positional:
+        raise FathomError("fit needs a task first, as in `fathom fit slot-filling`")
+    task, rest = positional[0], words[len(positional[:1]) :]
+    from perception.tasks import TASKS
+
+    if task not in TASKS:
+        raise FathomError(
+            f"there is no task {task!r}{_nearest(task, list(TASKS))} (tasks: {', '.join(sorted(TASKS))})"
+        )
+    with _quiet(any(word == "--json" for word in words)) as out:
+        from fathom import fit
+        from fathom.display import Display
+        from fathom.run import Run, check_name
+
+        kind = fit.task_class(task)
+        flags, config = _parse_pair(fit.FitFlags(), kind.Config(), rest, f"fathom fit {task}", out)
+        if flags.name is not None:
+            check_name(flags.runs_dir, flags.name)
+        settings = fit.settings_of(task, flags, config)
+        run = Run.create(flags.runs_dir, flags.name, settings)
+        shown = Display(settings.steps, 0, stderr=flags.json)
+        for line in [*fit.summary(settings), f"  run {run.folder}"]:
+            shown.message(line)
+        return _live(run, flags.json, out)
+
+
 def _resume(words: list[str]) -> int:
     reference, rest = _run_argument(words, "resume", ResumeFlags())
     flags: ResumeFlags = _parse(ResumeFlags(), rest, f"fathom resume {reference}")
@@ -404,6 +461,10 @@ def _resume(words: list[str]) -> int:
 
 def _extend(run: Run, steps: int) -> None:
     """Set a new end, unless the run can no longer go on."""
+    if _is_fit(run):
+        from fathom import fit
+
+        return fit.extend(run, steps)
     with run.lock():
         from fathom import training
 
@@ -421,13 +482,24 @@ def _extend(run: Run, steps: int) -> None:
         run.write_settings()
 
 
+def _is_fit(run: Run) -> bool:
+    from perception.tasks import TASKS
+
+    return run.settings.agent in TASKS
+
+
 def _live(run: Run, as_json: bool, out: Any) -> int:
     """Train a run to its end and report."""
     from fathom import training
-    from fathom.display import clock, score
+    from fathom.display import clock, score, table
 
+    go_on = training.train
+    if _is_fit(run):
+        from fathom import fit
+
+        go_on = fit.fit
     try:
-        progress: Progress = training.train(run, to_stderr=as_json)
+        progress: Progress = go_on(run, to_stderr=as_json)
     except training.Stopped as stopped:
         print(
             "fathom: stopped; the segment that was in progress will be done again. "
@@ -452,6 +524,8 @@ def _live(run: Run, as_json: bool, out: Any) -> int:
         print(
             f"{run.folder}: {progress.steps:,} steps in {clock(progress.seconds)}{ending}", file=out
         )
+        if last is not None and "table" in last:
+            print("\n".join(table(last["table"])), file=out)
     return 0
 
 
@@ -465,6 +539,8 @@ def _evaluate(words: list[str]) -> int:
         from fathom.run import find
 
         run = find(reference, flags.runs_dir)
+        if _is_fit(run):
+            return _evaluate_fit(run, flags, out)
         episodes = (
             (run.settings.evaluation_episodes or 20) if flags.episodes is None else flags.episodes
         )
@@ -479,6 +555,26 @@ def _evaluate(words: list[str]) -> int:
             print(f"{run.name} after {progress.steps:,} steps: {score(result)}", file=out)
             protocol = ", ".join(f"{key} {value}" for key, value in result["protocol"].items())
             print(f"protocol: {protocol}; evaluation seed {seed}", file=out)
+    return 0
+
+
+def _evaluate_fit(run: Run, flags: EvaluateFlags, out: Any) -> int:
+    from fathom import fit
+    from fathom.display import score, table
+
+    if flags.episodes is not None or flags.seed:
+        raise FathomError(
+            f"{run.folder} is a fit of {run.settings.agent}: it is tested on all its test sentences, "
+            "so it takes neither --episodes nor --seed"
+        )
+    result = fit.evaluate(run, _warn, flags.device)
+    if flags.json:
+        _print_json(out, {"run": str(run.folder), **result})
+        return 0
+    print(f"{run.name} after {result['steps']:,} steps: {score(result)}", file=out)
+    print("\n".join(table(result["table"])), file=out)
+    protocol = ", ".join(f"{key} {value}" for key, value in result["protocol"].items())
+    print(f"protocol: {protocol}", file=out)
     return 0
 
 
@@ -511,10 +607,16 @@ def _record(words: list[str]) -> int:
         else:
             for path in paths:
                 print(path, file=out)
+                transcript = path.with_suffix(".txt")
+                if transcript.is_file():
+                    print(transcript, file=out)
     return 0
 
 
 def _play(words: list[str]) -> int:
+    run = _dialogue_run(words)
+    if run is not None:
+        return _chat(run, words[1:])
     (reference,), rest, rules_asked = _go_arguments(words, "play", ("runs/go",), PlayFlags())
     flags: PlayFlags = _parse(PlayFlags(), rest, f"fathom play {reference}")
     limit = _go_limit(flags)
@@ -536,6 +638,55 @@ def _play(words: list[str]) -> int:
         finally:
             if flags.sgf is not None:
                 session.save(flags.sgf)
+    return 0
+
+
+def _dialogue_run(words: list[str]) -> Run | None:
+    """The run that the first word names, if its agent can be talked to."""
+    if not words or words[0].startswith("-"):
+        return None
+    runs_dir = "runs"
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        name, equals, value = word.partition("=")
+        if name in ("--runs-dir", "--runs_dir"):
+            runs_dir = value if equals else following
+    from fathom.run import find
+
+    try:
+        run = find(words[0], Path(runs_dir))
+    except FathomError:  # not a run: perhaps a player of Go
+        return None
+    from fathom.chat import is_dialogue
+
+    return run if is_dialogue(run) else None
+
+
+def _chat(run: Run, words: list[str]) -> int:
+    words, asked = _take_environment_arguments(words)
+    flags: ChatFlags = _parse(ChatFlags(), words, f"fathom play {run.folder}")
+    if asked:
+        raise FathomError(
+            f"--env.{next(iter(asked))} has no place in a chat: its world is that of the run"
+        )
+    seed = int.from_bytes(os.urandom(4), "big") if flags.seed is None else flags.seed
+    if not 0 <= seed < 1 << 63:
+        raise FathomError(f"--seed must be at least 0 and below 2^63, not {seed}")
+    from fathom.chat import chat_with, new_transcript
+    from fathom.run import find
+
+    path = flags.transcript or new_transcript(run)
+    if path.exists():
+        raise FathomError(f"{path} exists already: choose another --transcript")
+    if path.suffix != ".jsonl":
+        raise FathomError(f"a transcript's name ends in .jsonl, unlike {path}")
+    reader = None if flags.understanding is None else find(flags.understanding, flags.runs_dir)
+    chat = chat_with(run, reader, seed, flags.device, _warn)
+    try:
+        chat.run()
+    finally:
+        if chat.said:
+            chat.save(path)
+            print(f"the transcript is {path}")
     return 0
 
 
@@ -693,10 +844,8 @@ def _parse(default: Any, words: list[str], prog: str) -> Any:
     return _tyro(type(default), default, words, prog, [default], sys.stdout)
 
 
-def _parse_pair(
-    run: TrainFlags, agent: Any, words: list[str], prog: str, out: Any
-) -> tuple[TrainFlags, Any]:
-    """Read the flags of a run and of its agent."""
+def _parse_pair(run: Any, agent: Any, words: list[str], prog: str, out: Any) -> tuple[Any, Any]:
+    """Read the flags of a run and of its agent or task."""
     clash = {item.name for item in dataclasses.fields(run)} & {
         item.name for item in dataclasses.fields(agent)
     }
@@ -723,7 +872,7 @@ def _tyro(kind: type, default: Any, words: list[str], prog: str, parts: list[Any
                 args=words,
                 prog=prog,
                 description="The environment's own arguments follow as --env.NAME VALUE."
-                if len(parts) > 1
+                if isinstance(parts[0], TrainFlags)
                 else None,
                 config=(tyro.conf.OmitArgPrefixes,),
                 return_unknown_args=True,

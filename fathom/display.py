@@ -27,13 +27,32 @@ def number(value: float) -> str:
 
 
 def score(result: dict[str, Any]) -> str:
-    """An evaluation in a line: mean, interval, number of episodes, the world's own measures."""
+    """An evaluation in a line: mean, interval, number of episodes, the world's own measures.
+
+    That of a fit names its score and counts sentences.
+    """
     low, high = result["interval"]
     measures = "".join(
         f" · {name.replace('_', ' ')} {number(value)}"
         for name, value in result.get("measures", {}).items()
     )
-    return f"{number(result['mean'])} (95 % interval {number(low)} to {number(high)}, {result['episodes']} episodes){measures}"
+    name = f"{result['score']} " if "score" in result else ""
+    unit = "episodes" if "episodes" in result else "sentences"
+    return (
+        f"{name}{number(result['mean'])} (95 % interval {number(low)} to {number(high)}, "
+        f"{result[unit]} {unit}){measures}"
+    )
+
+
+def table(rows: list[list[Any]]) -> list[str]:
+    """Rows in lines, their cells under each other; the first row is the head."""
+    texts = [[str(cell) for cell in row] for row in rows]
+    first, *widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
+    lines = []
+    for name, *cells in texts:
+        padded = [cell.rjust(width) for cell, width in zip(cells, widths, strict=True)]
+        lines.append("  ".join([name.ljust(first), *padded]))
+    return lines
 
 
 class Display:

@@ -111,7 +111,7 @@ class World:
         return self._make(render_mode, training, "")
 
     def _make(self, render_mode: str | None, training: bool, which: str) -> Env:
-        arguments = self._arguments(training)
+        arguments = self._with_understanding(training)
         if render_mode is not None:
             metadata = getattr(_creator(self.spec), "metadata", None)
             if metadata is not None and render_mode not in metadata.get("render_modes", []):
@@ -150,6 +150,28 @@ class World:
         finally:
             env.close()
 
+    def advice(self) -> Callable[[Any, np.ndarray | None], np.ndarray] | None:
+        """The world's rule of thumb: the method `advise` of its class, if that has one.
+
+        It takes plain observations of n environments and their action masks, gives n actions.
+        """
+        if self.is_atari or not hasattr(_creator(self.spec), "advise"):
+            return None
+        env: Any = self.make_single(None).unwrapped
+
+        def advise(observations: Any, action_masks: np.ndarray | None) -> np.ndarray:
+            with _explained(self.reference, "advise"):
+                actions = np.asarray(env.advise(observations, action_masks))
+            n = len(observations[0] if isinstance(observations, tuple) else observations)
+            if actions.shape[:1] != (n,):
+                raise FathomError(
+                    f"{self.reference}: advise() must give an action for each of {n} observations,"
+                    f" not an array of the shape {actions.shape}"
+                )
+            return actions
+
+        return advise
+
     def _arguments(self, training: bool) -> dict[str, Any]:
         """The environment's own arguments. One called `split` is how a world keeps what it is
         trained on apart from what it is tested on: it becomes "train" or "test"."""
@@ -157,6 +179,14 @@ class World:
         if "split" not in inspect.signature(_creator(self.spec)).parameters:
             split = {}
         return split | dict(self.env_args)
+
+    def _with_understanding(self, training: bool) -> dict[str, Any]:
+        """The arguments, with a fit itself in place of its folder's name."""
+        arguments = self._arguments(training)
+        folder = arguments.get("understanding")
+        if folder is not None and _is_ours(self.spec):
+            arguments["understanding"] = _understanding(str(folder))
+        return arguments
 
     def _atari_config(self) -> atari.AtariConfig:
         return atari.AtariConfig(**self.env_args)  # type: ignore[arg-type]
@@ -171,7 +201,7 @@ class World:
             creator = entry if callable(entry) else load_env_creator(entry)
         except (ImportError, AttributeError):
             return None
-        arguments = self._arguments(training)
+        arguments = self._with_understanding(training)
         if _unknown_arguments(creator, arguments):
             return None
         env = gymnasium.make_vec(
@@ -272,7 +302,24 @@ def resolve(reference: str, env_args: Mapping[str, str] | None = None) -> World:
         raise FathomError(_unknown_argument(reference, unknown[0], _argument_names(creator)))
     hints = _hints(creator)
     values = {key: _typed(key, str(text), hints.get(key)) for key, text in given.items()}
+    if "understanding" in values and _is_ours(spec):
+        from fathom.run import find
+
+        folder = find(str(values["understanding"]), Path("runs")).folder
+        values["understanding"] = str(folder.resolve())
     return World(reference, values, spec)
+
+
+def _is_ours(spec: EnvSpec) -> bool:
+    return spec.namespace == "Fathom"
+
+
+@functools.lru_cache(maxsize=4)
+def _understanding(folder: str) -> Any:
+    """What understands sentences, from the folder of a fit of slot-filling."""
+    from fathom.fit import understanding  # it needs this module
+
+    return understanding(Path(folder))
 
 
 def check(world: World) -> list[str]:

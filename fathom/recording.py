@@ -17,6 +17,7 @@ from envs.observations import Observations
 from fathom.errors import FathomError
 from fathom.evaluation import STEP_LIMIT
 from fathom.plugins import World
+from fathom.run import replace_file
 
 ATARI_FPS = 15
 """A decision is shown for four of the console's sixty frames a second."""
@@ -32,7 +33,8 @@ def record(
     """Play `episodes` episodes and write each to an mp4 file in `folder`.
 
     The files are called `name.mp4`, or `name-1.mp4`, `name-2.mp4` … if there are several,
-    and appear only when they are complete.
+    and appear only when they are complete. A world that has a method `written`, which gives
+    its episode as texts by the suffix of their files, gets these files, too.
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
@@ -43,6 +45,9 @@ def record(
             suffix = f"-{episode + 1}" if episodes > 1 else ""
             path = folder / f"{name}{suffix}.mp4"
             _write(path, _frames(agent, world, env, seed + episode), fps)
+            if hasattr(env.unwrapped, "written"):
+                for ending, text in env.unwrapped.written().items():
+                    replace_file(path.with_suffix(ending), text.encode())
             paths.append(path)
     finally:
         env.close()

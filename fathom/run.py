@@ -53,8 +53,11 @@ class Settings:
     """All that was asked of a run, resolved in full: the contents of ``run.toml``."""
 
     environment: str
+    """The world; of a fit, its data."""
     agent: str
+    """What learns: an agent, or the task of a fit."""
     steps: int
+    """Agent steps; of a fit, examples learnt from, so that a segment is an epoch."""
     segment_steps: int
     evaluation_episodes: int
     seed: int

@@ -30,6 +30,7 @@ from fathom.evaluation import evaluate
 from fathom.plugins import World
 from fathom.recording import record
 from fathom.run import Progress, Run, Settings, build_config, explained_disk_errors
+from perception.tasks import TASKS
 
 EVALUATION_SEED = 1 << 30
 """Seeds from here on are for evaluation; those of training all lie below."""
@@ -39,7 +40,7 @@ _TRAINING_SEEDS = EVALUATION_SEED - (1 << 20)
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # names of mallopt's options in <malloc.h>
 
-_BUILDING = 1 << 32
+BUILDING = 1 << 32
 """Stands for a segment's number while the agent is built."""
 
 
@@ -77,6 +78,7 @@ def setting_of(settings: Settings, world: World, config: Any, storage: Path | No
         frame_stack=world.frame_stack,
         storage=storage,
         device=settings.device,
+        advise=world.advice(),
     )
 
 
@@ -112,7 +114,7 @@ def build_agent(settings: Settings, world: World, storage: Path | None = None) -
     kind = agent_class(settings.agent)
     config = build_config(kind.Config, settings.hyperparameters)
     observation_space, action_space = world.spaces()
-    segment_seed(settings.seed, _BUILDING)
+    segment_seed(settings.seed, BUILDING)
     try:
         return kind(
             observation_space, action_space, config, setting_of(settings, world, config, storage)
@@ -128,11 +130,12 @@ def trained_agent(
 
     Reads only: it works while the run is being trained, and without its replay memory.
     """
-    wanted = run.settings.device if device == "auto" else device
-    if wanted.startswith("cuda") and not torch.cuda.is_available():
-        if device != "auto":
-            raise FathomError("there is no CUDA device on this machine")
-        wanted = "cpu"
+    if run.settings.agent in TASKS:
+        raise FathomError(
+            f"{run.folder} is a fit of {run.settings.agent}, which plays no episodes: it can only be "
+            "evaluated"
+        )
+    wanted = device_to_use(run, device)
     settings = dataclasses.replace(run.settings, device=wanted)
     torch.set_num_threads(max(1, min(settings.threads, os.cpu_count() or 1)))
     checkpoint = run.load_checkpoint(warn, weights_only=True)
@@ -142,6 +145,16 @@ def trained_agent(
     agent = build_agent(settings, world)
     _load(agent, checkpoint.state, run)
     return agent, world, checkpoint.progress
+
+
+def device_to_use(run: Run, asked: str) -> str:
+    """Where a run's network computes when it is used: where asked, by default where it learnt."""
+    device = run.settings.device if asked == "auto" else asked
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        if asked != "auto":
+            raise FathomError("there is no CUDA device on this machine")
+        return "cpu"
+    return device
 
 
 def _load(agent: Agent, state: Any, run: Run) -> None:
@@ -235,8 +248,41 @@ class Curves:
         self._file.close()
 
 
+def log_metrics(
+    run: Run, curves: Curves, segment: int, steps: int, seconds: float, metrics: dict[str, float]
+) -> None:
+    """Write a report down.
+
+    Raises:
+        FathomError: When one of its values is not finite.
+    """
+    for name, value in metrics.items():
+        if not math.isfinite(value):
+            raise FathomError(
+                f"{name} became {float(value)} at step {steps:,}, so training stopped: try a smaller "
+                "learning rate"
+            )
+    values = {name: float(value) for name, value in metrics.items() if name != "steps"}
+    run.log_metrics({"segment": segment, "steps": steps, "seconds": round(seconds, 3), **values})
+    curves.add(
+        steps, {name if "/" in name else f"train/{name}": value for name, value in values.items()}
+    )
+
+
+def log_evaluation(
+    run: Run, curves: Curves, segment: int, progress: Progress, result: dict[str, Any]
+) -> None:
+    """Write the evaluation at the end of a segment down."""
+    run.log_evaluation(
+        {"segment": segment, "steps": progress.steps, "seconds": progress.seconds, **result}
+    )
+    low, high = result["interval"]
+    curve = {"mean": result["mean"], "low": low, "high": high, **result["measures"]}
+    curves.add(progress.steps, {f"evaluation/{name}": value for name, value in curve.items()})
+
+
 @contextlib.contextmanager
-def _signals() -> Iterator[Callable[[], None]]:
+def signals() -> Iterator[Callable[[], None]]:
     """Raise Stopped at the first SIGINT or SIGTERM; gives a function that raises it if that was lost."""
     received: list[int] = []
 
@@ -265,7 +311,7 @@ def train(run: Run, *, to_stderr: bool = False) -> Progress:
         FathomError: With a sentence on what went wrong; the last checkpoint stays usable.
         Stopped: When SIGINT or SIGTERM arrived.
     """
-    with _signals() as check_signals, run.lock(), explained_disk_errors(run.folder):
+    with signals() as check_signals, run.lock(), explained_disk_errors(run.folder):
         return _Training(run, check_signals).whole(to_stderr)
 
 
@@ -344,13 +390,7 @@ class _Training:
                 result = evaluate(
                     self.agent, self.world, settings.evaluation_episodes, evaluation_seed()
                 )
-            line = {"segment": k, "steps": progress.steps, "seconds": progress.seconds, **result}
-            run.log_evaluation(line)
-            low, high = result["interval"]
-            curve = {"mean": result["mean"], "low": low, "high": high, **result["measures"]}
-            self.curves.add(
-                progress.steps, {f"evaluation/{name}": value for name, value in curve.items()}
-            )
+            log_evaluation(run, self.curves, k, progress, result)
             self.display.evaluation(progress.steps, result)
         self.check_signals()
         self.display.activity("writing the checkpoint")
@@ -372,20 +412,7 @@ class _Training:
             raise FathomError(f"{error}; {stays}") from error
 
     def _report(self, segment: int, steps: int, seconds: float, metrics: dict[str, float]) -> None:
-        for name, value in metrics.items():
-            if not math.isfinite(value):
-                raise FathomError(
-                    f"{name} became {float(value)} at step {steps:,}, so training stopped: try a smaller "
-                    "learning rate"
-                )
-        values = {name: float(value) for name, value in metrics.items() if name != "steps"}
-        self.run.log_metrics(
-            {"segment": segment, "steps": steps, "seconds": round(seconds, 3), **values}
-        )
-        self.curves.add(
-            steps,
-            {name if "/" in name else f"train/{name}": value for name, value in values.items()},
-        )
+        log_metrics(self.run, self.curves, segment, steps, seconds, metrics)
         self.display.progress(steps, seconds - self.started_at, metrics)
 
     def _finish(self) -> None:

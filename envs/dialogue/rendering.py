@@ -77,7 +77,8 @@ class _Canvas:
 def picture(scene: Scene) -> np.ndarray:
     """(HEIGHT, WIDTH, 3) uint8."""
     canvas = _Canvas()
-    canvas.text(28, 28, scene.task[:1].upper() + scene.task[1:], 19, _INK)
+    task = _cut(scene.task[:1].upper() + scene.task[1:], 19, _SPLIT - 160)
+    canvas.text(28, 28, task, 19, _INK)
     turns = f"turn {scene.turn} of {scene.max_turns}"
     canvas.text(_SPLIT - 28, 28, turns, 14, _FAINT, "rm")
     floor = HEIGHT - 22
@@ -86,7 +87,7 @@ def picture(scene: Scene) -> np.ndarray:
         success = scene.reason == "success"
         canvas.box(20, floor + 14, _SPLIT - 40, 46, _SUCCESS if success else _ERROR, 10)
         verdict = "Success" if success else f"Failed: {scene.reason.replace('_', ' ')}"
-        canvas.text(_SPLIT / 2, floor + 37, verdict, 20, _USER, "mm")
+        canvas.text(_SPLIT / 2, floor + 37, _cut(verdict, 20, _SPLIT - 60), 20, _USER, "mm")
     _talk(canvas, scene.said, floor)
     canvas.box(_SPLIT, 0, WIDTH - _SPLIT, HEIGHT, _PANEL)
     _believed(canvas, scene)
@@ -192,7 +193,8 @@ def _length(text: str, size: float) -> float:
 
 
 def _cut(text: str, size: float, width: float) -> str:
-    """The text, or its beginning and an ellipsis if it is longer than `width`."""
+    """The text in a line, or its beginning and an ellipsis if it is longer than `width`."""
+    text = " ".join(text[:200].split())
     if _length(text, size) <= width:
         return text
     while text and _length(text + "…", size) > width:

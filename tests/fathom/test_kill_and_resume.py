@@ -36,6 +36,15 @@ TRAININGS = {
         f"ppo {EXAMPLE}:Corridor --steps 8000 --segment-steps 2000 --evaluation-episodes 2"
         " --threads 1"
     ),
+    "dialogue": (
+        "dqn Fathom/Dialogue-v0 --env.slot_error 0.1 --env.intent_error 0.1 --steps 6000"
+        " --segment-steps 1500 --warm-start 2000 --learning-starts 500 --evaluation-episodes 2 --threads 1"
+    ),
+    "imagined dialogue": (
+        "dyna-q Fathom/Dialogue-v0 --env.slot_error 0.1 --env.intent_error 0.1 --steps 3200"
+        " --segment-steps 800 --warm-start 1000 --learning-starts 400 --train-every 32"
+        " --evaluation-episodes 2 --threads 1"
+    ),
     "expert games": (
         "alphago Fathom/Go-v0 --env.size 5 --expert-games {games} --layers 4 --width 8"
         " --batch-size 16 --steps 1600 --segment-steps 400 --evaluation-episodes 2 --threads 1"

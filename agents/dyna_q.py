@@ -1,0 +1,285 @@
+"""Deep Dyna-Q (Peng, Li, Gao, Liu, Wong & Su 2018): DQN that also learns from what it imagines.
+
+Beside Q, a model of the world learns from the real memory what follows an observation and an action:
+the next observation, the reward, whether the episode ends, which actions are then legal. After every
+update from real transitions come `planning` updates from imagined ones: from a remembered observation
+the agent goes on by itself for `horizon` steps, ε-greedily, and the model answers (Sutton 1990).
+
+A user may answer one question in several ways, and the mean of them is no answer. So the model gives
+`outcomes` possible answers with their chances, a mixture of Gaussians (Bishop 1994), and one is drawn.
+
+Different from the paper: imagined transitions are made for one batch and then dropped, so none is older
+than the model; imagination sets out from any remembered observation, not only from an episode's start
+(Janner et al. 2019); the model answers in observations, so that it works in any world whose
+observations are vectors, and needs no list of what a user can say.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from time import perf_counter
+from typing import ClassVar
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium.vector import VectorEnv
+from torch import nn
+from torch.func import functional_call
+from torch.nn import functional as F
+
+from agents.adam import Adam, Tensors, gradients_of
+from agents.agent import Metrics, Setting, State
+from agents.dqn import DQN, DQNConfig
+from agents.replay import Batch, Replay
+
+MODEL_EPSILON = 1e-8
+"""Of the model's Adam."""
+LEAST_DEVIATION, MOST_DEVIATION = math.log(0.01), math.log(10.0)
+"""Bounds of a Gaussian's logarithmic deviation: what never varies must not outweigh all else."""
+
+
+@dataclass(frozen=True)
+class DynaQConfig(DQNConfig):
+    """DQN's hyperparameters, and the model's; the paper's value in brackets."""
+
+    planning: int = 4
+    """Updates from imagined transitions after each from real ones [K − 1, up to 19]."""
+    horizon: int = 2
+    """Steps of one imagined course of events [a whole dialogue]."""
+    model_starts: int = 0
+    """Agent steps before the first imagined update; the model learns from `learning_starts` on."""
+    model_updates: int = 1
+    """The model's own updates at each update from real transitions."""
+    model_batch_size: int = 128
+    """Transitions in one of the model's updates [16]."""
+    model_learning_rate: float = 1e-3
+    """Of the model's Adam [RMSProp, 1e-3]."""
+    model_hidden: int = 128
+    """Width of the model's dense layers [80]."""
+    outcomes: int = 4
+    """Possible answers to one action [1]."""
+
+
+class WorldModel(nn.Module):
+    """What may follow: `outcomes` possible answers to an observation and an action.
+
+    An answer is one vector: the change of the observation, the reward, 1 where the episode ends, and
+    1 for each action that is then legal.
+    """
+
+    def __init__(self, size: int, num_actions: int, config: DynaQConfig) -> None:
+        super().__init__()
+        self.answer = size + 2 + num_actions
+        self.outcomes = config.outcomes
+        self.first = nn.Linear(size + num_actions, config.model_hidden)
+        self.second = nn.Linear(config.model_hidden, config.model_hidden)
+        self.chances = nn.Linear(config.model_hidden, config.outcomes)
+        self.means = nn.Linear(config.model_hidden, config.outcomes * self.answer)
+        self.log_deviations = nn.Parameter(torch.zeros(self.answer))
+        """One for each number of an answer, whatever the outcome."""
+
+    def forward(
+        self, observations: torch.Tensor, choices: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Takes (b, size) numbers and (b, actions) one-hot.
+
+        Returns:
+            logits of the outcomes (b, outcomes), means (b, outcomes, answer), log deviations (answer,)
+        """
+        x = F.relu(self.first(torch.cat([observations, choices], dim=1)))
+        x = F.relu(self.second(x))
+        means = self.means(x).unflatten(1, (self.outcomes, self.answer))
+        return self.chances(x), means, self.log_deviations.clamp(LEAST_DEVIATION, MOST_DEVIATION)
+
+
+def mixture_loss(
+    logits: torch.Tensor, means: torch.Tensor, log_deviations: torch.Tensor, answers: torch.Tensor
+) -> torch.Tensor:
+    """−log of the mixture's density at the true answers, less a constant (Bishop 1994, equation 29).
+
+    Args:
+        logits: (b, k); means: (b, k, m); log_deviations: (m,); answers: (b, m)
+
+    Returns:
+        (b,)
+    """
+    errors = (answers.unsqueeze(1) - means) * (-log_deviations).exp()
+    log_densities = -0.5 * errors.square().sum(dim=2) - log_deviations.sum()
+    return -torch.logsumexp(F.log_softmax(logits, dim=1) + log_densities, dim=1)
+
+
+class DynaQ(DQN):
+    """Deep Q-network with a learnt model of the world."""
+
+    Config: ClassVar[type] = DynaQConfig
+    config: DynaQConfig
+
+    def __init__(
+        self,
+        observation_space: gym.Space,
+        action_space: gym.Space,
+        config: DynaQConfig,
+        setting: Setting,
+    ) -> None:
+        if not isinstance(observation_space, gym.spaces.Box) or len(observation_space.shape) != 1:
+            raise ValueError(
+                "dyna-q imagines observations that are vectors, and this environment's are"
+                f" {observation_space}; dqn learns without imagining"
+            )
+        _check(config)
+        super().__init__(observation_space, action_space, config, setting)
+        self.size = observation_space.shape[0]
+        self.model = WorldModel(self.size, self.num_actions, config).to(self.device)
+        self.model_adam = Adam(self.model, MODEL_EPSILON, torch.float32)
+        self.low = torch.from_numpy(observation_space.low).float()
+        self.high = torch.from_numpy(observation_space.high).float()
+        # Imagined batches are of any size, and what is compiled takes only one.
+        self._learn, self._values = self._learn_from, self._values_of
+        self.model_updates = 0
+        self._model_losses: list[torch.Tensor] = []
+
+    def train(self, env: VectorEnv, steps: int, seed: int) -> Iterator[Metrics]:
+        for metrics in super().train(env, steps, seed):
+            if self._model_losses:
+                metrics["model_loss"] = float(torch.stack(self._model_losses).mean())
+                self._model_losses = []
+            yield metrics
+
+    def _improve(
+        self, replay: Replay, rng: np.random.Generator, clock: Metrics
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Learn from one real batch, teach the model, then learn from what it imagines."""
+        found = super()._improve(replay, rng, clock)
+        began = perf_counter()
+        for _ in range(self.config.model_updates):
+            self._model_losses.append(self._learn_model(replay, rng))
+        if self.steps > self.config.model_starts:
+            for _ in range(self.config.planning):
+                imagined = self._imagine(replay, rng)
+                if imagined is not None:
+                    self._update(imagined)
+        clock["learning"] += perf_counter() - began
+        return found
+
+    def _learn_model(self, replay: Replay, rng: np.random.Generator) -> torch.Tensor:
+        """One step down the model's loss; gives the loss of a transition."""
+        batch = replay.sample(self.config.model_batch_size, 1, 1.0, np.inf, rng)
+        observations = batch.observations.to(self.device, torch.float32)
+        next_observations = batch.next_observations.to(self.device, torch.float32)
+        choices = F.one_hot(batch.actions.to(self.device), self.num_actions).float()
+        assert batch.next_masks is not None, "dqn's memory always holds masks"
+        answers = torch.cat(
+            [
+                next_observations - observations,
+                batch.rewards.to(self.device).unsqueeze(1),
+                1 - batch.discounts.to(self.device).unsqueeze(1),
+                batch.next_masks.to(self.device).float(),
+            ],
+            dim=1,
+        )
+
+        def loss_of(weights: Tensors) -> tuple[torch.Tensor, torch.Tensor]:
+            logits, means, deviations = functional_call(
+                self.model, weights, (observations, choices)
+            )
+            loss = mixture_loss(logits, means, deviations, answers).mean()
+            return loss, loss.detach()
+
+        gradients, loss, _ = gradients_of(loss_of, self.model_adam.online)
+        self.model_updates += 1
+        self.model_adam.step(
+            gradients,
+            self.model_adam.factors(self.config.model_learning_rate, self.model_updates),
+        )
+        return loss
+
+    @torch.no_grad()
+    def _imagine(self, replay: Replay, rng: np.random.Generator) -> Batch | None:
+        """A batch of imagined transitions: courses of `horizon` steps from remembered observations.
+
+        None where no remembered transition that was drawn has a sequel to imagine.
+        """
+        config = self.config
+        courses = -(-config.batch_size // config.horizon)
+        # What a real transition led to is a remembered observation, and comes with its mask.
+        real = replay.sample(courses, 1, 1.0, np.inf, rng)
+        assert real.next_masks is not None, "dqn's memory always holds masks"
+        going = real.discounts > 0
+        observations, masks = real.next_observations[going].float(), real.next_masks[going]
+        clip = config.reward_clip or np.inf
+        steps: list[tuple[torch.Tensor, ...]] = []
+        while len(observations) and len(steps) < config.horizon:
+            chosen = self._act(
+                self._values, observations.numpy(), masks.numpy(), self._epsilon(), rng
+            )
+            actions = torch.from_numpy(chosen - self.first_action)
+            following, rewards, over, next_masks = self._answer(observations, actions, rng)
+            discounts = torch.where(over, 0.0, config.discount)
+            rewards = rewards.clamp(-clip, clip)
+            steps.append((observations, actions, rewards, following, discounts, next_masks))
+            observations, masks = following[~over], next_masks[~over]
+        return Batch(*map(torch.cat, zip(*steps, strict=True))) if steps else None
+
+    def _answer(
+        self, observations: torch.Tensor, actions: torch.Tensor, rng: np.random.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Draw one of the model's answers each.
+
+        Returns:
+            next observations (n, size), rewards (n,), whether the episode is over (n,) bool, legal
+            actions (n, actions) bool; in main memory, as what is remembered is.
+        """
+        choices = F.one_hot(actions, self.num_actions).float()
+        logits, means, _ = functional_call(
+            self.model,
+            self.model_adam.online,
+            (observations.to(self.device), choices.to(self.device)),
+        )
+        logits, means = logits.cpu(), means.cpu()
+        # Adding Gumbel noise and taking the greatest draws from the chances.
+        noise = torch.from_numpy(rng.gumbel(size=tuple(logits.shape)))
+        outcomes = (logits + noise).argmax(dim=1)
+        answers = means[torch.arange(len(means)), outcomes]
+        change, rewards, over, legal = answers.split([self.size, 1, 1, self.num_actions], dim=1)
+        masks = legal > 0.5
+        masks |= ~masks.any(dim=1, keepdim=True)  # there is always something to do
+        following = torch.clamp(observations + change, self.low, self.high)
+        return following, rewards.squeeze(1), over.squeeze(1) > 0.5, masks
+
+    def state(self) -> State:
+        state = super().state()
+        weights = {f"model.{name}": w for name, w in self.model_adam.weights.items()}
+        moments = {f"model.{name}": m for name, m in self.model_adam.moments().items()}
+        return State(
+            state.weights,
+            state.tensors | weights | moments,
+            state.numbers | {"model_updates": self.model_updates},
+        )
+
+    def load(self, state: State) -> None:
+        own: Tensors = {}
+        others: Tensors = {}
+        for name, tensor in state.tensors.items():
+            (own if name.startswith("model.") else others)[name] = tensor
+        super().load(State(state.weights, others, state.numbers))
+        if not own:
+            return
+        own = {name.removeprefix("model."): tensor for name, tensor in own.items()}
+        self.model_adam.load(
+            {name: own[name] for name in self.model_adam.weights},
+            {name: own[name] for name in self.model_adam.moments()},
+        )
+        self.model_updates = int(state.numbers["model_updates"])
+
+
+def _check(config: DynaQConfig) -> None:
+    for name in (
+        "horizon", "model_updates", "model_batch_size", "model_learning_rate", "model_hidden",
+        "outcomes",
+    ):  # fmt: skip
+        if not getattr(config, name) > 0:
+            raise ValueError(f"{name} must be above 0, not {getattr(config, name)}")
+    for name in ("planning", "model_starts"):
+        if getattr(config, name) < 0:
+            raise ValueError(f"{name} must be 0 or above, not {getattr(config, name)}")

@@ -1,0 +1,380 @@
+"""How soon do the agents hold a dialogue, how well with a noisy channel, and how reliably?
+
+    python benchmarks/dialogue_learning.py curve      success after 3,000, 10,000 and 30,000 dialogues
+    python benchmarks/dialogue_learning.py planning   Dyna-Q beside DQN, in real dialogues
+    python benchmarks/dialogue_learning.py noise      rules and DQN, four domains, five error rates
+    python benchmarks/dialogue_learning.py goals      the same goal several times: pass^k, what fails
+
+Agents train with the presets that `fathom train` takes, each in a process of its own; a dialogue counts as
+soon as it has begun. Every figure is of users with held-out goals: 1,000 dialogues, one in each of 1,000
+environments, the same for all agents. The channel mishears values and acts at the same rate. Intervals are
+of the mean over seeds (bootstrap, 95 %). Seconds are of training alone, compiling aside.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from math import comb
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from gymnasium.vector import VectorEnv, VectorWrapper
+
+if TYPE_CHECKING:
+    from fathom.plugins import World
+
+RESULTS = Path(__file__).parent / "results" / "dialogue_learning.json"
+WORLD = "Fathom/Dialogue-v0"
+DOMAINS = ("movie", "restaurant", "taxi", "hotel")
+RATES = (0.0, 0.05, 0.1, 0.2, 0.3)
+MARKS = {
+    "curve": (1_000, 3_000, 10_000, 30_000),
+    "planning": tuple(range(250, 4_001, 250)),
+    "noise": (10_000,),
+    "goals": (30_000,),
+}
+"""Dialogues after which an agent is evaluated, by table."""
+DIALOGUES = 1_000
+"""Of an evaluation."""
+GOALS, TRIALS = 200, 20
+"""For pass^k: goals, and dialogues about each."""
+GOOD = 0.85
+"""The success that `planning` waits for."""
+
+
+# -- one measurement, in a process of its own -------------------------------------------------------
+
+
+class Counted(VectorWrapper):
+    """A vector environment that counts the dialogues that begin in it."""
+
+    def __init__(self, env: VectorEnv) -> None:
+        super().__init__(env)
+        self.begun = 0
+
+    def reset(self, **arguments: Any) -> Any:
+        self.begun += self.num_envs
+        return super().reset(**arguments)
+
+    def step(self, actions: np.ndarray) -> Any:
+        result = super().step(actions)
+        self.begun += int(result[2].sum())
+        return result
+
+
+def world_with(domain: str, rate: float, rule: str = "worthy") -> World:
+    """The world with a domain and a channel that mishears at the rate."""
+    from fathom import plugins
+
+    own = {"domain": domain, "slot_error": str(rate), "intent_error": str(rate), "rule": rule}
+    return plugins.resolve(WORLD, own)
+
+
+def trained(
+    world: World, name: str, seed: int, marks: tuple[int, ...], changes: dict[str, Any]
+) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """Train by the preset, and give the agent and how far it is at each of the marks."""
+    from agents import load_agent
+    from agents.agent import Setting
+    from fathom import plugins
+    from fathom.training import segment_seed
+
+    found = plugins.preset(name, WORLD)
+    assert found is not None, f"{name} has no preset for {WORLD}"
+    run, kind = found[1]["run"], load_agent(name)
+    config = kind.Config(**found[1]["agent"] | changes)
+    env = Counted(world.make_vector(config.num_envs, training=True))
+    seconds = 0.0
+    steps, left = 0, list(marks)
+    with tempfile.TemporaryDirectory() as storage:
+        setting = Setting(
+            config.num_envs, run["segment_steps"], run["steps"],
+            storage=Path(storage), advise=world.advice(),
+        )  # fmt: skip
+        segment_seed(seed, 1 << 32)
+        agent = kind(*world.spaces(), config, setting)
+        for segment in range(-(-run["steps"] // run["segment_steps"])):
+            reports = iter(agent.train(env, run["segment_steps"], segment_seed(seed, segment)))
+            while left:
+                began = time.perf_counter()
+                report = next(reports, None)
+                seconds += time.perf_counter() - began
+                if report is None:
+                    break
+                done = steps + int(report["steps"])
+                if env.begun >= left[0]:
+                    left = [mark for mark in left if mark > env.begun]
+                    yield agent, {"dialogues": env.begun, "steps": done, "seconds": seconds}
+            steps += run["segment_steps"]
+        if left:
+            yield agent, {"dialogues": env.begun, "steps": steps, "seconds": seconds}
+    env.close()
+
+
+def evaluated(agent: Any, world: World) -> dict[str, Any]:
+    """One dialogue in each of many environments, with held-out goals."""
+    from fathom.training import evaluation_seed
+
+    env = world.make_vector(DIALOGUES, training=False)
+    observations, info = env.reset(seed=evaluation_seed(1))
+    success, turns, failures = played(agent, env, observations, info["action_mask"])
+    inner: Any = env.unwrapped
+    limit = inner.config.max_turns
+    env.close()
+    rewards = np.where(success, 2 * limit, -limit) - turns
+    return {
+        "success": float(success.mean()),
+        "turns": float(turns.mean()),
+        "reward": float(rewards.mean()),
+        "failures": dict(failures.most_common()),
+    }
+
+
+def played(
+    agent: Any, env: Any, observations: np.ndarray, masks: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, Counter[str]]:
+    """Every environment's first dialogue to its end: success (n,) bool, turns (n,), why others failed."""
+    rng = np.random.default_rng(0)
+    n, reasons = env.num_envs, env.unwrapped.reasons
+    success, turns, over = np.zeros(n, bool), np.zeros(n, np.int64), np.zeros(n, bool)
+    failures: Counter[str] = Counter()
+    while not over.all():
+        actions = agent.act(observations, masks.astype(bool), np.zeros(n, bool), rng)
+        observations, _, ended, _, info = env.step(actions)
+        masks, fresh = info["action_mask"], ended & ~over
+        success[fresh], turns[fresh] = info["success"][fresh], info["turns"][fresh]
+        failures.update(reasons[code] for code in info["reason"][fresh & ~info["success"]])
+        over |= ended
+    return success, turns, failures
+
+
+def repeated(agent: Any, world: World) -> dict[str, Any]:
+    """Dialogues about the same goals again and again; the channel and the user's openings differ."""
+    from envs.dialogue import belief, channel, user
+    from envs.dialogue.goals import goal_of
+    from envs.dialogue.tables import one_of
+    from fathom.training import evaluation_seed
+
+    env = world.make_vector(GOALS, training=False)
+    inner: Any = env.unwrapped
+    wins = np.zeros(GOALS, np.int64)
+    failures: Counter[str] = Counter()
+    env.reset(seed=evaluation_seed(2))
+    goals = inner.states.goal.copy()
+    shape = inner.observation_space.shape
+    for trial in range(TRIALS):
+        env.reset(seed=evaluation_seed(3 + trial))
+        observations = np.zeros(shape, np.float32)
+        masks = np.zeros((GOALS, len(inner.acts)), bool)
+        for i in range(GOALS):
+            state = one_of(inner.states, i)
+            state.goal[:] = goals[i]
+            belief.clear(inner.world, state)
+            user.begin(inner.world, state)
+            channel.transmit(inner.world, state)
+            belief.hear(inner.world, state)
+            belief.observe(inner.world, state, observations[i], masks[i])
+        success, _, why = played(agent, env, observations, masks)
+        wins += success
+        failures += why
+    words = [goal_of(inner.domain, goal) for goal in goals]
+    env.close()
+    by_questions: dict[str, list[int]] = {}
+    by_constraints: dict[str, list[int]] = {}
+    by_mind: dict[str, list[int]] = {}
+    for goal, won in zip(words, wins.tolist(), strict=True):
+        by_questions.setdefault(str(len(goal.questions)), []).append(won)
+        by_constraints.setdefault(str(len(goal.constraints)), []).append(won)
+        by_mind.setdefault("changes" if goal.first_wish else "stays", []).append(won)
+    worst = np.argsort(wins, kind="stable")[:5]
+    groups = {"questions": by_questions, "constraints": by_constraints, "mind": by_mind}
+    return {
+        "pass": {str(k): float(np.mean([comb(int(w), k) for w in wins]) / comb(TRIALS, k))
+                 for k in (1, 3, 5)},
+        "goals by successes": np.bincount(wins, minlength=TRIALS + 1).tolist(),
+        "failures": dict(failures.most_common(10)),
+        "success by": {
+            name: {key: sum(won) / len(won) / TRIALS for key, won in sorted(group.items())}
+            for name, group in groups.items()
+        },
+        "worst": [{"successes": int(wins[i]), "constraints": words[i].constraints,
+                   "questions": list(words[i].questions)} for i in worst],
+    }  # fmt: skip
+
+
+def measure(job: dict[str, Any]) -> dict[str, Any]:
+    """Do one job: train and evaluate one agent, or evaluate rules."""
+    from agents.agent import Setting
+    from agents.rules import Rules, RulesConfig
+    from fathom.training import prepare
+
+    prepare(job["threads"], "cpu")
+    world = world_with(job["domain"], job["rate"], job.get("rule", "worthy"))
+    if job["agent"] == "rules":
+        agent = Rules(*world.spaces(), RulesConfig(), Setting(advise=world.advice()))
+        last = repeated(agent, world) if job["table"] == "goals" else {}
+        return job | {"points": [evaluated(agent, world) | last]}
+    # What is compiled is loaded before the clock runs.
+    evaluated(Rules(*world.spaces(), RulesConfig(), Setting(advise=world.advice())), world)
+    points: list[dict[str, Any]] = []
+    progress = trained(world, job["agent"], job["seed"], tuple(job["marks"]), job["changes"])
+    for agent, far in progress:
+        points.append(far | evaluated(agent, world))
+    if job["table"] == "goals":
+        points[-1] |= repeated(agent, world)
+    return job | {"points": points}
+
+
+# -- the tables -------------------------------------------------------------------------------------
+
+
+def jobs_of(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """What a table needs measured."""
+    table, seeds = options.table, range(options.seeds)
+    rules: list[dict[str, Any]] = [
+        {"agent": "rules", "rule": "worthy"},
+        {"agent": "rules", "rule": "weak"},
+    ]
+    common: dict[str, Any] = {"table": table, "threads": options.threads, "changes": options.changes,
+              "marks": MARKS[table], "domain": "movie", "rate": 0.05, "seed": 0}  # fmt: skip
+    if table == "planning":
+        return [common | {"agent": name, "seed": s} for s in seeds for name in ("dqn", "dyna-q")]
+    if table == "noise":
+        channels = [
+            {"domain": domain, "rate": rate} for domain in options.domains for rate in RATES
+        ]
+        learners = [{"agent": "dqn", "seed": s} for s in seeds]
+        return [common | where | who for where in channels for who in [*rules, *learners]]
+    learners = [{"agent": name, "seed": s} for s in seeds for name in options.agents]
+    return [common | who for who in [*rules, *learners]]
+
+
+def measure_apart(job: dict[str, Any]) -> dict[str, Any]:
+    """Do a job in a process of its own."""
+    root = str(Path(__file__).resolve().parents[1])
+    done = subprocess.run(
+        [sys.executable, __file__, job["table"], "--job", json.dumps(job)],
+        env=os.environ | {"OMP_NUM_THREADS": str(job["threads"]), "PYTHONPATH": root},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def interval(values: list[float]) -> tuple[float, float, float]:
+    """The mean, and its 95 % bootstrap interval."""
+    drawn = np.random.default_rng(0).choice(values, (10_000, len(values))).mean(axis=1)
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return float(np.mean(values)), float(low), float(high)
+
+
+def summary(measurements: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A row for each agent, channel and mark: means over the seeds."""
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for done in measurements:
+        name = done["agent"] if done["agent"] != "rules" else f"rules, {done['rule']}"
+        for place, point in enumerate(done["points"]):
+            groups.setdefault((done["domain"], done["rate"], name, place), []).append(point)
+    rows = []
+    for (domain, rate, name, _), points in groups.items():
+        mean, low, high = interval([point["success"] for point in points])
+        row = {"domain": domain, "errors": rate, "agent": name, "seeds": len(points),
+               "success": mean, "interval": [low, high]}  # fmt: skip
+        for about in ("turns", "reward", "dialogues", "steps", "seconds"):
+            if about in points[0]:
+                row[about] = float(np.mean([point[about] for point in points]))
+        if "pass" in points[0]:
+            row |= {f"pass^{k}": float(np.mean([p["pass"][k] for p in points])) for k in "135"}
+        rows.append(row)
+    return rows
+
+
+def show(rows: list[dict[str, Any]]) -> None:
+    """Print a Markdown table."""
+    print("| domain | errors | agent | dialogues | steps | success | turns | reward | seconds |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    for row in rows:
+        low, high = row["interval"]
+        far = [f"{row[x]:,.0f}" if x in row else "" for x in ("dialogues", "steps", "seconds")]
+        print(f"| {row['domain']} | {row['errors']:.0%} | {row['agent']} | {far[0]} | {far[1]} |"
+              f" {row['success']:.3f} ({low:.3f}–{high:.3f}) | {row['turns']:.1f} |"
+              f" {row['reward']:.1f} | {far[2]} |"
+              + "".join(f" pass^{k} {row[f'pass^{k}']:.3f}" for k in "135" if "pass^1" in row))  # fmt: skip
+
+
+def reached(measurements: list[dict[str, Any]]) -> dict[str, Any]:
+    """Real dialogues until an evaluation first shows `GOOD`, for each agent: of the seeds' mean, and of
+    each seed (None: never)."""
+    found: dict[str, Any] = {}
+    for name in sorted({done["agent"] for done in measurements}):
+        curves = [done["points"] for done in measurements if done["agent"] == name]
+        length = min(map(len, curves))
+        mean = [float(np.mean([curve[i]["success"] for curve in curves])) for i in range(length)]
+        first = next((i for i, success in enumerate(mean) if success >= GOOD), None)
+        found[name] = {
+            "mean curve": None if first is None else float(
+                np.mean([curve[first]["dialogues"] for curve in curves])
+            ),
+            "seeds": [next((p["dialogues"] for p in curve if p["success"] >= GOOD), None)
+                      for curve in curves],
+        }  # fmt: skip
+        print(f"{name}: success {GOOD} after {found[name]['mean curve']} dialogues (mean curve);"
+              f" by seed {found[name]['seeds']}")  # fmt: skip
+    return found
+
+
+def main() -> None:
+    """Measure a table, print it and keep the raw figures."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("table", choices=MARKS)
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--agents", nargs="+", default=["dqn"], help="of curve and goals")
+    parser.add_argument("--domains", nargs="+", default=list(DOMAINS), help="of noise")
+    parser.add_argument("--threads", type=int, default=1, help="of each training")
+    parser.add_argument(
+        "--changes", type=json.loads, default={}, help="hyperparameters to change, as JSON"
+    )
+    parser.add_argument("--job", type=json.loads, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.job:
+        print(json.dumps(measure(options.job)))
+        return
+    measurements = []
+    for job in jobs_of(options):
+        measurements.append(measure_apart(job))
+        show(summary(measurements[-1:]))
+        sys.stdout.flush()
+    options.device = "cpu"
+    rows = summary(measurements)
+    print()
+    show(rows)
+    from dqn_atari import machine  # lies beside this file
+
+    kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    kept[options.table] = {
+        "machine": machine(options),
+        "changes": options.changes,
+        "summary": rows,
+        "measurements": measurements,
+    }
+    if options.table == "planning":
+        kept[options.table]["reached"] = reached(measurements)
+    part = RESULTS.with_suffix(".part")
+    part.write_text(json.dumps(kept, indent=1) + "\n")
+    os.replace(part, RESULTS)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""Dyna-Q's model gives answers that occur, and what it imagines is worth learning from."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+
+from agents.agent import Setting, State
+from agents.dyna_q import DynaQ, DynaQConfig, mixture_loss
+from fathom import plugins
+from fathom.evaluation import evaluate
+from fathom.plugins import World
+from fathom.training import evaluation_seed
+
+ASK, FIRST, SECOND = range(3)
+CONFIG = DynaQConfig(
+    num_envs=8, replay_capacity=2_000, learning_starts=64, train_every=8, batch_size=32, planning=1, hidden=32,
+    learning_rate=3e-3, target_every=50, epsilon_steps=200, epsilon_end=0.1, reward_clip=0.0,
+    model_hidden=32, model_batch_size=64, model_learning_rate=1e-2, model_updates=2,
+)  # fmt: skip
+
+
+def _world() -> World:
+    return plugins.resolve(f"{Path(__file__).with_name('asking.py')}:Asking")
+
+
+def _trained(config: DynaQConfig, storage: Path, steps: int) -> DynaQ:
+    torch.manual_seed(0)
+    world = _world()
+    setting = Setting(config.num_envs, steps, steps, storage=storage)
+    agent = DynaQ(*world.spaces(), config, setting)
+    env = world.make_vector(config.num_envs, training=True)
+    reports = list(agent.train(env, steps, seed=1))
+    env.close()
+    assert math.isfinite(reports[-1]["model_loss"])
+    return agent
+
+
+def test_the_loss_of_a_mixture_worked_out_by_hand() -> None:
+    logits = torch.zeros(1, 2)
+    means = torch.tensor([[[0.0, 0.0], [3.0, 4.0]]])
+    loss = mixture_loss(logits, means, torch.zeros(2), torch.tensor([[0.0, 0.0]]))
+    expected = -math.log(0.5 * 1.0 + 0.5 * math.exp(-12.5))
+    assert loss.tolist() == pytest.approx([expected])
+    wide = mixture_loss(logits, means, torch.tensor([1.0, 0.0]), torch.tensor([[math.e, 0.0]]))
+    near, far = math.exp(-0.5 - 1), math.exp(-0.5 * ((math.e - 3) ** 2 / math.e**2 + 16) - 1)
+    assert wide.tolist() == pytest.approx([-math.log(0.5 * near + 0.5 * far)])
+
+
+@pytest.fixture(scope="module")
+def agent(tmp_path_factory: pytest.TempPathFactory) -> DynaQ:
+    return _trained(CONFIG, tmp_path_factory.mktemp("replay"), 1_600)
+
+
+def test_of_several_possible_answers_one_is_imagined_and_never_their_mean(agent: DynaQ) -> None:
+    rng = np.random.default_rng(0)
+    nothing, ask = torch.zeros(400, 2), torch.full((400,), ASK)
+    following, rewards, over, masks = agent._answer(nothing, ask, rng)
+    known = following.round().int()
+    assert ((following - known).abs() < 0.2).float().mean() > 0.9
+    assert (known.sum(dim=1) == 1).float().mean() > 0.9, "one of the two things is wanted"
+    assert 100 < int(known[:, 0].sum()) < 300, "and either may be"
+    assert ((rewards + 0.1).abs() < 0.2).float().mean() > 0.9
+    assert not over.any()
+    assert masks.all()
+
+
+def test_giving_ends_the_imagined_episode_well_or_badly(agent: DynaQ) -> None:
+    wanted = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+    given = torch.tensor([FIRST, SECOND, FIRST, SECOND])
+    _, rewards, over, _ = agent._answer(wanted, given, np.random.default_rng(0))
+    assert rewards.tolist() == pytest.approx([1, -1, -1, 1], abs=0.2)
+    assert over.all()
+
+
+def test_dyna_q_learns_to_ask_and_to_give(agent: DynaQ) -> None:
+    assert evaluate(agent, _world(), 32, evaluation_seed())["mean"] == pytest.approx(0.9)
+
+
+def test_what_is_imagined_never_enters_the_memory_of_what_was_real(tmp_path: Path) -> None:
+    agent = _trained(replace(CONFIG, planning=3), tmp_path, 160)
+    real = (160 - 64) // 8
+    assert agent.model_updates == 2 * real
+    assert agent.updates == 4 * real
+    assert agent._open_replay().rows == 160 // 8 + 1, (
+        "a row a step, and one that closes the segment"
+    )
+
+
+def _copy(state: State) -> State:
+    return State(
+        {name: t.clone() for name, t in state.weights.items()},
+        {name: t.clone() for name, t in state.tensors.items()},
+        dict(state.numbers),
+    )
+
+
+def test_a_loaded_state_goes_on_bit_for_bit(tmp_path: Path) -> None:
+    agent = _trained(CONFIG, tmp_path, 200)
+    saved = _copy(agent.state())
+    env = _world().make_vector(CONFIG.num_envs, training=True)
+    list(agent.train(env, 200, seed=2))
+    torch.manual_seed(7)
+    other = DynaQ(*_world().spaces(), CONFIG, agent.setting)
+    other.load(saved)
+    list(other.train(env, 200, seed=2))
+    env.close()
+    one, two = agent.state(), other.state()
+    assert one.numbers == two.numbers
+    assert any(name.startswith("model.") for name in one.tensors)
+    for name, tensor in (one.weights | one.tensors).items():
+        assert torch.equal(tensor, (two.weights | two.tensors)[name]), name
+
+
+def test_an_agent_that_only_acts_needs_no_model_of_a_checkpoint(agent: DynaQ) -> None:
+    other = DynaQ(*_world().spaces(), CONFIG, Setting())
+    other.load(State(agent.state().weights))
+    seen = np.array([[0, 0], [1, 0], [0, 1]], np.float32)
+    arguments = (seen, None, np.ones(3, bool))
+    one = agent.act(*arguments, np.random.default_rng(0))
+    assert one.tolist() == other.act(*arguments, np.random.default_rng(0)).tolist()
+
+
+def test_pictures_are_not_imagined() -> None:
+    pictures = gym.spaces.Box(0, 255, (4, 84, 84), np.uint8)
+    with pytest.raises(ValueError, match="dqn learns without imagining"):
+        DynaQ(pictures, gym.spaces.Discrete(3), DynaQConfig(), Setting())
+
+
+@pytest.mark.parametrize("wrong", [{"horizon": 0}, {"planning": -1}, {"outcomes": 0}])
+def test_a_senseless_hyperparameter_is_refused(wrong: dict[str, int]) -> None:
+    space = gym.spaces.Box(-1, 1, (2,))
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        DynaQ(space, gym.spaces.Discrete(2), DynaQConfig(**wrong), Setting())  # type: ignore[arg-type]
