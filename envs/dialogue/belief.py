@@ -31,7 +31,7 @@ The observation is a vector of numbers from 0 to 1; `fields` names its parts in 
 and once: matches (5: none, one, two to five, six to twenty, more rows fit), user_act (6: the last, by
 `ACTS`), confidence, agent_act (5: the last, by `KINDS`), finished (probability that the user has nothing
 more to say), no_match (how often the agent said so, in thirds), turns (share of `max_turns`), left (3: the
-largest of open, missing and doubt over all slots).
+largest of open, missing and doubt over all slots), sure (probability that all that is believed is right).
 """
 
 import numpy as np
@@ -70,7 +70,7 @@ SLOT_FIELDS = (
 )  # fmt: skip
 OTHER_FIELDS = {
     "matches": 5, "user_act": len(ACTS), "confidence": 1, "agent_act": len(KINDS), "finished": 1,
-    "no_match": 1, "turns": 1, "left": 3,
+    "no_match": 1, "turns": 1, "left": 3, "sure": 1,
 }  # fmt: skip
 _PER_SLOT = len(SLOT_FIELDS)
 _LIKELY = 0.5
@@ -256,6 +256,7 @@ def observe(world: World, state: State, out: np.ndarray, mask: np.ndarray) -> No
     row = numbers[ROW]
     rest = out[_PER_SLOT * slots :]
     rest[:] = 0
+    sure = 1.0
     for slot in range(slots):
         mark = marks[slot]
         told = row != NONE and mark[TOLD] == world.rows[row, slot]
@@ -266,6 +267,7 @@ def observe(world: World, state: State, out: np.ndarray, mask: np.ndarray) -> No
         doubt = 0.0
         if state.values[0, slot] >= 0 and state.odds[0, slot] > 0:
             doubt = 1 - state.odds[0, slot]
+        sure *= 1 - doubt
         out[slot] = state.odds[0, slot]
         out[slots + slot] = state.odds[1, slot]
         out[2 * slots + slot] = state.values[0, slot] < NONE
@@ -295,6 +297,7 @@ def observe(world: World, state: State, out: np.ndarray, mask: np.ndarray) -> No
     rest[17] = state.trust[FINISHED]
     rest[18] = min(numbers[NO_MATCHES], 3) / 3
     rest[19] = numbers[TURNS] / world.max_turns
+    rest[23] = sure
     for action in range(len(mask)):
         kind = world.kinds[action]
         if kind == ASK:

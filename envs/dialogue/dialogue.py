@@ -23,12 +23,13 @@ from envs.dialogue.transcript import Turn, as_json_lines, as_text, beliefs, in_w
 class Dialogue(gym.Env):
     """A user with a goal comes; the agent finds out what is wanted, answers questions and books.
 
-    Observation: `Box(0, 1, (18·slots + 23,))`, the belief; see `envs.dialogue.belief`, and `fields` for
+    Observation: `Box(0, 1, (18·slots + 24,))`, the belief; see `envs.dialogue.belief`, and `fields` for
     the names of its parts. Actions: what `acts` lists: ask for a slot, tell a slot's value from the row
     that fits, ask to confirm a slot, say that nothing matches, book. `info["action_mask"]`, (A,) int8,
     says which make sense; see `envs.dialogue.belief.act` for what others become. Reward (Li et al. 2017):
-    −1 a turn; at the end +2·max_turns for success, −max_turns for failure. A dialogue ends when the agent
-    books, and fails after `max_turns`; both terminate it. It succeeds if the row meets every constraint of
+    −1 a turn; at the end +4·max_turns for success, −2·max_turns for failure (the paper's +2 and −1 times
+    the turns, for it counts those of both sides). A dialogue ends when the agent books, and fails after
+    `max_turns` of the agent's turns; both terminate it. It succeeds if the row meets every constraint of
     the user's true goal, every question was answered as the row has it, and what only the user knows was
     understood. `info` also has `success`, `reason` (one of `reasons`; "" while it goes on) and `turns`.
 
@@ -123,11 +124,7 @@ class Dialogue(gym.Env):
             self._take_turn(said)
             late = numbers[belief.TURNS] >= self.config.max_turns
             reason = user.TOO_LONG if late else user.ONGOING
-        reward = -1.0
-        if reason == user.SUCCESS:
-            reward += 2 * self.config.max_turns
-        elif reason != user.ONGOING:
-            reward -= self.config.max_turns
+        reward = user.reward(self.world, reason)
         observation, info = self._seen(reason)
         return observation, reward, reason != user.ONGOING, False, info
 

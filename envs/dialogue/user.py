@@ -104,6 +104,15 @@ def reply(world: World, state: State, kind: int, slot: int, value: int) -> None:
 
 
 @compiled
+def reward(world: World, reason: int) -> float:
+    """What the agent gets for a turn that ends with a code of `reasons`."""
+    if reason == ONGOING:
+        return -1.0
+    # The paper's numbers are two and one times the turns of both sides.
+    return -1.0 + (4.0 if reason == SUCCESS else -2.0) * world.max_turns
+
+
+@compiled
 def judge(world: World, state: State, row: int) -> int:
     """Whether booking the row, and what only the user knows as the agent understood it, is what was
     wanted: a code of `reasons`."""

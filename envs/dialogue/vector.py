@@ -30,7 +30,7 @@ from envs.dialogue.frames import BOOK
 from envs.dialogue.goals import new_goal
 from envs.dialogue.tables import State, World, compiled, new_states, one_of
 from envs.dialogue.text import Understanding, Words
-from envs.dialogue.user import ONGOING, SUCCESS, TOO_LONG, judge, reply
+from envs.dialogue.user import ONGOING, SUCCESS, TOO_LONG, judge, reply, reward
 
 _SHARE = 256
 """Dialogues of one thread, at least: handing out fewer costs more than it brings."""
@@ -202,7 +202,6 @@ def _speak(world: World, states: State, step: _Step, first: int, last: int) -> N
             user.begin(world, state)
             continue
         act(world, state, step.actions[i])
-        step.rewards[i] = -1
         if numbers[KIND] == BOOK:
             step.reasons[i] = judge(world, state, numbers[ROW])
         else:
@@ -220,9 +219,7 @@ def _listen(world: World, states: State, step: _Step, first: int, last: int) -> 
             hear(world, state)
             if state.numbers[TURNS] >= world.max_turns:
                 step.reasons[i] = TOO_LONG
-        if step.reasons[i] == SUCCESS:
-            step.rewards[i] += 2 * world.max_turns
-        elif step.reasons[i] != ONGOING:
-            step.rewards[i] -= world.max_turns
+        if state.numbers[TURNS]:  # else another user has come
+            step.rewards[i] = reward(world, step.reasons[i])
         state.numbers[OVER] = step.reasons[i] != ONGOING
         observe(world, state, step.observations[i], step.masks[i])

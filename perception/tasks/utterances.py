@@ -48,7 +48,7 @@ class Utterances(Task):
     """Sentences from acts: maximum likelihood of each word, given the act and the words before."""
 
     Config = UtterancesConfig
-    epochs = 10
+    epochs = 5
     data = "domain:movie"
 
     def __init__(

@@ -533,11 +533,11 @@ def test_rewards_are_those_of_the_paper() -> None:
         while not info["reason"]:
             observation, reward, *_, info = env.step(env.advise(observation[None])[0])
             rewards.append(reward)
-        end = 2 * 9 if info["success"] else -9
+        end = 4 * 9 if info["success"] else -2 * 9
         assert rewards == [-1.0] * (len(rewards) - 1) + [end - 1.0]
         assert info["turns"] == len(rewards) <= 9
         ends.add(end)
-    assert ends == {18, -9}
+    assert ends == {36, -18}
 
 
 # What makes no dialogue
