@@ -211,7 +211,7 @@ class DynaQ(DQN):
         steps: list[tuple[torch.Tensor, ...]] = []
         while len(observations) and len(steps) < config.horizon:
             chosen = self._act(
-                self._values, observations.numpy(), masks.numpy(), self._epsilon(), rng
+                self._values_of, observations.numpy(), masks.numpy(), self._epsilon(), rng
             )
             actions = torch.from_numpy(chosen - self.first_action)
             following, rewards, over, next_masks = self._answer(observations, actions, rng)
@@ -219,7 +219,12 @@ class DynaQ(DQN):
             rewards = rewards.clamp(-clip, clip)
             steps.append((observations, actions, rewards, following, discounts, next_masks))
             observations, masks = following[~over], next_masks[~over]
-        return Batch(*map(torch.cat, zip(*steps, strict=True))) if steps else None
+        if not steps:
+            return None
+        # Some courses end early; what is compiled takes batches of one size.
+        parts = [torch.cat(part) for part in zip(*steps, strict=True)]
+        places = torch.arange(config.batch_size) % len(parts[0])
+        return Batch(*(part[places] for part in parts))
 
     def _answer(
         self, observations: torch.Tensor, actions: torch.Tensor, rng: np.random.Generator

@@ -126,11 +126,8 @@ def evaluated(agent: Any, world: World) -> dict[str, Any]:
 
     env = world.make_vector(DIALOGUES, training=False)
     observations, info = env.reset(seed=evaluation_seed(1))
-    success, turns, failures = played(agent, env, observations, info["action_mask"])
-    inner: Any = env.unwrapped
-    limit = inner.config.max_turns
+    success, turns, rewards, failures = played(agent, env, observations, info["action_mask"])
     env.close()
-    rewards = np.where(success, 2 * limit, -limit) - turns
     return {
         "success": float(success.mean()),
         "turns": float(turns.mean()),
@@ -141,20 +138,23 @@ def evaluated(agent: Any, world: World) -> dict[str, Any]:
 
 def played(
     agent: Any, env: Any, observations: np.ndarray, masks: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, Counter[str]]:
-    """Every environment's first dialogue to its end: success (n,) bool, turns (n,), why others failed."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, Counter[str]]:
+    """Every environment's first dialogue to its end: success (n,) bool, turns (n,), the sum of rewards
+    (n,), why those failed that did."""
     rng = np.random.default_rng(0)
     n, reasons = env.num_envs, env.unwrapped.reasons
     success, turns, over = np.zeros(n, bool), np.zeros(n, np.int64), np.zeros(n, bool)
+    returns = np.zeros(n)
     failures: Counter[str] = Counter()
     while not over.all():
         actions = agent.act(observations, masks.astype(bool), np.zeros(n, bool), rng)
-        observations, _, ended, _, info = env.step(actions)
+        observations, rewards, ended, _, info = env.step(actions)
+        returns += np.where(over, 0, rewards)
         masks, fresh = info["action_mask"], ended & ~over
         success[fresh], turns[fresh] = info["success"][fresh], info["turns"][fresh]
         failures.update(reasons[code] for code in info["reason"][fresh & ~info["success"]])
         over |= ended
-    return success, turns, failures
+    return success, turns, returns, failures
 
 
 def repeated(agent: Any, world: World) -> dict[str, Any]:
@@ -183,7 +183,7 @@ def repeated(agent: Any, world: World) -> dict[str, Any]:
             channel.transmit(inner.world, state)
             belief.hear(inner.world, state)
             belief.observe(inner.world, state, observations[i], masks[i])
-        success, _, why = played(agent, env, observations, masks)
+        success, _, _, why = played(agent, env, observations, masks)
         wins += success
         failures += why
     words = [goal_of(inner.domain, goal) for goal in goals]
