@@ -1,7 +1,32 @@
 """Random numbers that a compiled world and its readable twin draw alike: SplitMix64 (Steele, Lea & Flood 2014)."""
 
+from collections.abc import Sequence
+
 import numba
 import numpy as np
+
+
+def reseed(
+    states: np.ndarray | None,
+    num_envs: int,
+    seed: int | Sequence[int | None] | None,
+    fresh: np.random.Generator,
+) -> np.ndarray:
+    """The generators of a vector environment at its reset, (num_envs, 1) uint64.
+
+    Args:
+        states: those before the reset, which go on where nothing else is asked; None at the first.
+        seed: environment i gets `seed + i`, or the i-th of a list unless that is None.
+        fresh: draws seeds at the first reset, if none are given.
+    """
+    if isinstance(seed, int):
+        return np.arange(seed, seed + num_envs, dtype=np.uint64)[:, None]
+    if states is None:
+        states = fresh.integers(2**31, size=(num_envs, 1), dtype=np.uint64)
+    for i, own in enumerate(seed or ()):
+        if own is not None:
+            states[i] = own
+    return states
 
 
 @numba.njit(cache=True)

@@ -31,6 +31,7 @@ from envs.dialogue.goals import new_goal
 from envs.dialogue.tables import State, World, compiled, new_states, one_of
 from envs.dialogue.text import Understanding, Words
 from envs.dialogue.user import ONGOING, SUCCESS, TOO_LONG, judge, reply, reward
+from envs.random import reseed
 
 _SHARE = 256
 """Dialogues of one thread, at least: handing out fewer costs more than it brings."""
@@ -84,14 +85,7 @@ class DialogueVector(VectorEnv):
         """New users everywhere; environment i gets `seed + i`, or the i-th of a list."""
         gym.vector.VectorEnv.reset(self, seed=seed if isinstance(seed, int) else None)
         n, random = self.num_envs, self.states.random
-        if isinstance(seed, int):
-            random[:, 0] = np.arange(seed, seed + n, dtype=np.uint64)
-        elif not self._seeded:
-            random[:] = self.np_random.integers(2**31, size=(n, 1), dtype=np.uint64)
-        if seed is not None and not isinstance(seed, int):
-            for i, own in enumerate(seed):
-                if own is not None:
-                    random[i] = own
+        random[:] = reseed(random if self._seeded else None, n, seed, self.np_random)
         self._seeded = True
         self.states.numbers[:, OVER] = True
         first, _, _, _, info = self.step(np.zeros(n, np.int64))

@@ -34,7 +34,7 @@ from envs.go.core import (
 from envs.go.go import Go
 from envs.go.observation import observe
 from envs.go.opponents import OPPONENTS, SELF, move_of, new_work
-from envs.random import below
+from envs.random import below, reseed
 
 _SHARE = 2048
 """Points on the boards of one thread, at least: handing out fewer costs more than it brings."""
@@ -106,14 +106,8 @@ class GoVector(VectorEnv):
             observations, infos = zip(*results, strict=True)
             self._over[:] = False
             return np.stack(observations), self._merged(infos)
-        if isinstance(seed, int):
-            self._random[:, 0] = np.arange(seed, seed + n, dtype=np.uint64)
-        elif not self._seeded:
-            self._random[:] = self.np_random.integers(2**31, size=(n, 1), dtype=np.uint64)
-        if seed is not None and not isinstance(seed, int):
-            for i, own in enumerate(seed):
-                if own is not None:
-                    self._random[i] = own
+        before = self._random if self._seeded else None
+        self._random[:] = reseed(before, n, seed, self.np_random)
         self._seeded = True
         self._over[:] = True
         first, _, _, _, info = self.step(np.zeros(n, np.int64))

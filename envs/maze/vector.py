@@ -12,6 +12,7 @@ from gymnasium.vector.utils import batch_space
 from envs.maze.config import MazeConfig, MemoryMazeConfig
 from envs.maze.generation import ALGORITHMS
 from envs.maze.layout import AGENT, FIRST_KEY, GOAL, MOVES, WALL, new_maze, new_memory_maze
+from envs.random import reseed
 
 _SQUARE, _GOAL, _SHORTEST, _STEPS, _HELD, _OVER = range(6)
 """Columns of the numbers kept for each environment; `_HELD` is a set of doors as bits."""
@@ -53,15 +54,7 @@ class _MazeGames(VectorEnv):
         """New mazes everywhere; environment i gets `seed + i`, or the i-th of a list."""
         gym.vector.VectorEnv.reset(self, seed=seed if isinstance(seed, int) else None)
         n = self.num_envs
-        if isinstance(seed, int):
-            self._random = np.arange(seed, seed + n, dtype=np.uint64)[:, None]
-        elif self._random is None:
-            self._random = self.np_random.integers(2**31, size=(n, 1), dtype=np.uint64)
-        if seed is not None and not isinstance(seed, int):
-            for i, own in enumerate(seed):
-                if own is not None:
-                    self._random[i] = own
-        assert self._random is not None
+        self._random = reseed(self._random, n, seed, self.np_random)
         _reset(self._planes, self._numbers, self._random, self._maze_seeds, self._drawing)
         return self._observations(), self._info(np.zeros(n, bool))
 
