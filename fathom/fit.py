@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,12 +25,14 @@ from envs.dialogue.domain import Domain, DomainError, load_domain
 from envs.dialogue.frames import ANY_WORD, UNKNOWN_WORD, AgentFrame, Frame, agent_acts
 from envs.dialogue.phrases import agent_sentence, some_frame, user_sentence
 from envs.dialogue.words import tokens_of
+from fathom.arguments import Device, check_least, check_seed
 from fathom.display import Display
 from fathom.errors import FathomError
 from fathom.run import Progress, Run, Settings, build_config, explained_disk_errors, replace_file
 from fathom.training import (
     BUILDING,
     Curves,
+    device_to_learn,
     device_to_use,
     log_evaluation,
     log_metrics,
@@ -78,7 +80,7 @@ class FitFlags:
     """Name of the run's folder (default: made from data and task)."""
     runs_dir: Path = Path("runs")
     """Folder in which runs are written."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Device = "auto"
     """Where networks run; auto takes a GPU where there is one."""
     threads: int | None = None
     """Threads for computing (default: one a core); exact results hold for the same number."""
@@ -269,19 +271,9 @@ def settings_of(task: str, flags: FitFlags, config: Any) -> Settings:
     made = 10_000 if flags.sentences is None else flags.sentences
     epochs = kind.epochs if flags.epochs is None else flags.epochs
     threads = torch.get_num_threads() if flags.threads is None else flags.threads
-    for name, value, least in (
-        ("sentences", made, 100),
-        ("epochs", epochs, 1),
-        ("seed", flags.seed, 0),
-        ("threads", threads, 1),
-    ):
-        if value < least:
-            raise FathomError(f"--{name} must be at least {least}, not {value}")
-    if flags.seed >= 1 << 63:
-        raise FathomError("--seed must be below 2^63")
-    device = flags.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    check_least(sentences=(made, 100), epochs=(epochs, 1), threads=(threads, 1))
+    check_seed(flags.seed)
+    device = device_to_learn(flags.device)
     train, test = data_for(task, reference, made)
     return Settings(
         environment=reference,

@@ -147,6 +147,15 @@ def trained_agent(
     return agent, world, checkpoint.progress
 
 
+def device_to_learn(asked: str) -> str:
+    """Where a new run learns; "auto" takes a GPU where there is one."""
+    if asked == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if asked == "cuda" and not torch.cuda.is_available():
+        raise FathomError("there is no CUDA device on this machine; use --device cpu")
+    return asked
+
+
 def device_to_use(run: Run, asked: str) -> str:
     """Where a run's network computes when it is used: where asked, by default where it learnt."""
     device = run.settings.device if asked == "auto" else asked

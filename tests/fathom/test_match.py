@@ -287,7 +287,7 @@ def test_two_of_our_engines_meet_over_gtp(tmp_path: Path) -> None:
         (["match", "random"], "needs two players"),
         (["match", "random", "gnugoo"], "is no player"),
         (["match", "random", "no-such-program --mode gtp"], "is not installed"),
-        (["match", "random", "random", "--games", "0"], "--games is too small"),
+        (["match", "random", "random", "--games", "0"], "--games must be at least 1, not 0"),
         (["match", "random", "random", "--env.size", "4"], "size must be"),
         (["match", "random", "random", "--env.size", "nine"], "--env.size cannot be 'nine'"),
         (["match", "random", "random", "--env.colour", "red"], "the rules have no 'colour'"),
