@@ -5,21 +5,19 @@
 data does not ship; `docs/dialogue.md` says where it comes from.
 """
 
-import ast
 import itertools
 import math
 import os
-import re
 from collections import Counter
 from pathlib import Path
 
 from envs.dialogue.domain import Domain, DomainError, Slot, build_domain
+from envs.dialogue.literals import read_lines, read_table
 from envs.dialogue.words import RESERVED, default_phrases, key_of
 
 REAL = "movie-real"
 """The domain's name; "movie-real:FOLDER" says where the data lies."""
 
-MOST_BYTES = 4_000_000
 MOST_ROWS = 10_000
 PEOPLE = "numberofpeople"
 """The only slot of the goals that the knowledge base does not know."""
@@ -50,26 +48,21 @@ def read_movie_data(folder: str = "") -> Domain:
             + f": say {REAL}:FOLDER with the folder that has movie_db.txt and movie_user_goals.txt"
         )
     database = place / "movie_db.txt"
-    text = _read(database).strip()
-    # The numbers are Python 2's, 17L, and the published file lacks its opening brace.
-    text = re.sub(r"(?<=[{ ])(\d+)L(?=: \{)", r"\1", text if text[:1] == "{" else "{" + text)
-    table = _literal(text, f"{database}:1")
+    table = read_table(database)
     if not isinstance(table, dict) or not all(_is_record(row) for row in table.values()):
         raise DomainError(f"{database}:1: this is not a dictionary of rows")
     path = place / "movie_user_goals.txt"
     wishes = []
-    for number, line in enumerate(_read(path).splitlines(), start=1):
-        if line.strip():
-            goal = _literal(line, f"{path}:{number}")
-            if not (
-                isinstance(goal, dict)
-                and _is_record(goal.get("inform_slots"))
-                and _is_record(goal.get("request_slots"))
-            ):
-                raise DomainError(
-                    f"{path}:{number}: a goal is a dictionary with inform_slots and request_slots"
-                )
-            wishes.append((_cells(goal["inform_slots"]), sorted(goal["request_slots"])))
+    for where, goal in read_lines(path):
+        if not (
+            isinstance(goal, dict)
+            and _is_record(goal.get("inform_slots"))
+            and _is_record(goal.get("request_slots"))
+        ):
+            raise DomainError(
+                f"{where}: a goal is a dictionary with inform_slots and request_slots"
+            )
+        wishes.append((_cells(goal["inform_slots"]), sorted(goal["request_slots"])))
     if not table or not wishes:
         raise DomainError(f"{place} has no rows or no goals")
     return _domain([_cells(row) for row in table.values()], wishes)
@@ -115,22 +108,6 @@ def _domain(cells: list[dict[str, str]], wishes: list[tuple[dict[str, str], list
     return build_domain(
         REAL, "book tickets for a film", slots, rows, goals, 0.0, default_phrases(tuple(names))
     )
-
-
-def _read(path: Path) -> str:
-    try:
-        if path.stat().st_size > MOST_BYTES:
-            raise DomainError(f"{path} has more than {MOST_BYTES // 10**6} MB")
-        return path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError):
-        raise DomainError(f"{path} is missing or no text in UTF-8") from None
-
-
-def _literal(text: str, place: str) -> object:
-    try:
-        return ast.literal_eval(text)
-    except (SyntaxError, ValueError, MemoryError, RecursionError):
-        raise DomainError(f"{place}: this is no Python literal") from None
 
 
 def _is_record(row: object) -> bool:

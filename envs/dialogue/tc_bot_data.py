@@ -6,16 +6,17 @@ the goals of users. They are read from a folder that holds them as TC-Bot publis
 nothing in them is ever run.
 """
 
-import ast
 import json
 import os
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from envs.dialogue.domain import DomainError
+from envs.dialogue.literals import read_lines, read_table, read_text
 
 ACTS = (
     "request", "inform", "confirm_question", "confirm_answer", "greeting", "closing",
@@ -43,14 +44,8 @@ _FILES = {
     "words": ("dicts.v3.json", "movie_dict.txt"),
     "goals": ("user_goals_first_turn_template.part.movie.v1.json", "movie_user_goals.txt"),
 }
-_LARGEST = 8_000_000
-"""Bytes of a file; the largest of TC-Bot's has 250,000."""
 _MOST = 10_000
 """Rows, and values of a slot."""
-
-
-class TCBotDataError(ValueError):
-    """The movie-ticket data is not there, or is not what it should be."""
 
 
 @dataclass(frozen=True)
@@ -94,11 +89,11 @@ def load_movie_data(folder: str = "") -> MovieData:
     """Read the three files of a folder; "" means $FATHOM_DATA/movie-dialogue.
 
     Raises:
-        TCBotDataError: with one sentence that says what is missing or wrong.
+        DomainError: with one sentence that says what is missing or wrong.
     """
     root = os.environ.get("FATHOM_DATA", "")
     if not folder and not root:
-        raise TCBotDataError(
+        raise DomainError(
             "the movie-ticket data of TC-Bot is not here: give its folder as the argument data"
             " (the src/deep_dialog/data of github.com/MiuLab/TC-Bot), or put it in"
             " movie-dialogue under the folder that FATHOM_DATA names"
@@ -114,32 +109,22 @@ def _find(folder: Path, names: tuple[str, ...]) -> Path:
     for name in names:
         if (folder / name).is_file():
             return folder / name
-    raise TCBotDataError(f"the folder {folder} has neither {names[0]} nor {names[1]}")
+    raise DomainError(f"the folder {folder} has neither {names[0]} nor {names[1]}")
 
 
 def _read(path: Path) -> Any:
+    if path.suffix != ".json":
+        goals = "goals" in path.name
+        return [goal for _, goal in read_lines(path)] if goals else read_table(path)
     try:
-        if path.stat().st_size > _LARGEST:
-            raise TCBotDataError(f"{path} is larger than {_LARGEST:,} bytes")
-        text = path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise TCBotDataError(f"{path} cannot be read: {error}") from error
-    try:
-        if path.suffix == ".json":
-            return json.loads(text)
-        if "goals" in path.name:
-            return [ast.literal_eval(line) for line in text.splitlines() if line.strip()]
-        # Python 2 wrote the row numbers as 0L, 1L, …, and the file may begin without its brace.
-        text = re.sub(r"(\d+)L(?=: \{)", r"\1", text)
-        return ast.literal_eval(text if text.startswith("{") else "{" + text)
-    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
-        reason = error.msg if isinstance(error, SyntaxError) else str(error)
-        raise TCBotDataError(f"{path} is no list of plain values: {reason[:100]}") from error
+        return json.loads(read_text(path))
+    except (ValueError, RecursionError):
+        raise DomainError(f"{path} is no JSON") from None
 
 
 def _mapping(value: Any, what: str) -> dict[Any, Any]:
     if not isinstance(value, dict):
-        raise TCBotDataError(f"{what} must be a dictionary, not {type(value).__name__}")
+        raise DomainError(f"{what} must be a dictionary, not {type(value).__name__}")
     return value
 
 
@@ -152,22 +137,22 @@ def index(rows: list[Any], words: dict[Any, Any], goals: Any) -> MovieData:
         goals: dictionaries with `inform_slots` (slot → value) and `request_slots` (slot → anything).
 
     Raises:
-        TCBotDataError: with one sentence about the first thing that is wrong.
+        DomainError: with one sentence about the first thing that is wrong.
     """
     if not 0 < len(rows) <= _MOST:
-        raise TCBotDataError(f"the knowledge base must have 1 to {_MOST:,} rows, not {len(rows):,}")
+        raise DomainError(f"the knowledge base must have 1 to {_MOST:,} rows, not {len(rows):,}")
     for number, row in enumerate(rows):
         _check(_mapping(row, f"row {number}"), f"row {number}")
     for slot, choices in words.items():
         if not isinstance(choices, list):
-            raise TCBotDataError(f"the values of {slot!r} must be a list")
+            raise DomainError(f"the values of {slot!r} must be a list")
         for choice in choices or [""]:
             _check({slot: choice}, "the list of values")
     words = {slot: choices for slot, choices in words.items() if choices}
     if not words:
-        raise TCBotDataError("the list of values has none")
+        raise DomainError("the list of values has none")
     if not isinstance(goals, list) or not goals:
-        raise TCBotDataError("the goals must be a list of at least one goal")
+        raise DomainError("the goals must be a list of at least one goal")
     read = [_goal(goal, f"goal {number}") for number, goal in enumerate(goals)]
 
     seen: list[dict[str, int]] = [{} for _ in SLOTS]
@@ -183,7 +168,7 @@ def index(rows: list[Any], words: dict[Any, Any], goals: Any) -> MovieData:
     values = tuple(tuple(own) for own in seen)
     most = max(len(own) for own in values)
     if most > _MOST:
-        raise TCBotDataError(f"a slot has {most:,} values, and may have {_MOST:,}")
+        raise DomainError(f"a slot has {most:,} values, and may have {_MOST:,}")
 
     folded = np.zeros((len(SLOTS), most), np.int16)
     for slot, spelled in enumerate(values):
@@ -227,15 +212,15 @@ def _goal(goal: Any, what: str) -> Goal:
     asked = tuple(slot for slot in SLOTS if slot in questions and slot != "ticket")
     both = [slot for slot in asked if slot in constraints]
     if both:
-        raise TCBotDataError(f"{what} both demands and asks {both[0]!r}")
+        raise DomainError(f"{what} both demands and asks {both[0]!r}")
     return Goal(dict(constraints), asked)
 
 
 def _check(part: dict[Any, Any], what: str) -> None:
     for slot, value in part.items():
         if slot not in SLOTS:
-            raise TCBotDataError(f"{what} has {slot!r}, which is no slot of TC-Bot")
+            raise DomainError(f"{what} has {slot!r}, which is no slot of TC-Bot")
         if not isinstance(value, str):
-            raise TCBotDataError(f"{what} has {value!r} for {slot!r}, where a text should be")
+            raise DomainError(f"{what} has {value!r} for {slot!r}, where a text should be")
         if value in SPECIAL:
-            raise TCBotDataError(f"{what} has {value!r} for {slot!r}, which means something else")
+            raise DomainError(f"{what} has {value!r} for {slot!r}, which means something else")

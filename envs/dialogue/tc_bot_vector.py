@@ -31,7 +31,7 @@ from envs.dialogue.tc_bot_data import (
     SPECIAL,
     load_movie_data,
 )
-from envs.random import below, chance
+from envs.random import below, chance, reseed
 
 _ANY, _NO_MATCH, _AVAILABLE = SPECIAL[ANY], SPECIAL[NO_MATCH], SPECIAL[AVAILABLE]
 _S = len(SLOTS)
@@ -152,15 +152,7 @@ class TCBotVector(VectorEnv):
         """New dialogues everywhere; environment i gets `seed + i`, or the i-th of a list."""
         gym.vector.VectorEnv.reset(self, seed=seed if isinstance(seed, int) else None)
         n = self.num_envs
-        if isinstance(seed, int):
-            self._random = np.arange(seed, seed + n, dtype=np.uint64)[:, None]
-        elif self._random is None:
-            self._random = self.np_random.integers(2**31, size=(n, 1), dtype=np.uint64)
-        if seed is not None and not isinstance(seed, int):
-            for i, own in enumerate(seed):
-                if own is not None:
-                    self._random[i] = own
-        assert self._random is not None
+        self._random = reseed(self._random, n, seed, self.np_random)
         observations = np.zeros((n, *OBSERVATION_SPACE.shape), np.float32)
         _reset(self._goals, self._showings, self._random, self._numbers, self._values, observations)
         return observations, self._info(np.zeros(n, bool))

@@ -17,8 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import envs
+from envs.dialogue.domain import DomainError
 from envs.dialogue.tc_bot import ACTIONS, FIELDS, MAX_TURN, TCBot, TCBotConfig
-from envs.dialogue.tc_bot_data import ANY, NO_MATCH, SLOTS, TCBotDataError, load_movie_data
+from envs.dialogue.tc_bot_data import ANY, NO_MATCH, SLOTS, load_movie_data
 from envs.dialogue.tc_bot_vector import TCBotVector
 
 assert envs  # registers the ids
@@ -377,12 +378,10 @@ def test_without_data_one_sentence_says_what_to_do(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.delenv("FATHOM_DATA", raising=False)
-    with pytest.raises(
-        TCBotDataError, match=r"give its folder as the argument data .* FATHOM_DATA"
-    ):
+    with pytest.raises(DomainError, match=r"give its folder as the argument data .* FATHOM_DATA"):
         TCBot()
     monkeypatch.setenv("FATHOM_DATA", str(tmp_path))
-    with pytest.raises(TCBotDataError, match=r"movie-dialogue has neither movie_kb.*movie_db"):
+    with pytest.raises(DomainError, match=r"movie-dialogue has neither movie_kb.*movie_db"):
         TCBotVector(2)
 
 
@@ -404,7 +403,7 @@ def test_without_data_one_sentence_says_what_to_do(
     ],
 )
 def test_wrong_data_gets_one_sentence(tmp_path: Path, parts: dict[str, Any], sentence: str) -> None:
-    with pytest.raises(TCBotDataError, match=sentence):
+    with pytest.raises(DomainError, match=sentence):
         TCBot(_write(tmp_path, **parts))
 
 
@@ -415,7 +414,7 @@ def test_wrong_data_gets_one_sentence(tmp_path: Path, parts: dict[str, Any], sen
 def test_the_files_are_never_run(tmp_path: Path, text: str) -> None:
     folder = _write(tmp_path)
     (tmp_path / "movie_dict.txt").write_text(text)
-    with pytest.raises(TCBotDataError, match=r"movie_dict\.txt|dictionary"):
+    with pytest.raises(DomainError, match=r"movie_dict\.txt|dictionary"):
         load_movie_data(folder)
 
 
