@@ -338,7 +338,7 @@ def chat_with(
 
 def new_transcript(run: Run) -> Path:
     """A file for a chat with a run, named after the time."""
-    return run.folder / "chats" / f"{datetime.now():%Y-%m-%d-%H%M%S}-{os.getpid()}.jsonl"
+    return run.folder / "chats" / f"{datetime.now():%Y-%m-%d-%H%M%S-%f}.jsonl"
 
 
 def _own_understanding(run: Run, domain: str) -> Understanding:
