@@ -161,7 +161,7 @@ def repeated(agent: Any, world: World) -> dict[str, Any]:
     """Dialogues about the same goals again and again; the channel and the user's openings differ."""
     from envs.dialogue import belief, channel, user
     from envs.dialogue.goals import goal_of
-    from envs.dialogue.tables import one_of
+    from envs.dialogue.tables import State
     from fathom.training import evaluation_seed
 
     env = world.make_vector(GOALS, training=False)
@@ -176,7 +176,7 @@ def repeated(agent: Any, world: World) -> dict[str, Any]:
         observations = np.zeros(shape, np.float32)
         masks = np.zeros((GOALS, len(inner.acts)), bool)
         for i in range(GOALS):
-            state = one_of(inner.states, i)
+            state = State(*(part[i] for part in inner.states))
             state.goal[:] = goals[i]
             belief.clear(inner.world, state)
             user.begin(inner.world, state)
