@@ -3,7 +3,8 @@
 The agent acts ε-greedily in several environments at once, stores every step in a replay memory, and
 every `train_every` agent steps moves Q(s, a) towards r + γ·max Q'(s', ·), where Q' is a frozen copy
 of the network that is renewed every `target_every` updates. Options: Double Q-learning (van Hasselt
-et al. 2016), dueling heads (Wang et al. 2016), n-step targets (Sutton 1988; Hessel et al. 2018).
+et al. 2016), dueling heads (Wang et al. 2016), n-step targets (Sutton 1988; Hessel et al. 2018), and
+for Q' a running average of the network (Lillicrap et al. 2016), which then also acts in evaluation.
 
 Different from the paper: Adam takes the place of RMSProp, and on processors that have it the network
 computes in bfloat16 on a copy of the float32 weights that Adam moves.
@@ -57,6 +58,10 @@ class DQNConfig:
     """Rewards in a target before it bootstraps [1]."""
     target_every: int = 2_500
     """Updates between two copies to the target network [10,000]."""
+    target_rate: float = 0.0
+    """Instead of copies: the share of the way that the target network goes towards the online one at
+    every update [0, copies]. This average of the last 1 / target_rate networks then is what acts in
+    evaluation, and what ships (Polyak & Juditsky 1992)."""
     double: bool = True
     """Double Q-learning: the online network chooses the action the target network values [False]."""
     dueling: bool = False
@@ -169,6 +174,8 @@ class DQN(Agent):
         precision = image_precision(self.device) if image else torch.float32
         self.adam = Adam(self.network, config.adam_epsilon, precision)
         self.target = {name: w.clone() for name, w in self.adam.online.items()}
+        # bfloat16 would round the small steps of an average away.
+        self.average = {name: w.clone() for name, w in self.adam.weights.items()}
         # Pictures are so much work that compiling pays at once.
         pays = image or setting.total_steps >= LONG_TRAINING
         compiling = pays and setting.storage is not None
@@ -192,7 +199,11 @@ class DQN(Agent):
         rng: np.random.Generator,
     ) -> np.ndarray:
         return self._act(
-            self._values_of, observations, action_masks, self.config.evaluation_epsilon, rng
+            self._settled_values_of,
+            observations,
+            action_masks,
+            self.config.evaluation_epsilon,
+            rng,
         )
 
     def _act(
@@ -224,6 +235,12 @@ class DQN(Agent):
     @torch.no_grad()
     def _values_of(self, observations: torch.Tensor) -> torch.Tensor:
         return functional_call(self.network, self.adam.online, (observations,))
+
+    @torch.no_grad()
+    def _settled_values_of(self, observations: torch.Tensor) -> torch.Tensor:
+        """Of the network that is evaluated."""
+        weights = self.target if self.config.target_rate else self.adam.online
+        return functional_call(self.network, weights, (observations,))
 
     # -- learning -------------------------------------------------------------------------------
 
@@ -306,7 +323,11 @@ class DQN(Agent):
             *(part if part is None else part.to(self.device) for part in scaled),
             self.adam.factors(rate, self.updates),
         )
-        if self.updates % self.config.target_every == 0:
+        if self.config.target_rate:
+            online, average = self.adam.weights.values(), self.average.values()
+            torch._foreach_lerp_(list(average), list(online), self.config.target_rate)
+            copy_into(self.average, self.target)
+        elif self.updates % self.config.target_every == 0:
             copy_into(self.adam.online, self.target)
         return loss.clone(), q.clone()
 
@@ -360,19 +381,28 @@ class DQN(Agent):
     def state(self) -> State:
         if self._replay is not None:
             self._replay.flush()
-        target = {f"target.{name}": w for name, w in self.target.items()}
+        weights, other = self.adam.weights, {f"target.{n}": w for n, w in self.target.items()}
+        if self.config.target_rate:
+            weights, other = self.average, {f"online.{n}": w for n, w in weights.items()}
         return State(
-            self.adam.weights,
-            self.adam.moments() | target,
+            weights,
+            self.adam.moments() | other,
             {"steps": self.steps, "updates": self.updates, "rows": self._rows},
         )
 
     def load(self, state: State) -> None:
-        moments = {name: t for name, t in state.tensors.items() if not name.startswith("target.")}
-        self.adam.load(state.weights, moments or None)
+        self.adam.load(state.weights, None)
+        copy_into(self.adam.weights, self.average)
+        copy_into(self.adam.weights, self.target)
         if not state.tensors:
             return
-        copy_into({name: state.tensors[f"target.{name}"] for name in self.target}, self.target)
+        saved = state.tensors
+        weights = state.weights
+        if self.config.target_rate:
+            weights = {name: saved[f"online.{name}"] for name in weights}
+        else:
+            copy_into({name: saved[f"target.{name}"] for name in self.target}, self.target)
+        self.adam.load(weights, {name: saved[name] for name in self.adam.moments()})
         self.steps = int(state.numbers["steps"])
         self.updates = int(state.numbers["updates"])
         self._rows = int(state.numbers["rows"])
@@ -405,6 +435,8 @@ def _check(config: DQNConfig) -> None:
             raise ValueError(f"{name} must be above 0, not {getattr(config, name)}")
     if config.warm_start < 0:
         raise ValueError(f"warm_start must be 0 or above, not {config.warm_start}")
-    for name in ("discount", "epsilon_start", "epsilon_end", "evaluation_epsilon"):
+    for name in (
+        "discount", "target_rate", "epsilon_start", "epsilon_end", "evaluation_epsilon",
+    ):  # fmt: skip
         if not 0 <= getattr(config, name) <= 1:
             raise ValueError(f"{name} must lie in 0…1, not {getattr(config, name)}")

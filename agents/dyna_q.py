@@ -5,8 +5,9 @@ the next observation, the reward, whether the episode ends, which actions are th
 update from real transitions come `planning` updates from imagined ones: from a remembered observation
 the agent goes on by itself for `horizon` steps, ε-greedily, and the model answers (Sutton 1990).
 
-A user may answer one question in several ways, and the mean of them is no answer. So the model gives
-`outcomes` possible answers with their chances, a mixture of Gaussians (Bishop 1994), and one is drawn.
+The model gives the mean of what may follow, and the chance that the episode ends discounts what comes
+after. A network that is nearly linear in what it does not know yet values a mean observation about as it
+values, on the average, the observations that the mean is of.
 
 Different from the paper: imagined transitions are made for one batch and then dropped, so none is older
 than the model; imagination sets out from any remembered observation, not only from an episode's start
@@ -43,13 +44,13 @@ LEAST_DEVIATION, MOST_DEVIATION = math.log(0.01), math.log(10.0)
 class DynaQConfig(DQNConfig):
     """DQN's hyperparameters, and the model's; the paper's value in brackets."""
 
-    planning: int = 4
+    planning: int = 1
     """Updates from imagined transitions after each from real ones [K − 1, up to 19]."""
-    horizon: int = 2
+    horizon: int = 1
     """Steps of one imagined course of events [a whole dialogue]."""
     model_starts: int = 0
     """Agent steps before the first imagined update; the model learns from `learning_starts` on."""
-    model_updates: int = 1
+    model_updates: int = 2
     """The model's own updates at each update from real transitions."""
     model_batch_size: int = 128
     """Transitions in one of the model's updates [16]."""
@@ -57,56 +58,36 @@ class DynaQConfig(DQNConfig):
     """Of the model's Adam [RMSProp, 1e-3]."""
     model_hidden: int = 128
     """Width of the model's dense layers [80]."""
-    outcomes: int = 4
-    """Possible answers to one action [1]."""
 
 
 class WorldModel(nn.Module):
-    """What may follow: `outcomes` possible answers to an observation and an action.
+    """What follows an observation and an action, on the average.
 
-    An answer is one vector: the change of the observation, the reward, 1 where the episode ends, and
-    1 for each action that is then legal.
+    That is one vector: the change of the observation, the reward, 1 where the episode ends, and 1 for
+    each action that is then legal.
     """
 
-    def __init__(self, size: int, num_actions: int, config: DynaQConfig) -> None:
+    def __init__(self, size: int, num_actions: int, hidden: int) -> None:
         super().__init__()
-        self.answer = size + 2 + num_actions
-        self.outcomes = config.outcomes
-        self.first = nn.Linear(size + num_actions, config.model_hidden)
-        self.second = nn.Linear(config.model_hidden, config.model_hidden)
-        self.chances = nn.Linear(config.model_hidden, config.outcomes)
-        self.means = nn.Linear(config.model_hidden, config.outcomes * self.answer)
-        self.log_deviations = nn.Parameter(torch.zeros(self.answer))
-        """One for each number of an answer, whatever the outcome."""
+        answer = size + 2 + num_actions
+        self.first = nn.Linear(size + num_actions, hidden)
+        self.second = nn.Linear(hidden, hidden)
+        self.mean = nn.Linear(hidden, answer)
+        self.log_deviations = nn.Parameter(torch.zeros(answer))
+        """How far the numbers of an answer lie from their means: what chance decides weighs less."""
 
     def forward(
         self, observations: torch.Tensor, choices: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Takes (b, size) numbers and (b, actions) one-hot.
 
         Returns:
-            logits of the outcomes (b, outcomes), means (b, outcomes, answer), log deviations (answer,)
+            means (b, answer), variances (answer,)
         """
         x = F.relu(self.first(torch.cat([observations, choices], dim=1)))
         x = F.relu(self.second(x))
-        means = self.means(x).unflatten(1, (self.outcomes, self.answer))
-        return self.chances(x), means, self.log_deviations.clamp(LEAST_DEVIATION, MOST_DEVIATION)
-
-
-def mixture_loss(
-    logits: torch.Tensor, means: torch.Tensor, log_deviations: torch.Tensor, answers: torch.Tensor
-) -> torch.Tensor:
-    """−log of the mixture's density at the true answers, less a constant (Bishop 1994, equation 29).
-
-    Args:
-        logits: (b, k); means: (b, k, m); log_deviations: (m,); answers: (b, m)
-
-    Returns:
-        (b,)
-    """
-    errors = (answers.unsqueeze(1) - means) * (-log_deviations).exp()
-    log_densities = -0.5 * errors.square().sum(dim=2) - log_deviations.sum()
-    return -torch.logsumexp(F.log_softmax(logits, dim=1) + log_densities, dim=1)
+        deviations = self.log_deviations.clamp(LEAST_DEVIATION, MOST_DEVIATION).exp()
+        return self.mean(x), deviations.square()
 
 
 class DynaQ(DQN):
@@ -130,7 +111,7 @@ class DynaQ(DQN):
         _check(config)
         super().__init__(observation_space, action_space, config, setting)
         self.size = observation_space.shape[0]
-        self.model = WorldModel(self.size, self.num_actions, config).to(self.device)
+        self.model = WorldModel(self.size, self.num_actions, config.model_hidden).to(self.device)
         self.model_adam = Adam(self.model, MODEL_EPSILON, torch.float32)
         self.low = torch.from_numpy(observation_space.low).float()
         self.high = torch.from_numpy(observation_space.high).float()
@@ -180,10 +161,9 @@ class DynaQ(DQN):
         )
 
         def loss_of(weights: Tensors) -> tuple[torch.Tensor, torch.Tensor]:
-            logits, means, deviations = functional_call(
-                self.model, weights, (observations, choices)
-            )
-            loss = mixture_loss(logits, means, deviations, answers).mean()
+            means, variances = functional_call(self.model, weights, (observations, choices))
+            spread = variances.expand_as(means)
+            loss = F.gaussian_nll_loss(means, answers, spread, reduction="none").sum(dim=1).mean()
             return loss, loss.detach()
 
         gradients, loss, _ = gradients_of(loss_of, self.model_adam.online)
@@ -214,11 +194,12 @@ class DynaQ(DQN):
                 self._values_of, observations.numpy(), masks.numpy(), self._epsilon(), rng
             )
             actions = torch.from_numpy(chosen - self.first_action)
-            following, rewards, over, next_masks = self._answer(observations, actions, rng)
-            discounts = torch.where(over, 0.0, config.discount)
+            following, rewards, ends, next_masks = self._answer(observations, actions)
+            discounts = config.discount * (1 - ends)
             rewards = rewards.clamp(-clip, clip)
             steps.append((observations, actions, rewards, following, discounts, next_masks))
-            observations, masks = following[~over], next_masks[~over]
+            going = ends < 0.5
+            observations, masks = following[going], next_masks[going]
         if not steps:
             return None
         # Some courses end early; what is compiled takes batches of one size.
@@ -227,30 +208,25 @@ class DynaQ(DQN):
         return Batch(*(part[places] for part in parts))
 
     def _answer(
-        self, observations: torch.Tensor, actions: torch.Tensor, rng: np.random.Generator
+        self, observations: torch.Tensor, actions: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Draw one of the model's answers each.
+        """What the model expects.
 
         Returns:
-            next observations (n, size), rewards (n,), whether the episode is over (n,) bool, legal
+            next observations (n, size), rewards (n,), chances that the episode is over (n,), legal
             actions (n, actions) bool; in main memory, as what is remembered is.
         """
         choices = F.one_hot(actions, self.num_actions).float()
-        logits, means, _ = functional_call(
+        means, _ = functional_call(
             self.model,
             self.model_adam.online,
             (observations.to(self.device), choices.to(self.device)),
         )
-        logits, means = logits.cpu(), means.cpu()
-        # Adding Gumbel noise and taking the greatest draws from the chances.
-        noise = torch.from_numpy(rng.gumbel(size=tuple(logits.shape)))
-        outcomes = (logits + noise).argmax(dim=1)
-        answers = means[torch.arange(len(means)), outcomes]
-        change, rewards, over, legal = answers.split([self.size, 1, 1, self.num_actions], dim=1)
+        change, rewards, ends, legal = means.cpu().split([self.size, 1, 1, self.num_actions], dim=1)
         masks = legal > 0.5
         masks |= ~masks.any(dim=1, keepdim=True)  # there is always something to do
         following = torch.clamp(observations + change, self.low, self.high)
-        return following, rewards.squeeze(1), over.squeeze(1) > 0.5, masks
+        return following, rewards.squeeze(1), ends.squeeze(1).clamp(0, 1), masks
 
     def state(self) -> State:
         state = super().state()
@@ -281,7 +257,6 @@ class DynaQ(DQN):
 def _check(config: DynaQConfig) -> None:
     for name in (
         "horizon", "model_updates", "model_batch_size", "model_learning_rate", "model_hidden",
-        "outcomes",
     ):  # fmt: skip
         if not getattr(config, name) > 0:
             raise ValueError(f"{name} must be above 0, not {getattr(config, name)}")

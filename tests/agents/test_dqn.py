@@ -6,7 +6,7 @@ import pytest
 import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from agents.agent import Setting
+from agents.agent import Setting, State
 from agents.dqn import DQN, DQNConfig, QNetwork, linear_schedule, td_targets
 
 
@@ -75,8 +75,39 @@ def test_dqn_learns_and_takes_no_illegal_action(tmp_path: Path) -> None:
     ]
 
 
-def test_a_loaded_state_goes_on_bit_for_bit(tmp_path: Path) -> None:
-    config = DQNConfig(num_envs=2, replay_capacity=500, learning_starts=100, hidden=16, n_step=3)
+def test_a_running_average_of_the_network_acts_and_ships(tmp_path: Path) -> None:
+    config = DQNConfig(
+        num_envs=4, replay_capacity=4_000, learning_starts=200, hidden=8, target_rate=0.25
+    )
+    env = SyncVectorEnv([Bandit] * 4, autoreset_mode=AutoresetMode.NEXT_STEP)
+    agent = _agent(config, tmp_path, env)
+    expected = {name: w.clone() for name, w in agent.state().weights.items()}
+    learn = agent._learn
+
+    def watched(*batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        found = learn(*batch)
+        for name, w in agent.adam.weights.items():
+            expected[name] = 0.75 * expected[name] + 0.25 * w
+        return found
+
+    agent._learn = watched
+    assert list(agent.train(env, 1_000, seed=1))
+    shipped = agent.state().weights
+    for name, w in expected.items():
+        torch.testing.assert_close(shipped[name], w)
+        assert not torch.equal(shipped[name], agent.adam.weights[name])
+    other = _agent(config, None, env)
+    other.load(State(shipped))
+    seen = torch.linspace(-1, 1, 5).unsqueeze(1)
+    assert torch.equal(other._settled_values_of(seen), agent._settled_values_of(seen))
+
+
+@pytest.mark.parametrize("target_rate", [0.0, 0.1])
+def test_a_loaded_state_goes_on_bit_for_bit(tmp_path: Path, target_rate: float) -> None:
+    config = DQNConfig(
+        num_envs=2, replay_capacity=500, learning_starts=100, hidden=16, n_step=3,
+        target_rate=target_rate,
+    )  # fmt: skip
     env = SyncVectorEnv(
         [lambda: gym.make("CartPole-v1")] * 2, autoreset_mode=AutoresetMode.NEXT_STEP
     )

@@ -1,4 +1,4 @@
-"""Dyna-Q's model gives answers that occur, and what it imagines is worth learning from."""
+"""Dyna-Q's model knows its world on the average, and what it imagines is worth learning from."""
 
 import math
 from dataclasses import replace
@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from agents.agent import Setting, State
-from agents.dyna_q import DynaQ, DynaQConfig, mixture_loss
+from agents.dyna_q import DynaQ, DynaQConfig
 from fathom import plugins
 from fathom.evaluation import evaluate
 from fathom.plugins import World
@@ -19,7 +19,7 @@ from fathom.training import evaluation_seed
 ASK, FIRST, SECOND = range(3)
 CONFIG = DynaQConfig(
     num_envs=8, replay_capacity=2_000, learning_starts=64, train_every=8, batch_size=32, planning=1, hidden=32,
-    learning_rate=3e-3, target_every=50, epsilon_steps=200, epsilon_end=0.1, reward_clip=0.0,
+    learning_rate=3e-3, target_every=50, epsilon_steps=200, epsilon_end=0.3, reward_clip=0.0,
     model_hidden=32, model_batch_size=64, model_learning_rate=1e-2, model_updates=2,
 )  # fmt: skip
 
@@ -40,41 +40,36 @@ def _trained(config: DynaQConfig, storage: Path, steps: int) -> DynaQ:
     return agent
 
 
-def test_the_loss_of_a_mixture_worked_out_by_hand() -> None:
-    logits = torch.zeros(1, 2)
-    means = torch.tensor([[[0.0, 0.0], [3.0, 4.0]]])
-    loss = mixture_loss(logits, means, torch.zeros(2), torch.tensor([[0.0, 0.0]]))
-    expected = -math.log(0.5 * 1.0 + 0.5 * math.exp(-12.5))
-    assert loss.tolist() == pytest.approx([expected])
-    wide = mixture_loss(logits, means, torch.tensor([1.0, 0.0]), torch.tensor([[math.e, 0.0]]))
-    near, far = math.exp(-0.5 - 1), math.exp(-0.5 * ((math.e - 3) ** 2 / math.e**2 + 16) - 1)
-    assert wide.tolist() == pytest.approx([-math.log(0.5 * near + 0.5 * far)])
-
-
 @pytest.fixture(scope="module")
 def agent(tmp_path_factory: pytest.TempPathFactory) -> DynaQ:
     return _trained(CONFIG, tmp_path_factory.mktemp("replay"), 1_600)
 
 
-def test_of_several_possible_answers_one_is_imagined_and_never_their_mean(agent: DynaQ) -> None:
-    rng = np.random.default_rng(0)
-    nothing, ask = torch.zeros(400, 2), torch.full((400,), ASK)
-    following, rewards, over, masks = agent._answer(nothing, ask, rng)
-    known = following.round().int()
-    assert ((following - known).abs() < 0.2).float().mean() > 0.9
-    assert (known.sum(dim=1) == 1).float().mean() > 0.9, "one of the two things is wanted"
-    assert 100 < int(known[:, 0].sum()) < 300, "and either may be"
-    assert ((rewards + 0.1).abs() < 0.2).float().mean() > 0.9
-    assert not over.any()
+def test_the_model_knows_what_may_be_answered_and_how_likely(agent: DynaQ) -> None:
+    following, rewards, ends, masks = agent._answer(torch.zeros(1, 2), torch.tensor([ASK]))
+    assert following[0].tolist() == pytest.approx([0.5, 0.5], abs=0.15), "either may be wanted"
+    assert rewards.tolist() == pytest.approx([-0.1], abs=0.2)
+    assert ends.tolist() == pytest.approx([0], abs=0.1)
     assert masks.all()
 
 
 def test_giving_ends_the_imagined_episode_well_or_badly(agent: DynaQ) -> None:
     wanted = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
     given = torch.tensor([FIRST, SECOND, FIRST, SECOND])
-    _, rewards, over, _ = agent._answer(wanted, given, np.random.default_rng(0))
+    _, rewards, ends, _ = agent._answer(wanted, given)
     assert rewards.tolist() == pytest.approx([1, -1, -1, 1], abs=0.2)
-    assert over.all()
+    assert ends.tolist() == pytest.approx([1, 1, 1, 1], abs=0.1)
+
+
+def test_imagined_ends_discount_what_comes_after(agent: DynaQ) -> None:
+    replay, rng = agent._open_replay(), np.random.default_rng(0)
+    imagined = agent._imagine(replay, rng)
+    assert imagined is not None
+    _, _, ends, _ = agent._answer(imagined.observations, imagined.actions)
+    expected = CONFIG.discount * (1 - ends)
+    assert imagined.discounts.tolist() == pytest.approx(expected.tolist(), abs=1e-5)
+    assert imagined.discounts[imagined.actions == ASK].min() > 0.8
+    assert imagined.discounts[imagined.actions != ASK].max() < 0.2
 
 
 def test_dyna_q_learns_to_ask_and_to_give(agent: DynaQ) -> None:
@@ -131,7 +126,7 @@ def test_pictures_are_not_imagined() -> None:
         DynaQ(pictures, gym.spaces.Discrete(3), DynaQConfig(), Setting())
 
 
-@pytest.mark.parametrize("wrong", [{"horizon": 0}, {"planning": -1}, {"outcomes": 0}])
+@pytest.mark.parametrize("wrong", [{"horizon": 0}, {"planning": -1}, {"model_hidden": 0}])
 def test_a_senseless_hyperparameter_is_refused(wrong: dict[str, int]) -> None:
     space = gym.spaces.Box(-1, 1, (2,))
     with pytest.raises(ValueError, match=next(iter(wrong))):
