@@ -1,16 +1,21 @@
-"""Complete dialogues a second with the rule agent, observations and masks included.
+"""Complete dialogues a second: with the rule agent, observations and masks included, and of DQN's training.
 
     pip install -e ".[bench]"
     python benchmarks/dialogue.py
 
 Every figure counts dialogues with their resets, the rule agent's choices among them, in the movie domain on
 training goals; the vector environment and single ones take turns, and a figure is the median of the turns.
+
+DQN trains in TC-Bot's world as TC-Bot does: after 100 dialogues, 62 batches of 16 from a memory of 1,000
+turns, which is one update every 16 turns. That includes acting, the memory, and what compiled code costs
+to call.
 """
 
 import argparse
 import json
 import os
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from importlib.metadata import version
@@ -20,9 +25,15 @@ from typing import Any
 import gymnasium
 import numba
 
-from dqn_atari import machine  # isort: skip - lies beside this file
+from dialogue_learning import Counted  # isort: skip - lies beside this file
+from dqn_atari import machine  # isort: skip
 
 import envs  # noqa: F401 - registers the dialogues
+from agents.agent import Setting
+from agents.dqn import DQN, DQNConfig
+from envs.dialogue.domain import DomainError
+from envs.dialogue.tc_bot_data import load_movie_data
+from fathom import plugins
 
 RESULT = Path(__file__).parent / "results" / "dialogue.json"
 WORLD = "Fathom/Dialogue-v0"
@@ -58,6 +69,28 @@ def single_speed(seconds: float, **arguments: Any) -> float:
     return over / taken
 
 
+def training_speed(seconds: float) -> float:
+    """Dialogues a second of DQN's training at TC-Bot's replay ratio, from the first update on."""
+    found = plugins.preset("dqn", "Fathom/TCBot-v0")
+    assert found is not None, "the preset for TC-Bot's world is gone"
+    changes = {"batch_size": 16, "train_every": 16, "warm_start": 0}
+    config = DQNConfig(**found[1]["agent"] | changes)
+    world = plugins.resolve("Fathom/TCBot-v0")
+    env = Counted(world.make_vector(config.num_envs, training=True))
+    steps = 1_000_000
+    with tempfile.TemporaryDirectory() as storage:
+        setting = Setting(config.num_envs, steps, steps, storage=Path(storage))
+        agent, begun, began = DQN(*world.spaces(), config, setting), 0, 0.0
+        for _ in agent.train(env, steps, seed=0):
+            if not agent.updates:
+                continue
+            if not began:
+                begun, began = env.begun, time.perf_counter()
+            elif (taken := time.perf_counter() - began) > seconds:
+                return (env.begun - begun) / taken
+    raise RuntimeError(f"{steps:,} steps took less than {seconds} s")
+
+
 def main() -> None:
     """Measure, print a table and keep the figures."""
     parser = argparse.ArgumentParser(
@@ -80,6 +113,12 @@ def main() -> None:
         "one, no errors": lambda: single_speed(flags.seconds),
         "one, 5 % errors": lambda: single_speed(flags.seconds, **errors),
     }
+    try:
+        load_movie_data()
+    except DomainError as error:
+        print(f"DQN's training is not measured: {error}")
+    else:
+        candidates["DQN trains in TC-Bot's world"] = lambda: training_speed(flags.seconds)
     speeds: dict[str, list[float]] = {name: [] for name in candidates}
     for _ in range(flags.turns):
         for name, measure in candidates.items():

@@ -1,7 +1,7 @@
 """How soon do the agents hold a dialogue, how well with a noisy channel, and how reliably?
 
     python benchmarks/dialogue_learning.py curve      success after 3,000, 10,000 and 30,000 dialogues
-    python benchmarks/dialogue_learning.py planning   Dyna-Q beside DQN, in real dialogues
+    python benchmarks/dialogue_learning.py planning   Dyna-Q beside DQN, and without what it imagines
     python benchmarks/dialogue_learning.py noise      rules and DQN, four domains, five error rates
     python benchmarks/dialogue_learning.py goals      the same goal several times: pass^k, what fails
 
@@ -38,7 +38,7 @@ DOMAINS = ("movie", "restaurant", "taxi", "hotel")
 RATES = (0.0, 0.05, 0.1, 0.2, 0.3)
 MARKS = {
     "curve": (1_000, 3_000, 10_000, 30_000),
-    "planning": tuple(range(250, 4_001, 250)),
+    "planning": tuple(range(250, 2_501, 250)),
     "noise": (10_000,),
     "goals": (30_000,),
 }
@@ -247,7 +247,9 @@ def jobs_of(options: argparse.Namespace) -> list[dict[str, Any]]:
     common: dict[str, Any] = {"table": table, "threads": options.threads, "changes": options.changes,
               "marks": MARKS[table], "domain": "movie", "rate": 0.05, "seed": 0}  # fmt: skip
     if table == "planning":
-        return [common | {"agent": name, "seed": s} for s in seeds for name in ("dqn", "dyna-q")]
+        idle = {"name": "dyna-q, nothing imagined", "changes": options.changes | {"planning": 0}}
+        learners = [{"agent": "dqn"}, {"agent": "dyna-q"}, {"agent": "dyna-q"} | idle]
+        return [common | who | {"seed": s} for s in seeds for who in learners]
     if table == "noise":
         channels = [
             {"domain": domain, "rate": rate} for domain in options.domains for rate in RATES
@@ -278,13 +280,20 @@ def interval(values: list[float]) -> tuple[float, float, float]:
     return float(np.mean(values)), float(low), float(high)
 
 
+def name_of(job: dict[str, Any]) -> str:
+    """Whose measurement it is, for people."""
+    rules = job["agent"] == "rules"
+    return f"rules, {job['rule']}" if rules else job.get("name", job["agent"])
+
+
 def summary(measurements: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """A row for each agent, channel and mark: means over the seeds."""
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for done in measurements:
-        name = done["agent"] if done["agent"] != "rules" else f"rules, {done['rule']}"
         for place, point in enumerate(done["points"]):
-            groups.setdefault((done["domain"], done["rate"], name, place), []).append(point)
+            groups.setdefault((done["domain"], done["rate"], name_of(done), place), []).append(
+                point
+            )
     rows = []
     for (domain, rate, name, _), points in groups.items():
         mean, low, high = interval([point["success"] for point in points])
@@ -316,8 +325,8 @@ def reached(measurements: list[dict[str, Any]]) -> dict[str, Any]:
     """Real dialogues until an evaluation first shows `GOOD`, for each agent: of the seeds' mean, and of
     each seed (None: never)."""
     found: dict[str, Any] = {}
-    for name in sorted({done["agent"] for done in measurements}):
-        curves = [done["points"] for done in measurements if done["agent"] == name]
+    for name in sorted({name_of(done) for done in measurements}):
+        curves = [done["points"] for done in measurements if name_of(done) == name]
         length = min(map(len, curves))
         mean = [float(np.mean([curve[i]["success"] for curve in curves])) for i in range(length)]
         first = next((i for i, success in enumerate(mean) if success >= GOOD), None)

@@ -3,7 +3,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 stamp=$(date +%Y%m%d-%H%M%S)
-game=ALE/Boxing-v5 # a game of two minutes, whatever the agent does
+game=ALE/RoadRunner-v5
 
 echo "1. Pong, by the trained agent that ships with Fathom: its score, and a film"
 fathom evaluate runs/reference/pong-dqn --episodes 16
@@ -15,7 +15,7 @@ fathom train ppo Fathom/Maze-v0 --name "maze-$stamp" --record
 
 echo
 echo "3. A fresh agent learns $game for about three minutes"
-fathom train dqn "$game" --name "demo-$stamp" --steps 40_000 --segment-steps 40_000 \
+fathom train dqn "$game" --name "demo-$stamp" --steps 40_000 --segment-steps 20_000 --epsilon-steps 20_000 \
     --evaluation-episodes 8 --record
 
 cat <<END
@@ -23,7 +23,7 @@ cat <<END
 What to look at
   runs/demo/pong-$stamp/         a film of the trained agent
   runs/maze-$stamp/videos/       a film of the agent that learnt mazes just now
-  runs/demo-$stamp/videos/       a film of the agent that learnt Boxing
+  runs/demo-$stamp/videos/       a film of the agent that learnt Road Runner
   runs/demo-$stamp/run.toml      all that the training was asked to do
   runs/demo-$stamp/metrics.jsonl its curves, and for TensorBoard: .venv/bin/tensorboard --logdir runs
 
