@@ -38,7 +38,7 @@ DOMAINS = ("movie", "restaurant", "taxi", "hotel")
 RATES = (0.0, 0.05, 0.1, 0.2, 0.3)
 MARKS = {
     "curve": (1_000, 3_000, 10_000, 30_000),
-    "planning": tuple(range(250, 2_501, 250)),
+    "planning": tuple(range(150, 1_951, 150)),
     "noise": (10_000,),
     "goals": (30_000,),
 }
