@@ -244,7 +244,7 @@ def _train(words: list[str]) -> int:
             f"there is no agent {agent!r}{nearest(agent, list(AGENTS))} (agents: {', '.join(sorted(AGENTS))})"
         )
     with quiet(any(word == "--json" for word in words)) as out:
-        from fathom import plugins, training
+        from fathom import contract, plugins, training
         from fathom.run import Run, Settings, build_config, check_name
 
         kind = training.agent_class(agent)
@@ -262,7 +262,7 @@ def _train(words: list[str]) -> int:
 
         if flags.name is not None:
             check_name(flags.runs_dir, flags.name)
-        complaints = plugins.check(world)
+        complaints = contract.check(world)
         training.build_agent(settings, world)
         if flags.record:
             training.check_rendering(world)

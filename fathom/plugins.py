@@ -14,13 +14,10 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
-import re
 import sys
 import tomllib
-import traceback
 import types
 import typing
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,12 +30,11 @@ import gymnasium
 import numpy as np
 from gymnasium import Env, Space
 from gymnasium.envs.registration import EnvSpec, load_env_creator
-from gymnasium.utils.env_checker import check_env
-from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
-from gymnasium.vector.utils import concatenate, create_empty_array
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from envs import atari
 from envs.observations import Observations
+from fathom.contract import Explained, ExplainedVector, explained, line_in, sentence
 from fathom.errors import FathomError
 
 Value = str | int | float | bool
@@ -53,16 +49,6 @@ NEEDED_PACKAGES = {
     "gymnasium.envs.tabular": "jax",
 }
 """What Gymnasium's own environments need beside it, by the start of their entry point."""
-
-
-SERIOUS_WARNINGS = (
-    "Core environment is written in old step API",
-    "Expects `terminated` signal",
-    "Expects `truncated` signal",
-    "The reward",
-)
-"""Beginnings of what Gymnasium's checker only warns of, or says before it stumbles itself, and
-learning cannot bear."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +77,7 @@ class World:
             return atari.make_vector(self.spec.id, num_envs, self._atari_config(), training)
         native = self._make_native_vector(num_envs, training)
         if native is not None:
-            return _ExplainedVector(native, self.reference)
+            return ExplainedVector(native, self.reference)
         makers = [
             functools.partial(self._make, None, training, f" of environment {i}")
             for i in range(num_envs)
@@ -100,9 +86,9 @@ class World:
             env = SyncVectorEnv(makers, autoreset_mode=AutoresetMode.NEXT_STEP)
         except (RuntimeError, ValueError, AssertionError) as error:
             raise FathomError(
-                f"{self.reference} cannot be made {num_envs} times: {_sentence(error)}"
+                f"{self.reference} cannot be made {num_envs} times: {sentence(error)}"
             ) from error
-        return _ExplainedVector(env, self.reference)
+        return ExplainedVector(env, self.reference)
 
     def make_single(self, render_mode: str | None, training: bool = False) -> Env:
         """Make one environment; with `render_mode="rgb_array"` its `render()` gives a picture."""
@@ -119,9 +105,9 @@ class World:
             arguments["render_mode"] = render_mode
         try:
             env = gymnasium.make(self.spec, disable_env_checker=True, **arguments)
-            return _Explained(env, self.reference, which)
+            return Explained(env, self.reference, which)
         except Exception as error:
-            raise FathomError(f"{self.reference} cannot be made: {_sentence(error)}") from error
+            raise FathomError(f"{self.reference} cannot be made: {sentence(error)}") from error
 
     def describe(self) -> dict[str, Value]:
         """Return the protocol: what a score in this world has to be printed with."""
@@ -130,7 +116,7 @@ class World:
         limit = self.env_args.get("max_episode_steps", self.spec.max_episode_steps)
         env = self.make_single(None)
         try:
-            with _explained(self.reference, "protocol"):
+            with explained(self.reference, "protocol"):
                 own = env.unwrapped.protocol() if hasattr(env.unwrapped, "protocol") else {}
         finally:
             env.close()
@@ -160,7 +146,7 @@ class World:
         env: Any = self.make_single(None).unwrapped
 
         def advise(observations: Any, action_masks: np.ndarray | None) -> np.ndarray:
-            with _explained(self.reference, "advise"):
+            with explained(self.reference, "advise"):
                 actions = np.asarray(env.advise(observations, action_masks))
             n = len(observations[0] if isinstance(observations, tuple) else observations)
             if actions.shape[:1] != (n,):
@@ -213,73 +199,6 @@ class World:
         return None
 
 
-class _Explained(gymnasium.Wrapper):
-    """Makes a sentence of whatever an environment raises; `which` of several it is."""
-
-    def __init__(self, env: Env, reference: str, which: str) -> None:
-        super().__init__(env)
-        self._reference, self._which = reference, which
-        self._calls = 0  # a vector environment spends a step on a reset
-
-    def reset(self, **arguments: Any) -> tuple[Any, dict[str, Any]]:
-        self._calls += 1
-        with _explained(self._reference, f"reset{self._which}"):
-            return self.env.reset(**arguments)
-
-    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        self._calls += 1
-        try:  # no context manager: it would cost as much as a step of CartPole
-            return self.env.step(action)
-        except Exception as error:
-            where = f"step {self._calls - 1:,}{self._which}"
-            raise _failure(self._reference, where, error) from error
-
-    def close(self) -> None:
-        with _explained(self._reference, "close"):
-            self.env.close()
-
-
-class _ExplainedVector(VectorWrapper):
-    """Makes a sentence of what a vector environment raises when it puts its parts together."""
-
-    def __init__(self, env: VectorEnv, reference: str) -> None:
-        super().__init__(env)
-        self._reference, self._steps = reference, 0
-
-    def reset(self, **arguments: Any) -> tuple[Any, dict[str, Any]]:
-        with _explained(self._reference, "reset"):
-            return self.env.reset(**arguments)
-
-    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        self._steps += 1
-        try:
-            return self.env.step(actions)
-        except FathomError:  # one of its environments has said it
-            raise
-        except Exception as error:
-            raise _failure(self._reference, f"step {self._steps:,}", error) from error
-
-
-@contextmanager
-def _explained(reference: str, where: str) -> Iterator[None]:
-    try:
-        yield
-    except FathomError:
-        raise
-    except Exception as error:
-        raise _failure(reference, where, error) from error
-
-
-def _failure(reference: str, where: str, error: Exception) -> FathomError:
-    line = _line_in(error, _file(reference))
-    at = f"at line {line}, " if line else ""
-    return FathomError(f"{reference} failed {at}in {where}: {_sentence(error)}")
-
-
-def _file(reference: str) -> Path:
-    return Path(reference.rpartition(":")[0])
-
-
 def resolve(reference: str, env_args: Mapping[str, str] | None = None) -> World:
     """Find the world that `reference` names; FathomError in one sentence when there is none."""
     given = dict(env_args or {})
@@ -320,62 +239,6 @@ def _understanding(folder: str) -> Any:
     from fathom.fit import understanding  # it needs this module
 
     return understanding(Path(folder))
-
-
-def check(world: World) -> list[str]:
-    """Check that a world keeps Gymnasium's contract, and return the checker's warnings.
-
-    A broken contract is a FathomError in one sentence. Atari games are not checked.
-    """
-    if world.is_atari:
-        return []
-    env = world.make_single(None)
-    broken: str | None = None
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            check_env(env.unwrapped, skip_render_check=True)
-            broken = _misfit(env.unwrapped)
-        except Exception as error:
-            if _line_in(error, _file(world.reference)):
-                raise _failure(world.reference, "Gymnasium's check", error) from error
-            broken = _sentence(error)
-        finally:
-            env.close()
-    colours = re.compile(r"\x1b\[\d*m")
-    said = [colours.sub("", str(warning.message)).removeprefix("WARN: ") for warning in caught]
-    broken = next((text for text in said if text.startswith(SERIOUS_WARNINGS)), broken)
-    if broken is not None:
-        raise FathomError(f"{world.reference} does not keep Gymnasium's contract: {broken}")
-    return said
-
-
-def _misfit(env: Env) -> str | None:
-    """What the checker lets pass and learning cannot bear, if there is any."""
-    space, actions = env.observation_space, env.action_space
-    observation, info = env.reset(seed=0)
-    after, _, terminated, truncated, next_info = env.step(actions.sample())
-    for method, value in (("reset", observation), ("step", after)):
-        try:
-            batch: Any = create_empty_array(space, n=1)
-            concatenate(space, [value], batch)
-        except Exception as error:
-            return (
-                f"the observation of {method}() does not fit its space {space}: {_sentence(error)}"
-            )
-    if ("action_mask" in info) != ("action_mask" in next_info) and not (terminated or truncated):
-        return "info['action_mask'] must come with every reset() and step(), or never"
-    if "action_mask" not in info:
-        return None
-    from agents.actions import distribution  # here, for it brings torch with it
-
-    size = distribution(actions, "clipped").mask_size
-    if not size:
-        return f"info['action_mask'] is for numbered actions, and these are {actions}"
-    shape = np.shape(info["action_mask"])
-    if shape != (size,):
-        return f"info['action_mask'] must have the shape ({size},), not {shape}"
-    return None
 
 
 def list_environments() -> list[str]:
@@ -481,9 +344,9 @@ def _import_module(module: str, reference: str) -> None:
     except ModuleNotFoundError as error:
         if error.name is not None and (module + ".").startswith(error.name + "."):
             raise FathomError(f"there is no module {module!r}, named in {reference!r}") from error
-        raise FathomError(f"{module} cannot be imported: {_sentence(error)}") from error
+        raise FathomError(f"{module} cannot be imported: {sentence(error)}") from error
     except (Exception, SystemExit) as error:
-        raise FathomError(f"{module} cannot be imported: {_sentence(error)}") from error
+        raise FathomError(f"{module} cannot be imported: {sentence(error)}") from error
 
 
 # Files
@@ -583,28 +446,10 @@ def _load_file(path: Path, project: _Project) -> types.ModuleType:
             spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        line = _line_in(error, path)
+        line = line_in(error, path)
         where = f"{path}, line {line}," if line else f"{path}"
-        raise FathomError(f"{where} cannot be loaded: {_sentence(error)}") from error
+        raise FathomError(f"{where} cannot be loaded: {sentence(error)}") from error
     return module
-
-
-def _line_in(error: BaseException, path: Path) -> int | None:
-    if isinstance(error, SyntaxError):
-        return error.lineno
-    lines = [
-        frame.lineno
-        for frame in traceback.extract_tb(error.__traceback__)
-        if frame.filename == str(path)
-    ]
-    return lines[-1] if lines else None
-
-
-def _sentence(error: BaseException) -> str:
-    """Put an exception into one line: its kind and what it says."""
-    message = error.msg if isinstance(error, SyntaxError) else str(error)
-    said = " ".join(message.split()).rstrip(".")
-    return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
 # The environment's own arguments
@@ -618,7 +463,7 @@ def _creator(spec: EnvSpec) -> Callable[..., Any]:
     try:
         return load_env_creator(spec.entry_point)
     except Exception as error:
-        raise FathomError(f"{spec.id} cannot be loaded: {_sentence(error)}") from error
+        raise FathomError(f"{spec.id} cannot be loaded: {sentence(error)}") from error
 
 
 def _argument_names(creator: Callable[..., Any]) -> list[str]:

@@ -9,7 +9,8 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from fathom.cli import main
-from fathom.plugins import check, resolve
+from fathom.contract import check
+from fathom.plugins import resolve
 
 FOLDER = Path(__file__).parents[1] / "examples"
 EXAMPLES = {

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from fathom import cli
+from fathom.contract import check
 from fathom.errors import FathomError
-from fathom.plugins import check, resolve
+from fathom.plugins import resolve
 
 FILE = Path(__file__).with_name("broken_environments.py")
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode
 
+from fathom.contract import check
 from fathom.errors import FathomError
-from fathom.plugins import check, list_environments, preset, resolve
+from fathom.plugins import list_environments, preset, resolve
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "corridor.py"
 
