@@ -14,6 +14,7 @@ of the mean over seeds (bootstrap, 95 %). Seconds are of training alone, compili
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import subprocess
@@ -321,24 +322,29 @@ def show(rows: list[dict[str, Any]]) -> None:
               + "".join(f" pass^{k} {row[f'pass^{k}']:.3f}" for k in "135" if "pass^1" in row))  # fmt: skip
 
 
+def crossing(curve: list[tuple[float, float]]) -> float | None:
+    """Where a curve of (dialogues, success) first reaches `GOOD`, on the line between two evaluations."""
+    for (before, low), (after, high) in itertools.pairwise([(0.0, 0.0), *curve]):
+        if high >= GOOD:
+            return before + (after - before) * (GOOD - low) / (high - low)
+    return None
+
+
 def reached(measurements: list[dict[str, Any]]) -> dict[str, Any]:
-    """Real dialogues until an evaluation first shows `GOOD`, for each agent: of the seeds' mean, and of
-    each seed (None: never)."""
+    """Real dialogues until success reaches `GOOD`, for each agent: of the seeds' mean, and of each seed
+    (None: never)."""
     found: dict[str, Any] = {}
     for name in sorted({name_of(done) for done in measurements}):
-        curves = [done["points"] for done in measurements if name_of(done) == name]
-        length = min(map(len, curves))
-        mean = [float(np.mean([curve[i]["success"] for curve in curves])) for i in range(length)]
-        first = next((i for i, success in enumerate(mean) if success >= GOOD), None)
-        found[name] = {
-            "mean curve": None if first is None else float(
-                np.mean([curve[first]["dialogues"] for curve in curves])
-            ),
-            "seeds": [next((p["dialogues"] for p in curve if p["success"] >= GOOD), None)
-                      for curve in curves],
-        }  # fmt: skip
-        print(f"{name}: success {GOOD} after {found[name]['mean curve']} dialogues (mean curve);"
-              f" by seed {found[name]['seeds']}")  # fmt: skip
+        curves = [
+            [(point["dialogues"], point["success"]) for point in done["points"]]
+            for done in measurements
+            if name_of(done) == name
+        ]
+        mean = [tuple(np.mean(points, axis=0)) for points in zip(*curves, strict=False)]
+        found[name] = {"mean curve": crossing(mean), "seeds": [crossing(curve) for curve in curves]}
+        words = ", ".join("never" if n is None else f"{n:,.0f}" for n in found[name]["seeds"])
+        print(f"{name}: success {GOOD} after {found[name]['mean curve'] or np.nan:,.0f} dialogues"
+              f" (mean curve); by seed {words}")  # fmt: skip
     return found
 
 
