@@ -17,7 +17,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "corridor.py"
 TRAININGS = {
     "atari": (
         "dqn ALE/Pong-v5 --steps 2400 --segment-steps 800 --learning-starts 400 --batch-size 8"
-        " --replay-capacity 1200 --n-step 3 --evaluation-episodes 0"
+        " --replay-capacity 1200 --target-every 50 --n-step 3 --evaluation-episodes 0"
         " --cnn nips --hidden 64"
     ),
     "cartpole": (
