@@ -2,16 +2,16 @@
 
 Beside Q, a model of the world learns from the real memory what follows an observation and an action:
 the next observation, the reward, whether the episode ends, which actions are then legal. After every
-update from real transitions come `planning` updates from imagined ones: from a remembered observation
-the agent goes on by itself for `horizon` steps, ε-greedily, and the model answers (Sutton 1990).
+update from real transitions come `planning` updates from imagined ones: at a remembered observation the
+agent acts, ε-greedily, and the model answers (Sutton 1990).
 
 The model gives the mean of what may follow, and the chance that the episode ends discounts what comes
 after. A network that is nearly linear in what it does not know yet values a mean observation about as it
 values, on the average, the observations that the mean is of.
 
 Different from the paper: imagined transitions are made for one batch and then dropped, so none is older
-than the model; imagination sets out from any remembered observation, not only from an episode's start
-(Janner et al. 2019); the model answers in observations, so that it works in any world whose
+than the model; each is one step from any remembered observation, not part of a whole imagined dialogue,
+for errors add up (Janner et al. 2019); the model answers in observations, so that it works in any world whose
 observations are vectors, and needs no list of what a user can say.
 """
 
@@ -46,8 +46,6 @@ class DynaQConfig(DQNConfig):
 
     planning: int = 1
     """Updates from imagined transitions after each from real ones [K − 1, up to 19]."""
-    horizon: int = 1
-    """Steps of one imagined course of events [a whole dialogue]."""
     model_starts: int = 0
     """Agent steps before the first imagined update; the model learns from `learning_starts` on."""
     model_updates: int = 2
@@ -115,7 +113,7 @@ class DynaQ(DQN):
         self.model_adam = Adam(self.model, MODEL_EPSILON, torch.float32)
         self.low = torch.from_numpy(observation_space.low).float()
         self.high = torch.from_numpy(observation_space.high).float()
-        # Imagined batches are of any size, and what is compiled takes only one.
+        # What is compiled no longer checks types and strides, and imagined batches are not made as real ones are.
         self._learn, self._values = self._learn_from, self._values_of
         self.model_updates = 0
         self._model_losses: list[torch.Tensor] = []
@@ -176,36 +174,35 @@ class DynaQ(DQN):
 
     @torch.no_grad()
     def _imagine(self, replay: Replay, rng: np.random.Generator) -> Batch | None:
-        """A batch of imagined transitions: courses of `horizon` steps from remembered observations.
+        """A batch of imagined transitions, each one step from a remembered observation.
 
         None where no remembered transition that was drawn has a sequel to imagine.
         """
         config = self.config
-        courses = -(-config.batch_size // config.horizon)
         # What a real transition led to is a remembered observation, and comes with its mask.
-        real = replay.sample(courses, 1, 1.0, np.inf, rng)
+        real = replay.sample(config.batch_size, 1, 1.0, np.inf, rng)
         assert real.next_masks is not None, "dqn's memory always holds masks"
         going = real.discounts > 0
         observations, masks = real.next_observations[going].float(), real.next_masks[going]
-        clip = config.reward_clip or np.inf
-        steps: list[tuple[torch.Tensor, ...]] = []
-        while len(observations) and len(steps) < config.horizon:
-            chosen = self._act(
-                self._values_of, observations.numpy(), masks.numpy(), self._epsilon(), rng
-            )
-            actions = torch.from_numpy(chosen - self.first_action)
-            following, rewards, ends, next_masks = self._answer(observations, actions)
-            discounts = config.discount * (1 - ends)
-            rewards = rewards.clamp(-clip, clip)
-            steps.append((observations, actions, rewards, following, discounts, next_masks))
-            going = ends < 0.5
-            observations, masks = following[going], next_masks[going]
-        if not steps:
+        if not len(observations):
             return None
-        # Some courses end early; what is compiled takes batches of one size.
-        parts = [torch.cat(part) for part in zip(*steps, strict=True)]
-        places = torch.arange(config.batch_size) % len(parts[0])
-        return Batch(*(part[places] for part in parts))
+        chosen = self._act(
+            self._values_of, observations.numpy(), masks.numpy(), self._epsilon(), rng
+        )
+        actions = torch.from_numpy(chosen - self.first_action)
+        following, rewards, ends, next_masks = self._answer(observations, actions)
+        clip = config.reward_clip or np.inf
+        imagined = Batch(
+            observations,
+            actions,
+            rewards.clamp(-clip, clip),
+            following,
+            config.discount * (1 - ends),
+            next_masks,
+        )
+        # Where an episode was over nothing follows; the others fill the batch.
+        places = torch.arange(config.batch_size) % len(observations)
+        return Batch(*(part[places] for part in imagined if part is not None))
 
     def _answer(
         self, observations: torch.Tensor, actions: torch.Tensor
@@ -256,7 +253,7 @@ class DynaQ(DQN):
 
 def _check(config: DynaQConfig) -> None:
     for name in (
-        "horizon", "model_updates", "model_batch_size", "model_learning_rate", "model_hidden",
+        "model_updates", "model_batch_size", "model_learning_rate", "model_hidden",
     ):  # fmt: skip
         if not getattr(config, name) > 0:
             raise ValueError(f"{name} must be above 0, not {getattr(config, name)}")

@@ -126,7 +126,7 @@ def test_pictures_are_not_imagined() -> None:
         DynaQ(pictures, gym.spaces.Discrete(3), DynaQConfig(), Setting())
 
 
-@pytest.mark.parametrize("wrong", [{"horizon": 0}, {"planning": -1}, {"model_hidden": 0}])
+@pytest.mark.parametrize("wrong", [{"model_updates": 0}, {"planning": -1}, {"model_hidden": 0}])
 def test_a_senseless_hyperparameter_is_refused(wrong: dict[str, int]) -> None:
     space = gym.spaces.Box(-1, 1, (2,))
     with pytest.raises(ValueError, match=next(iter(wrong))):
