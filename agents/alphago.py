@@ -1,10 +1,10 @@
 """AlphaGo's shape: a policy–value network that learns from experts, then from itself through search.
 
 From game records it predicts the expert's move, the winner and the owner of each point (Maddison et al.
-2015; Silver et al. 2016). Without records it plays against itself: a tree search improves on the network's
-policy at every move, and the network learns the improved policy and how the games ended (Silver et al.
-2017), with the search at the root by Gumbel (Danihelka et al. 2022), which improves the policy even with few
-simulations. Every position is shown in one of its eight symmetries, drawn afresh.
+2015; Silver et al. 2016). After that, or from nothing, it plays against itself: a tree search improves on the
+network's policy at every move, and the network learns the improved policy and how the games ended (Silver et
+al. 2017), with the search at the root by Gumbel (Danihelka et al. 2022), which improves the policy even with
+few simulations. Every position is shown in one of its eight symmetries, drawn afresh.
 
 The network that plays, in self-play and everywhere else, is the running average of the one that learns
 (Polyak & Juditsky 1992), which is steadier than any single one.
@@ -52,6 +52,8 @@ class AlphaGoConfig:
 
     expert_games: str = ""
     """Folder or archive of game records to learn from, of which one in twenty games is held out; without it the agent learns from playing itself."""
+    expert_share: float = 1.0
+    """Share of the run that learns from the records; from the next segment on it plays itself."""
     layers: int = 12
     """Convolutions of the network."""
     width: int = 64
@@ -97,6 +99,8 @@ class AlphaGo(Agent):
             config, "batch_size", "learning_rate", "num_envs", "simulations", "replay_positions",
             "replay_ratio",
         )  # fmt: skip
+        if not 0 < config.expert_share <= 1:
+            raise ValueError(f"expert_share must lie above 0, up to 1, not {config.expert_share}")
         shape = observation_space.shape
         if (
             not isinstance(action_space, gym.spaces.Discrete)
@@ -175,7 +179,8 @@ class AlphaGo(Agent):
     # -- learning -------------------------------------------------------------------------------
 
     def train(self, env: VectorEnv, steps: int, seed: int) -> Iterator[Metrics]:
-        if self.config.expert_games:
+        taught = self.config.expert_share * self.setting.total_steps
+        if self.config.expert_games and self.steps < taught:
             return self._from_experts(steps, seed)
         rules: Rules = env.unwrapped.rules  # type: ignore[attr-defined]
         return self._from_itself(rules, steps, seed)

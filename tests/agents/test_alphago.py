@@ -71,6 +71,26 @@ def test_it_learns_what_its_search_finds(tmp_path: Path) -> None:
     assert losses[-1] < 0.9 * losses[0]
 
 
+def test_it_learns_from_experts_first_and_then_from_itself(tmp_path: Path) -> None:
+    _write_games(tmp_path / "games", 150)
+    config = AlphaGoConfig(
+        expert_games=str(tmp_path / "games"), expert_share=0.4, layers=4, width=16, batch_size=32,
+        num_envs=16, simulations=4,
+    )  # fmt: skip
+    agent = _agent(config, tmp_path, 1_800)
+    with closing(GoVector(1, size=SIZE)) as env:
+        ends = [list(agent.train(env, 600, seed))[-1] for seed in range(3)]
+    # The share ends within the second segment, which the experts still have whole.
+    assert ["test_top_1" in end for end in ends] == [True, True, False]
+    assert ["game_length" in end for end in ends] == [False, False, True]
+
+
+@pytest.mark.parametrize("share", [0.0, -0.5, 1.5, float("nan")])
+def test_a_share_of_the_run_is_one(tmp_path: Path, share: float) -> None:
+    with pytest.raises(ValueError, match="expert_share must lie above 0, up to 1"):
+        _agent(AlphaGoConfig(expert_share=share), tmp_path, 100)
+
+
 @pytest.mark.parametrize("which", range(8))
 def test_a_symmetry_moves_stones_moves_and_owners_alike(which: int) -> None:
     rng = np.random.default_rng(which)
