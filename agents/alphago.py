@@ -101,6 +101,8 @@ class AlphaGo(Agent):
         )  # fmt: skip
         if not 0 < config.expert_share <= 1:
             raise ValueError(f"expert_share must lie above 0, up to 1, not {config.expert_share}")
+        if config.expert_share < 1 and not config.expert_games:
+            raise ValueError("expert_share says nothing without expert_games, and none are given")
         shape = observation_space.shape
         if (
             not isinstance(action_space, gym.spaces.Discrete)

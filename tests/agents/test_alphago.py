@@ -88,7 +88,12 @@ def test_it_learns_from_experts_first_and_then_from_itself(tmp_path: Path) -> No
 @pytest.mark.parametrize("share", [0.0, -0.5, 1.5, float("nan")])
 def test_a_share_of_the_run_is_one(tmp_path: Path, share: float) -> None:
     with pytest.raises(ValueError, match="expert_share must lie above 0, up to 1"):
-        _agent(AlphaGoConfig(expert_share=share), tmp_path, 100)
+        _agent(AlphaGoConfig(expert_games="games", expert_share=share), tmp_path, 100)
+
+
+def test_a_share_without_records_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="expert_share says nothing without expert_games"):
+        _agent(AlphaGoConfig(expert_share=0.5), tmp_path, 100)
 
 
 @pytest.mark.parametrize("which", range(8))

@@ -47,7 +47,8 @@ TRAININGS = {
     ),
     "expert games, then self-play": (
         "alphago Fathom/Go-v0 --env.size 5 --expert-games {games} --expert-share 0.5 --layers 4"
-        " --width 8 --num-envs 8 --simulations 4 --batch-size 16 --steps 1600 --segment-steps 400 --evaluation-episodes 2 --threads 1"
+        " --width 8 --num-envs 8 --simulations 4 --batch-size 16 --steps 1600 --segment-steps 400"
+        " --evaluation-episodes 2 --threads 1"
     ),
     "self-play": (
         "alphago Fathom/Go-v0 --env.size 5 --layers 4 --width 8 --num-envs 8 --simulations 4"
