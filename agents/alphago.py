@@ -27,7 +27,7 @@ from agents.agent import Agent, Metrics, Setting, State, Unsuitable
 from agents.compiling import LONG_TRAINING, compiled
 from agents.go_search import GoSearches, SearchConfig
 from agents.policy import check_positive
-from agents.positions import Position, Replay, symmetric
+from agents.positions import Position, Replay, in_all_symmetries, symmetric
 from envs.go import core
 from envs.go.core import Rules
 from envs.go.games import ExpertGames, GamesError, expert_games, has_games
@@ -156,7 +156,7 @@ class AlphaGo(Agent):
         rng: np.random.Generator,
     ) -> np.ndarray:
         assert isinstance(observations, np.ndarray)
-        logits, _ = self.evaluate(observations)
+        logits, _ = in_all_symmetries(self.evaluate)(observations)
         if action_masks is not None:
             logits = np.where(action_masks, logits, -np.inf)
         return logits.argmax(axis=1)
@@ -166,7 +166,7 @@ class AlphaGo(Agent):
         assert isinstance(observations, np.ndarray)
         assert action_masks is not None
         go: Go = env.unwrapped  # type: ignore[assignment]
-        logits, values = self.evaluate(observations)
+        logits, values = in_all_symmetries(self.evaluate)(observations)
         likely = np.where(action_masks[0], np.exp(logits[0] - logits[0].max()), 0.0)
         likely /= likely.sum()
         favourites = [(int(a), float(likely[a])) for a in likely.argsort()[:-6:-1] if likely[a] > 0]

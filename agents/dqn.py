@@ -3,13 +3,15 @@
 The agent acts ε-greedily in several environments at once, stores every step in a replay memory, and
 every `train_every` agent steps moves Q(s, a) towards r + γ·max Q'(s', ·), where Q' is a frozen copy
 of the network that is renewed every `target_every` updates. Options: Double Q-learning (van Hasselt
-et al. 2016), dueling heads (Wang et al. 2016), n-step targets (Sutton 1988; Hessel et al. 2018), and
-for Q' a running average of the network (Lillicrap et al. 2016), which then also acts in evaluation.
+et al. 2016), dueling heads (Wang et al. 2016), n-step targets (Sutton 1988; Hessel et al. 2018), values
+as histograms, learnt by classification (Farebrother et al. 2024), and for Q' a running average of the
+network (Lillicrap et al. 2016), which then also acts in evaluation.
 
 Different from the paper: Adam takes the place of RMSProp, and on processors that have it the network
 computes in bfloat16 on a copy of the float32 weights that Adam moves.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from time import perf_counter
@@ -66,6 +68,11 @@ class DQNConfig:
     """Double Q-learning: the online network chooses the action the target network values [False]."""
     dueling: bool = False
     """Separate heads for the state's value and the actions' advantages [False]."""
+    value_bins: int = 0
+    """Learn a value as a histogram of so many bins, by its cross-entropy with the target's, and act by
+    its mean [0: learn a number, by the Huber loss]."""
+    value_limit: float = 10.0
+    """The histogram spans ± this."""
     cnn: Literal["nature", "nips"] = "nature"
     """Convolutions for images: of Mnih et al. 2015, or the smaller ones of 2013 ["nature"]."""
     hidden: int = 512
@@ -89,21 +96,48 @@ class DQNConfig:
 class QNetwork(nn.Module):
     """Encoder and one linear head, or two joined as Wang et al. 2016 have it.
 
-    Takes a batch of observations, gives (batch, actions) float values.
+    Takes a batch of observations, gives (batch, actions) float values, or (batch, actions, bins) logits
+    of their histograms.
     """
 
     def __init__(self, space: gym.Space, num_actions: int, config: DQNConfig) -> None:
         super().__init__()
         self.encoder = encoder(space, config.hidden, config.cnn)
-        self.advantage = nn.Linear(self.encoder.features, num_actions)
-        self.value = nn.Linear(self.encoder.features, 1) if config.dueling else None
+        self.bins = config.value_bins or 1
+        self.advantage = nn.Linear(self.encoder.features, num_actions * self.bins)
+        self.value = nn.Linear(self.encoder.features, self.bins) if config.dueling else None
 
     def forward(self, observations: torch.Tensor) -> torch.Tensor:
         features = self.encoder(observations).float()
-        q = self.advantage(features)
+        q = self.advantage(features).unflatten(1, (-1, self.bins))
         if self.value is not None:
-            q = self.value(features) + q - q.mean(dim=1, keepdim=True)
-        return q
+            q = self.value(features).unsqueeze(1) + q - q.mean(dim=1, keepdim=True)
+        return q if self.bins > 1 else q.squeeze(2)
+
+
+class Histogram:
+    """Values as histograms of equal bins over ±`limit`: HL-Gauss (Imani & White 2018; Farebrother et al.
+    2024, "Stop regressing", section 3.1).
+
+    A classifier's gradients do not shrink with the differences between values, which in a game of few
+    rewards are far below 1.
+    """
+
+    def __init__(self, bins: int, limit: float, device: torch.device) -> None:
+        self.edges = torch.linspace(-limit, limit, bins + 1, device=device)
+        self.centres = (self.edges[1:] + self.edges[:-1]) / 2
+        self.deviation = 0.75 * 2 * limit / bins
+        """Of the normal distribution that a target is spread by: three quarters of a bin."""
+
+    def mean(self, logits: torch.Tensor) -> torch.Tensor:
+        """(…, bins) logits → (…) values."""
+        return logits.softmax(dim=-1) @ self.centres
+
+    def of(self, values: torch.Tensor) -> torch.Tensor:
+        """(b,) values → (b, bins) shares of a normal distribution round each, cut off at the limits."""
+        values = values.clamp(self.edges[0], self.edges[-1])
+        below = torch.erf((self.edges - values.unsqueeze(1)) / (self.deviation * math.sqrt(2)))
+        return below.diff(dim=1) / (below[:, -1:] - below[:, :1])
 
 
 def td_targets(
@@ -167,6 +201,11 @@ class DQN(Agent):
         self.first_action = int(action_space.start)
         self.observation_space = observation_space
         self.device = torch.device(setting.device)
+        self.histogram = (
+            Histogram(config.value_bins, config.value_limit, self.device)
+            if config.value_bins
+            else None
+        )
         image = is_image(observation_space)
         self.network = QNetwork(observation_space, self.num_actions, config).to(self.device)
         if image:
@@ -234,13 +273,17 @@ class DQN(Agent):
 
     @torch.no_grad()
     def _values_of(self, observations: torch.Tensor) -> torch.Tensor:
-        return functional_call(self.network, self.adam.online, (observations,))
+        return self._mean(functional_call(self.network, self.adam.online, (observations,)))
 
     @torch.no_grad()
     def _settled_values_of(self, observations: torch.Tensor) -> torch.Tensor:
         """Of the network that is evaluated."""
         weights = self.target if self.config.target_rate else self.adam.online
-        return functional_call(self.network, weights, (observations,))
+        return self._mean(functional_call(self.network, weights, (observations,)))
+
+    def _mean(self, output: torch.Tensor) -> torch.Tensor:
+        """The values, (batch, actions), that the network's output stands for."""
+        return output if self.histogram is None else self.histogram.mean(output)
 
     # -- learning -------------------------------------------------------------------------------
 
@@ -341,15 +384,20 @@ class DQN(Agent):
         next_masks: torch.Tensor | None,
         factors: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """One step down the Huber loss of the temporal-difference error."""
+        """One step down the Huber loss of the temporal-difference error, or the cross-entropy of the
+        values' histograms."""
 
         def loss_of(online: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-            q = functional_call(self.network, online, (observations,))
-            q = q.gather(1, actions.unsqueeze(1)).squeeze(1)
-            return F.smooth_l1_loss(q, targets), q.detach().mean()
+            output = functional_call(self.network, online, (observations,))
+            taken = output[torch.arange(len(actions), device=output.device), actions]
+            if self.histogram is None:
+                loss = F.smooth_l1_loss(taken, targets)
+            else:
+                loss = F.cross_entropy(taken, self.histogram.of(targets))
+            return loss, self._mean(taken.detach()).mean()
 
         with torch.no_grad():
-            next_q = functional_call(self.network, self.target, (next_observations,))
+            next_q = self._mean(functional_call(self.network, self.target, (next_observations,)))
             choice_q = self._values_of(next_observations) if self.config.double else next_q
             targets = td_targets(rewards, discounts, next_q, choice_q, next_masks)
         gradients, loss, q = gradients_of(loss_of, self.adam.online)
@@ -433,6 +481,11 @@ def _check(config: DQNConfig) -> None:
     ):  # fmt: skip
         if not getattr(config, name) > 0:
             raise ValueError(f"{name} must be above 0, not {getattr(config, name)}")
+    if config.value_bins == 1 or config.value_bins < 0 or not config.value_limit > 0:
+        raise ValueError(
+            "value_bins must be 0, or 2 or more with a value_limit above 0, not "
+            f"{config.value_bins} and {config.value_limit}"
+        )
     if config.warm_start < 0:
         raise ValueError(f"warm_start must be 0 or above, not {config.warm_start}")
     for name in (

@@ -1,11 +1,13 @@
 """Positions of Go to learn from: those of self-play as they are kept, and all in their symmetries."""
 
 from dataclasses import dataclass
+from functools import cache
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
 
+from agents.go_search import Evaluate
 from envs.go import core
 
 
@@ -95,14 +97,37 @@ def symmetric(
         planes as they were shaped, policies, and owners as (n, size²) float32
     """
     n, _, size, _ = planes.shape
-    places = np.arange(size * size).reshape(size, size)
-    turns = [np.rot90(places, k) for k in range(4)]
-    table = np.stack([x.ravel() for x in [*turns, *(np.fliplr(x) for x in turns)]])
-    source = table[which]
-    turned = np.take_along_axis(planes.reshape(n, -1, size * size), source[:, None], axis=2)
-    passing = np.full((n, 1), size * size)
+    source = _symmetries(size)[which]
+    turned = np.take_along_axis(planes.reshape(n, -1, size * size), source[:, None, :-1], axis=2)
     return (
         turned.reshape(planes.shape),
-        np.take_along_axis(policies, np.concatenate([source, passing], axis=1), axis=1),
-        np.take_along_axis(owners.reshape(n, -1), source, axis=1).astype(np.float32),
+        np.take_along_axis(policies, source, axis=1),
+        np.take_along_axis(owners.reshape(n, -1), source[:, :-1], axis=1).astype(np.float32),
     )
+
+
+def in_all_symmetries(evaluate: Evaluate) -> Evaluate:
+    """Shows the network each position in all eight symmetries, and takes the mean of its answers: of the
+    values, and of the logarithms of the policies (the ensemble of Maddison et al. 2015)."""
+
+    def mean(planes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        n, depth, size, _ = planes.shape
+        sources = _symmetries(size)
+        shown = planes.reshape(n, depth, -1)[:, :, sources[:, :-1]].swapaxes(1, 2)
+        logits, values = evaluate(shown.reshape(8 * n, depth, size, size))
+        logits = logits.reshape(n, 8, -1)
+        logits = logits - np.logaddexp.reduce(logits, axis=2, keepdims=True)
+        back = np.empty_like(logits)
+        np.put_along_axis(back, sources[None], logits, axis=2)
+        return back.mean(axis=1), values.reshape(n, 8).mean(axis=1)
+
+    return mean
+
+
+@cache
+def _symmetries(size: int) -> np.ndarray:
+    """(8, size² + 1): where each point of a turned or mirrored board comes from; a pass stays."""
+    places = np.arange(size * size).reshape(size, size)
+    turns = [np.rot90(places, k) for k in range(4)]
+    points = np.stack([x.ravel() for x in [*turns, *(np.fliplr(x) for x in turns)]])
+    return np.concatenate([points, np.full((8, 1), size * size)], axis=1)

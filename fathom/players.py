@@ -20,6 +20,7 @@ import numpy as np
 
 from agents.agent import Agent
 from agents.go_search import Candidate, Evaluate, GoSearch, SearchConfig
+from agents.positions import in_all_symmetries
 from envs.go import core
 from envs.go.board import BLACK, EMPTY, WHITE, Board, Rules
 from envs.go.core import Boards, compiled, is_eye
@@ -194,7 +195,7 @@ class _Searcher(Player):
         """The likeliest move of the network; a pass where that wins."""
         if self._evaluate is None:
             raise FathomError(f"{self.name} has no network to play by alone: give it simulations")
-        logits, values = self._evaluate(board.planes()[None])
+        logits, values = in_all_symmetries(self._evaluate)(board.planes()[None])
         mask = board.legal()
         mask_eyes(board.boards, 0, mask)
         policy = np.where(mask, np.exp(logits[0] - logits[0].max()), 0)

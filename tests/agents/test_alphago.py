@@ -12,7 +12,7 @@ import torch
 from agents.agent import Setting, State
 from agents.alphago import AlphaGo, AlphaGoConfig
 from agents.go_search import GoSearch, SearchConfig
-from agents.positions import symmetric
+from agents.positions import in_all_symmetries, symmetric
 from envs.go.board import BLACK, Board, IllegalMove, Rules
 from envs.go.go import Go
 from envs.go.vector import GoVector
@@ -106,6 +106,25 @@ def test_a_symmetry_moves_stones_moves_and_owners_alike(which: int) -> None:
     assert np.array_equal(planes.ravel(), policies[0, :-1])
     assert policies[0, -1] == 7
     assert (which == 0) == np.array_equal(planes, points)
+
+
+def test_in_all_symmetries_a_network_turns_its_answer_with_the_board(tmp_path: Path) -> None:
+    evaluate = _agent(AlphaGoConfig(layers=2, width=8), tmp_path, 100).evaluate
+    mean = in_all_symmetries(evaluate)
+    rng = np.random.default_rng(0)
+    planes = rng.integers(0, 2, (3, 19, SIZE, SIZE), np.uint8)
+    owners = planes[:, 0]
+    policies, values = mean(planes)
+    for which in range(8):
+        turned, wanted, _ = symmetric(planes, policies, owners, np.full(3, which))
+        found, worth = mean(turned)
+        assert np.allclose(found, wanted, atol=1e-5)
+        assert np.allclose(worth, values, atol=1e-6)
+    # One network alone does not, and the mean of its values is that of the eight boards.
+    turned, wanted, _ = symmetric(planes, evaluate(planes)[0], owners, np.full(3, 1))
+    assert not np.allclose(evaluate(turned)[0], wanted, atol=1e-3)
+    boards = [symmetric(planes, policies, owners, np.full(3, k))[0] for k in range(8)]
+    assert np.allclose(np.mean([evaluate(board)[1] for board in boards], axis=0), values)
 
 
 def test_a_checkpoint_gives_back_network_and_positions(tmp_path: Path) -> None:

@@ -389,13 +389,15 @@ def test_an_agent_of_another_kind_plays_if_it_knows_go(tmp_path: Path) -> None:
 
 
 def test_a_network_alone_passes_where_that_wins() -> None:
-    def prefers_the_corner(planes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return -np.arange(26, dtype=np.float32)[None], np.zeros(1, np.float32)
+    def prefers_the_centre(planes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        logits = np.zeros((len(planes), 26), np.float32)
+        logits[:, 12] = 1
+        return logits, np.zeros(len(planes), np.float32)
 
-    one = _Searcher("net", prefers_the_corner, SearchConfig(), 5)
+    one = _Searcher("net", prefers_the_centre, SearchConfig(), 5)
     one.new_game(SMALL)
     board = Board(SMALL)
-    assert one.choose(board, Limit(simulations=0)).action == 0
+    assert one.choose(board, Limit(simulations=0)).action == 12
     board.play(12)
     board.play(25)  # white passes, and the board is black's
     assert one.choose(board, Limit(simulations=0)).action == 25
