@@ -7,7 +7,7 @@ import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from agents.agent import Setting, State
-from agents.dqn import DQN, DQNConfig, QNetwork, linear_schedule, td_targets
+from agents.dqn import DQN, DQNConfig, Histogram, QNetwork, linear_schedule, td_targets
 
 
 def test_targets_worked_out_by_hand() -> None:
@@ -35,6 +35,33 @@ def test_dueling_advantages_have_mean_zero() -> None:
     torch.testing.assert_close(network(observations).mean(dim=1), value)
 
 
+def test_a_histogram_has_its_values_mean_and_ends_at_its_limits() -> None:
+    histogram = Histogram(bins=40, limit=2.0, device=torch.device("cpu"))
+    values = torch.tensor([-1.5, -0.01, 0.0, 0.004, 1.73])
+    shares = histogram.of(values)
+    assert shares.shape == (5, 40)
+    torch.testing.assert_close(shares.sum(dim=1), torch.ones(5))
+    torch.testing.assert_close(histogram.mean(shares.log()), values, atol=1e-4, rtol=0)
+    # Three quarters of a bin of 0.1 deviate by 0.075; the bins' own width adds 0.1² / 12.
+    spread = (shares * (histogram.centres - values.unsqueeze(1)).square()).sum(dim=1).sqrt()
+    torch.testing.assert_close(
+        spread, torch.full((5,), (0.075**2 + 0.01 / 12) ** 0.5), atol=1e-3, rtol=0
+    )
+    beyond = histogram.of(torch.tensor([7.0, -7.0]))
+    torch.testing.assert_close(beyond, histogram.of(torch.tensor([2.0, -2.0])))
+    assert beyond.argmax(dim=1).tolist() == [39, 0]
+
+
+def test_dueling_histograms_are_one_for_each_action() -> None:
+    config = DQNConfig(hidden=8, dueling=True, value_bins=11)
+    network = QNetwork(gym.spaces.Box(-1, 1, (3,)), 4, config)
+    observations = torch.randn(5, 3)
+    assert network.value is not None
+    value = network.value(network.encoder(observations))
+    assert network(observations).shape == (5, 4, 11)
+    torch.testing.assert_close(network(observations).mean(dim=1), value)
+
+
 def _agent(config: DQNConfig, storage: Path | None, env: gym.vector.VectorEnv) -> DQN:
     torch.manual_seed(0)
     setting = Setting(num_envs=config.num_envs, segment_steps=4_000, storage=storage)
@@ -59,10 +86,11 @@ class Bandit(gym.Env):
         return observation, reward, True, False, info
 
 
-def test_dqn_learns_and_takes_no_illegal_action(tmp_path: Path) -> None:
+@pytest.mark.parametrize("bins", [0, 21])
+def test_dqn_learns_and_takes_no_illegal_action(tmp_path: Path, bins: int) -> None:
     config = DQNConfig(
         num_envs=4, replay_capacity=4_000, learning_starts=200, epsilon_steps=1_000,
-        hidden=32, learning_rate=3e-3, target_every=50,
+        hidden=32, learning_rate=3e-3, target_every=50, value_bins=bins, value_limit=2.0,
     )  # fmt: skip
     env = SyncVectorEnv([Bandit] * 4, autoreset_mode=AutoresetMode.NEXT_STEP)
     agent = _agent(config, tmp_path, env)
@@ -73,6 +101,10 @@ def test_dqn_learns_and_takes_no_illegal_action(tmp_path: Path) -> None:
         1,
         2,
     ]
+    worth = agent._values_of(torch.from_numpy(observations))
+    torch.testing.assert_close(
+        worth[:, 1:], torch.tensor([[1.0, 0.0], [0.0, 1.0]]), atol=0.1, rtol=0
+    )
 
 
 def test_a_running_average_of_the_network_acts_and_ships(tmp_path: Path) -> None:
@@ -137,7 +169,10 @@ def test_continuous_actions_are_refused_in_a_sentence() -> None:
         DQN(space, space, DQNConfig(), Setting())
 
 
-@pytest.mark.parametrize("wrong", [{"n_step": 0}, {"discount": 1.5}, {"batch_size": -1}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"n_step": 0}, {"discount": 1.5}, {"batch_size": -1}, {"value_bins": 1}, {"value_limit": 0}],
+)
 def test_a_senseless_hyperparameter_is_refused(wrong: dict[str, float]) -> None:
     space = gym.spaces.Box(-1, 1, (2,))
     with pytest.raises(ValueError, match=next(iter(wrong))):
