@@ -33,9 +33,10 @@ from envs.dialogue.phrases import agent_sentence
 from envs.dialogue.transcript import Said, as_json_lines, as_text, beliefs, frame_words
 from envs.observations import Observations
 from fathom import fit, training
+from fathom.disk import replace_file
 from fathom.errors import FathomError
 from fathom.listening import Heard, Listener, speaks_for_itself
-from fathom.run import Run, replace_file
+from fathom.run import Run
 from perception.slot_filling import Understanding
 from perception.tasks.slot_filling import SlotFillingConfig
 

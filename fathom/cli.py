@@ -496,8 +496,9 @@ def _record(words: list[str]) -> int:
     flags: RecordFlags = parse(RecordFlags(), rest, f"fathom record {reference}")
     with quiet(flags.json) as out:
         from fathom import training
+        from fathom.disk import explained_disk_errors
         from fathom.recording import record
-        from fathom.run import explained_disk_errors, find
+        from fathom.run import find
 
         run = find(reference, flags.runs_dir)
         if flags.episodes < 1:

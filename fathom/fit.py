@@ -26,9 +26,10 @@ from envs.dialogue.frames import ANY_WORD, UNKNOWN_WORD, AgentFrame, Frame, agen
 from envs.dialogue.phrases import agent_sentence, some_frame, user_sentence
 from envs.dialogue.words import tokens_of
 from fathom.arguments import Device, check_least, check_seed
+from fathom.disk import explained_disk_errors, replace_file
 from fathom.display import Display
 from fathom.errors import FathomError
-from fathom.run import Progress, Run, Settings, build_config, explained_disk_errors, replace_file
+from fathom.run import Progress, Run, Settings, build_config
 from fathom.training import (
     BUILDING,
     Curves,

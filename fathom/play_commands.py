@@ -202,9 +202,9 @@ def match(words: list[str]) -> int:
     check_least(games=(flags.games, 1))
     check_seed(flags.seed)
     with quiet(flags.json) as out, contextlib.ExitStack() as stack:
+        from fathom.disk import explained_disk_errors
         from fathom.match import Scoreboard, free_folder, new_folder, play_match
         from fathom.players import rules_from
-        from fathom.run import explained_disk_errors
 
         players = []
         for reference in references:

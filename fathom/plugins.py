@@ -10,18 +10,14 @@ import dataclasses
 import difflib
 import fnmatch
 import functools
-import hashlib
 import importlib
 import importlib.util
 import inspect
 import sys
 import tomllib
-import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.machinery import ModuleSpec, PathFinder
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -34,13 +30,11 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from envs import atari
 from envs.observations import Observations
-from fathom.contract import Explained, ExplainedVector, explained, line_in, sentence
+from fathom.contract import Explained, ExplainedVector, explained, sentence
 from fathom.errors import FathomError
+from fathom.user_files import spec_from_file
 
 Value = str | int | float | bool
-
-OUR_PACKAGES = ("agents", "envs", "fathom", "perception")
-"""A user's project may have folders of these names; neither side may shadow the other."""
 
 NEEDED_PACKAGES = {
     "gymnasium.envs.mujoco": "mujoco",
@@ -205,7 +199,7 @@ def resolve(reference: str, env_args: Mapping[str, str] | None = None) -> World:
     target, _, name = reference.rpartition(":")
     if target.endswith(".py"):
         path = Path(target).expanduser().resolve()
-        spec = _spec_from_file(path, name)
+        spec = spec_from_file(path, name)
         reference = f"{path}:{name}"
     elif name.endswith(".py"):
         raise FathomError(f"{reference!r} names a file and no class; write {reference}:Class")
@@ -347,109 +341,6 @@ def _import_module(module: str, reference: str) -> None:
         raise FathomError(f"{module} cannot be imported: {sentence(error)}") from error
     except (Exception, SystemExit) as error:
         raise FathomError(f"{module} cannot be imported: {sentence(error)}") from error
-
-
-# Files
-
-
-class _Project:
-    """A user's folder, whose packages may have the names of ours.
-
-    While its code is imported, the clashing names mean the user's packages; before and
-    after, they mean ours. Each side keeps its own modules.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        ours = Path(__file__).resolve().parents[1]
-        self.clashing = tuple(
-            name
-            for name in OUR_PACKAGES
-            if folder != ours and ((folder / name).is_dir() or (folder / f"{name}.py").is_file())
-        )
-        self.modules: dict[str, types.ModuleType] = {}
-
-    def find_spec(
-        self, name: str, path: Any = None, target: types.ModuleType | None = None
-    ) -> ModuleSpec | None:
-        """Find a clashing package in the folder even if it has no ``__init__.py``."""
-        return PathFinder.find_spec(name, [str(self.folder)]) if name in self.clashing else None
-
-    @contextmanager
-    def importing(self) -> Iterator[None]:
-        """Let imports mean what they mean in the user's folder."""
-        theirs, ours = self.modules, self._take_out()
-        sys.modules.update(theirs)
-        sys.path.insert(0, str(self.folder))
-        sys.meta_path.insert(0, self)  # type: ignore[arg-type]
-        try:
-            yield
-        finally:
-            sys.meta_path.remove(self)  # type: ignore[arg-type]
-            sys.path.remove(str(self.folder))
-            if str(self.folder) not in sys.path:
-                sys.path.append(str(self.folder))  # for imports inside functions
-            self.modules = self._take_out()
-            sys.modules.update(ours)
-
-    def _take_out(self) -> dict[str, types.ModuleType]:
-        names = [name for name in sys.modules if name.partition(".")[0] in self.clashing]
-        return {name: sys.modules.pop(name) for name in names}
-
-
-def _spec_from_file(path: Path, name: str) -> EnvSpec:
-    if not path.is_file():
-        raise FathomError(f"there is no file {path}")
-    project = _Project(path.parent)
-    module = _load_file(path, project)
-    found = getattr(module, name, None)
-    if not (inspect.isclass(found) and issubclass(found, Env)):
-        there = [
-            key
-            for key, value in vars(module).items()
-            if inspect.isclass(value) and issubclass(value, Env) and value is not Env
-        ]
-        listed = f"it has {', '.join(there)}" if there else "it has no gymnasium.Env at all"
-        what = "no environment" if found is None else "an object that is no gymnasium.Env, called"
-        raise FathomError(f"{path} has {what} {name!r}; {listed}")
-    if project.clashing:
-        found = _importing_in(project, found)
-    creator: Any = found
-    return EnvSpec(f"{path.stem}/{name}", entry_point=creator)
-
-
-def _importing_in(project: _Project, environment: type[Env]) -> type[Env]:
-    """Let the constructor, too, import the user's packages and not ours."""
-
-    class Imported(environment):  # type: ignore[misc,valid-type]
-        @typing.no_type_check
-        def __init__(self, *args, **kwargs):
-            with project.importing():
-                super().__init__(*args, **kwargs)
-
-    Imported.__name__ = environment.__name__
-    Imported.__qualname__ = environment.__qualname__
-    Imported.__init__.__signature__ = inspect.signature(environment.__init__)
-    return Imported
-
-
-def _load_file(path: Path, project: _Project) -> types.ModuleType:
-    """Run a file as a module of a private name."""
-    name = f"_fathom_file_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up
-    try:
-        with project.importing():
-            spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        del sys.modules[name]
-        line = line_in(error, path)
-        where = f"{path}, line {line}," if line else f"{path}"
-        raise FathomError(f"{where} cannot be loaded: {sentence(error)}") from error
-    return module
 
 
 # The environment's own arguments

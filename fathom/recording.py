@@ -14,10 +14,10 @@ from gymnasium.vector.utils import concatenate, create_empty_array
 
 from agents.agent import Agent
 from envs.observations import Observations
+from fathom.disk import replace_file
 from fathom.errors import FathomError
 from fathom.evaluation import STEP_LIMIT
 from fathom.plugins import World
-from fathom.run import replace_file
 
 ATARI_FPS = 15
 """A decision is shown for four of the console's sixty frames a second."""

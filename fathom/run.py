@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import errno
 import fcntl
 import hashlib
 import importlib.metadata
@@ -35,6 +34,13 @@ import torch
 import fathom
 from agents import PACKAGES
 from agents.agent import State
+from fathom.disk import (
+    explained_disk_errors,
+    remove_folder,
+    replace_file,
+    sync_folder,
+    write_synced,
+)
 from fathom.errors import FathomError
 
 FORMAT = 1
@@ -124,62 +130,6 @@ def machine() -> dict[str, Value]:
     return described
 
 
-@contextlib.contextmanager
-def explained_disk_errors(folder: Path, advice: str | None = None) -> Iterator[None]:
-    """Turn the errors of a disk that is full, or not ours to write, into a sentence."""
-    resume = f"the last checkpoint is intact: make room and run `fathom resume {folder}`"
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
-            raise FathomError(
-                f"the disk that holds {folder} is full, or a limit on file sizes was reached; "
-                f"{advice or resume}"
-            ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise FathomError(
-                f"{error.filename or folder} cannot be written: {error.strerror}"
-            ) from error
-        raise
-
-
-def replace_file(path: Path, data: bytes) -> None:
-    """Write a file so that a reader finds the old contents or the new, never a part."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        _write_synced(temporary, data)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
-
-
-def _write_synced(path: Path, data: bytes) -> None:
-    with open(path, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _remove_folder(folder: Path) -> None:
-    """Remove a folder so that no half of it is ever found under its name."""
-    if folder.exists():
-        doomed = folder.with_name(f".{folder.name}.{os.getpid()}.old.tmp")
-        shutil.rmtree(doomed, ignore_errors=True)
-        os.rename(folder, doomed)
-        shutil.rmtree(doomed, ignore_errors=True)
-
-
 class Run:
     """One run's folder. Open one with :meth:`create` or :meth:`open`."""
 
@@ -240,7 +190,7 @@ class Run:
                     if folder.exists():
                         raise _taken(folder) from error
                     raise
-                _sync_folder(runs)
+                sync_folder(runs)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
@@ -354,7 +304,7 @@ class Run:
                         }
                     )
                     checksums[filename] = hashlib.sha256(data).hexdigest()
-                    _write_synced(temporary / filename, data)
+                    write_synced(temporary / filename, data)
                 description = {
                     "format": FORMAT,
                     "checkpoint": number,
@@ -363,18 +313,18 @@ class Run:
                     "progress": dataclasses.asdict(progress),
                 }
                 description["sha256"] = _digest(description)
-                _write_synced(temporary / _DESCRIPTION, json.dumps(description, indent=1).encode())
-                _sync_folder(temporary)
-                _remove_folder(target)
+                write_synced(temporary / _DESCRIPTION, json.dumps(description, indent=1).encode())
+                sync_folder(temporary)
+                remove_folder(target)
                 os.rename(temporary, target)
-                _sync_folder(self.checkpoints)
+                sync_folder(self.checkpoints)
             except BaseException:
                 shutil.rmtree(temporary, ignore_errors=True)
                 raise
             replace_file(self.folder / "latest", f"{number:05d}\n".encode())
             for older in self.checkpoint_numbers():
                 if older <= number - KEPT_CHECKPOINTS:
-                    _remove_folder(self.checkpoints / f"{older:05d}")
+                    remove_folder(self.checkpoints / f"{older:05d}")
 
     def checkpoint_numbers(self) -> list[int]:
         """The checkpoints that are there, newest first, none later than ``latest``."""
@@ -493,7 +443,7 @@ class Run:
             if later and (self.checkpoints / f"{segment:05d}").exists():
                 replace_file(self.folder / "latest", f"{segment:05d}\n".encode())
             for path in later:
-                _remove_folder(path)
+                remove_folder(path)
 
     @staticmethod
     def _truncate(path: Path, segment: int) -> None:
@@ -522,7 +472,7 @@ class Run:
                 copy.flush()
                 os.fsync(copy.fileno())
         os.replace(temporary, path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
 
 def _digest(description: dict[str, Any]) -> str:

@@ -24,12 +24,13 @@ from agents import MissingPackage, load_agent
 from agents.agent import Agent, Setting, Unsuitable
 from envs.vector import InvalidNumber
 from fathom import plugins
+from fathom.disk import explained_disk_errors
 from fathom.display import Display, number
 from fathom.errors import FathomError
 from fathom.evaluation import evaluate
 from fathom.plugins import World
 from fathom.recording import record
-from fathom.run import Progress, Run, Settings, build_config, explained_disk_errors
+from fathom.run import Progress, Run, Settings, build_config
 from perception.tasks import TASKS
 
 EVALUATION_SEED = 1 << 30
