@@ -176,6 +176,23 @@ class _Searcher(Player):
         self._hopeless = 0
 
     def choose(self, board: Board, limit: Limit, stop: Callable[[], bool] | None = None) -> Choice:
+        if not board.passes or won(board):
+            return self._think(board, limit, stop)
+        # To pass as well would lose, for the dead are taken off before the count. Whoever thinks that
+        # he is winning all the same has something left to play.
+        board = board.copy()
+        board.resume()
+        choice = self._think(board, limit, stop)
+        others = [c for c in choice.candidates if c.action != board.rules.size**2]
+        passing = choice.action == board.rules.size**2
+        if passing and others and choice.win_rate is not None and choice.win_rate > 0.5:
+            return dataclasses.replace(choice, action=others[0].action)
+        return choice
+
+    def clean_up(self, board: Board, limit: Limit) -> Choice:
+        return self._think(board, limit)
+
+    def _think(self, board: Board, limit: Limit, stop: Callable[[], bool] | None = None) -> Choice:
         if limit.simulations == 0:
             return self._with_resignation(self._intuition(board))
         search = self._search

@@ -388,19 +388,52 @@ def test_an_agent_of_another_kind_plays_if_it_knows_go(tmp_path: Path) -> None:
         player(_run(tmp_path, "CartPole-v1", "reinforce"))
 
 
-def test_a_network_alone_passes_where_that_wins() -> None:
-    def prefers_the_centre(planes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        logits = np.zeros((len(planes), 26), np.float32)
-        logits[:, 12] = 1
-        return logits, np.zeros(len(planes), np.float32)
+def _divided() -> Board:
+    """Black has the four left columns, white the three on the right; black is to play."""
+    board = Board(Rules(7, komi=0.5))
+    for row in range(7):
+        board.place(BLACK, 7 * row + 3)
+        board.place(WHITE, 7 * row + 4)
+    return board
 
-    one = _Searcher("net", prefers_the_centre, SearchConfig(), 5)
-    one.new_game(SMALL)
-    board = Board(SMALL)
-    assert one.choose(board, Limit(simulations=0)).action == 12
-    board.play(12)
-    board.play(25)  # white passes, and the board is black's
-    assert one.choose(board, Limit(simulations=0)).action == 25
+
+def _thinks(favourite: int, value: float) -> _Searcher:
+    """A player whose network always likes the same move, and white so much."""
+
+    def evaluate(planes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        logits = np.zeros((len(planes), 50), np.float32)
+        logits[:, favourite] = 1
+        black = planes[:, 17, 0, 0] == 1
+        return logits, np.where(black, -value, value).astype(np.float32)
+
+    one = _Searcher("net", evaluate, SearchConfig(), 7)
+    one.new_game(Rules(7, komi=0.5))
+    return one
+
+
+ALONE = Limit(simulations=0)
+
+
+def test_a_network_alone_passes_where_that_wins() -> None:
+    one, board = _thinks(24, 0.0), _divided()
+    assert one.choose(board, ALONE).action != 49
+    board.play(8)
+    board.play(49)
+    assert one.choose(board, ALONE).action == 49
+
+
+@pytest.mark.parametrize("limit", [ALONE, Limit(simulations=30)])
+def test_who_passes_does_not_count_on_dead_stones(limit: Limit) -> None:
+    board = _divided()
+    board.place(WHITE, 8)  # in black's area: as long as it stands, that is nobody's
+    board.play(49)
+    assert board.score() < 0
+    assert without(board, dead_stones(board)).score() > 0
+    # Who thinks that he wins plays something else, who thinks that he has lost may pass.
+    assert _thinks(49, 0.9).choose(board, limit).action not in (49, None)
+    assert _thinks(49, -0.9).choose(board, ALONE).action == 49
+    # In a game that goes on after a dispute everything counts that stands.
+    assert _thinks(2, 0.9).clean_up(board, ALONE).action == 49
 
 
 def test_a_network_alone_does_not_fill_its_eyes() -> None:
