@@ -11,14 +11,10 @@ turns, which is one update every 16 turns. That includes acting, the memory, and
 to call.
 """
 
-import argparse
-import json
-import os
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +22,7 @@ import gymnasium
 import numba
 
 from dialogue_learning import Counted  # isort: skip - lies beside this file
-from dqn_atari import machine  # isort: skip
+from measuring import RESULTS, in_turns, keep, machine, timing_flags, versions  # isort: skip
 
 import envs  # noqa: F401 - registers the dialogues
 from agents.agent import Setting
@@ -36,7 +32,6 @@ from envs.dialogue.tc_bot_data import load_movie_data
 from fathom import plugins
 from fathom.training import prepare
 
-RESULT = Path(__file__).parent / "results" / "dialogue.json"
 WORLD = "Fathom/Dialogue-v0"
 LEARNT = 60_000
 """Steps after which DQN is timed."""
@@ -100,14 +95,9 @@ def training_speed(seconds: float) -> float:
 
 def main() -> None:
     """Measure, print a table and keep the figures."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement")
-    parser.add_argument("--turns", type=int, default=3, help="of each candidate")
+    parser = timing_flags(__doc__)
     parser.add_argument("--num-envs", type=int, default=2048, help="of the vector environment")
     flags = parser.parse_args()
-    flags.threads, flags.device = numba.config.NUMBA_NUM_THREADS, "cpu"  # type: ignore[attr-defined]
     errors = {"slot_error": 0.05, "intent_error": 0.05}
     candidates: dict[str, Callable[[], float]] = {
         f"{flags.num_envs:,} at once, no errors": lambda: vector_speed(
@@ -126,21 +116,16 @@ def main() -> None:
         print(f"DQN's training is not measured: {error}")
     else:
         candidates["DQN trains in TC-Bot's world"] = lambda: training_speed(flags.seconds)
-    speeds: dict[str, list[float]] = {name: [] for name in candidates}
-    for _ in range(flags.turns):
-        for name, measure in candidates.items():
-            speeds[name].append(measure())
+    speeds = in_turns(candidates, flags.turns)
     for name, values in speeds.items():
         print(f"{name:32} {statistics.median(values):10,.0f} dialogues/s")
     content = {
         "dialogues_per_second": speeds,
-        "versions": {name: version(name) for name in ("gymnasium", "numba", "numpy")},
-        "machine": machine(flags),
+        "versions": versions("gymnasium", "numba", "numpy"),
+        "machine": machine(numba.config.NUMBA_NUM_THREADS),  # type: ignore[attr-defined]
         "settings": {"seconds": flags.seconds, "turns": flags.turns, "num_envs": flags.num_envs},
     }
-    part = RESULT.with_suffix(".part")
-    part.write_text(json.dumps(content, indent=2) + "\n")
-    os.replace(part, RESULT)
+    keep(RESULTS / "dialogue.json", content)
 
 
 if __name__ == "__main__":

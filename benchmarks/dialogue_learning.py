@@ -16,8 +16,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -30,10 +28,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from gymnasium.vector import VectorEnv, VectorWrapper
 
+from measuring import RESULTS, apart, interval, keep, machine  # isort: skip - lies beside this file
+
 if TYPE_CHECKING:
     from fathom.plugins import World
 
-RESULTS = Path(__file__).parent / "results" / "dialogue_learning.json"
+RESULT = RESULTS / "dialogue_learning.json"
 WORLD = "Fathom/Dialogue-v0"
 DOMAINS = ("movie", "restaurant", "taxi", "hotel")
 RATES = (0.0, 0.05, 0.1, 0.2, 0.3)
@@ -263,22 +263,7 @@ def jobs_of(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 def measure_apart(job: dict[str, Any]) -> dict[str, Any]:
     """Do a job in a process of its own."""
-    root = str(Path(__file__).resolve().parents[1])
-    done = subprocess.run(
-        [sys.executable, __file__, job["table"], "--job", json.dumps(job)],
-        env=os.environ | {"OMP_NUM_THREADS": str(job["threads"]), "PYTHONPATH": root},
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def interval(values: list[float]) -> tuple[float, float, float]:
-    """The mean, and its 95 % bootstrap interval."""
-    drawn = np.random.default_rng(0).choice(values, (10_000, len(values))).mean(axis=1)
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    return float(np.mean(values)), float(low), float(high)
+    return apart(__file__, [job["table"], "--job", json.dumps(job)], job["threads"])
 
 
 def name_of(job: dict[str, Any]) -> str:
@@ -371,24 +356,20 @@ def main() -> None:
         measurements.append(measure_apart(job))
         show(summary(measurements[-1:]))
         sys.stdout.flush()
-    options.device = "cpu"
     rows = summary(measurements)
     print()
     show(rows)
-    from dqn_atari import machine  # lies beside this file
 
-    kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    kept = json.loads(RESULT.read_text()) if RESULT.exists() else {}
     kept[options.table] = {
-        "machine": machine(options),
+        "machine": machine(options.threads),
         "changes": options.changes,
         "summary": rows,
         "measurements": measurements,
     }
     if options.table == "planning":
         kept[options.table]["reached"] = reached(measurements)
-    part = RESULTS.with_suffix(".part")
-    part.write_text(json.dumps(kept, indent=1) + "\n")
-    os.replace(part, RESULTS)
+    keep(RESULT, kept)
 
 
 if __name__ == "__main__":

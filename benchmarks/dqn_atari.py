@@ -18,17 +18,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-RESULTS = Path(__file__).parent / "results" / "dqn_atari.json"
+from measuring import RESULTS, apart, keep, machine, versions  # isort: skip - lies beside this file
+
 PEERS = {
     "stable-baselines3, 1 env": (1, False),
     "stable-baselines3, 8 envs": (8, False),
@@ -168,19 +165,7 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
 def measure_apart(name: str, options: argparse.Namespace) -> dict[str, Any]:
     """Take one measurement in a process of its own."""
     flags = [f"--{key}={value}" for key, value in vars(options).items() if key in FLAGS]
-    root = str(Path(__file__).resolve().parents[1])
-    environment = os.environ | {
-        "OMP_NUM_THREADS": str(options.threads),
-        "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")])),
-    }
-    done = subprocess.run(
-        [sys.executable, __file__, f"--measure={name}", *flags],
-        env=environment,
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    return json.loads(done.stdout.splitlines()[-1])
+    return apart(__file__, [f"--measure={name}", *flags], options.threads)
 
 
 def summarise(measurements: list[dict[str, Any]]) -> dict[str, Any]:
@@ -221,34 +206,6 @@ def report(content: dict[str, Any]) -> None:
         print(f"  {name:12} {value:8.0f}  {value / total:4.0%}")
 
 
-def versions() -> dict[str, str]:
-    """Return the version of everything that matters; ours may be run without being installed."""
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            if name != "fathom-rl":
-                raise SystemExit(f"the benchmark needs {name}: pip install -e '.[bench]'") from None
-            found[name] = "not installed, from its folder"
-    return found
-
-
-def machine(options: argparse.Namespace) -> dict[str, Any]:
-    """Say what the figures were measured on."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return {
-        "processor": models[0] if models else platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "threads": options.threads,
-        "device": options.device,
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-    }
-
-
 FLAGS = ("steps", "warmup", "learning_starts", "capacity", "threads", "device", "seed")
 
 
@@ -263,7 +220,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=3, help="measurements of each")
-    parser.add_argument("--output", type=Path, default=RESULTS)
+    parser.add_argument("--output", type=Path, default=RESULTS / "dqn_atari.json")
     parser.add_argument("--measure", choices=[OURS, *PEERS], help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -274,7 +231,9 @@ def main() -> None:
     if options.measure:
         print(json.dumps(measure(options.measure, options)))
         return
-    known_versions = versions()
+    found = versions(*PACKAGES)
+    if found["stable-baselines3"] == "not installed":
+        raise SystemExit("the benchmark needs its peer: pip install -e '.[bench]'")
     measurements = []
     for turn in range(options.repeats):
         for name in (OURS, *PEERS):
@@ -283,17 +242,14 @@ def main() -> None:
             measurements.append(result)
     content = {
         "question": (__doc__ or "").splitlines()[0],
-        "versions": known_versions,
-        "machine": machine(options),
+        "versions": found,
+        "machine": machine(options.threads, options.device),
         "settings": {name: getattr(options, name) for name in (*FLAGS, "repeats")},
         "summary": summarise(measurements),
         "measurements": measurements,
     }
     report(content)
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    part = options.output.with_name(f".{options.output.name}.{os.getpid()}")
-    part.write_text(json.dumps(content, indent=2) + "\n")
-    os.replace(part, options.output)
+    keep(options.output, content)
 
 
 if __name__ == "__main__":

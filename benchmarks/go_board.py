@@ -14,16 +14,12 @@ The boards take turns within one process, on one thread, and a figure is the med
 is processor time, so that what else the machine does counts little.
 """
 
-import argparse
-import json
 import os
 import statistics
 import time
 from collections.abc import Callable
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from pathlib import Path
 
 # Before jax is loaded: one thread for pgx.
 os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
@@ -31,11 +27,10 @@ os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_paralleli
 import numba
 import numpy as np
 
-from dqn_atari import machine  # isort: skip - lies beside this file
+from measuring import RESULTS, in_turns, keep, machine, timing_flags, versions  # isort: skip - lies beside this file
 
 from envs.go import core
 
-RESULT = Path(__file__).parent / "results" / "go_board.json"
 PACKAGES = ("numba", "numpy", "open_spiel", "pgx", "jax", "pettingzoo")
 PGX_BATCH = 256
 
@@ -160,51 +155,42 @@ def pettingzoo_moves(size: int, seconds: float) -> float:
 
 def main() -> None:
     """Measure, print a table and keep the figures."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement")
-    parser.add_argument("--turns", type=int, default=3, help="of each candidate")
-    flags = parser.parse_args()
-    flags.threads, flags.device = 1, "cpu"
+    flags = timing_flags(__doc__).parse_args()
 
     openspiel, pgx = find_spec("pyspiel") is not None, find_spec("pgx") is not None
     pettingzoo = find_spec("pettingzoo") is not None and find_spec("pygame") is not None
-    candidates: dict[str, Callable[[float], float]] = {}
+    candidates: dict[str, Callable[[], float]] = {}
     for size in (9, 19):
         board = f"{size}×{size}"
         for ko in ("simple", "positional"):
-            candidates[f"{board} moves/s, ours, {ko} ko"] = partial(our_moves, size, ko)
+            candidates[f"{board} moves/s, ours, {ko} ko"] = partial(
+                our_moves, size, ko, flags.seconds
+            )
         if openspiel:
-            candidates[f"{board} moves/s, OpenSpiel"] = partial(openspiel_moves, size)
+            candidates[f"{board} moves/s, OpenSpiel"] = partial(
+                openspiel_moves, size, flags.seconds
+            )
         if pgx:
-            candidates[f"{board} moves/s, pgx"] = partial(pgx_moves, size)
+            candidates[f"{board} moves/s, pgx"] = partial(pgx_moves, size, flags.seconds)
         if pettingzoo:
-            candidates[f"{board} moves/s, PettingZoo"] = partial(pettingzoo_moves, size)
-        candidates[f"{board} playouts/s, ours"] = partial(our_playouts, size)
+            candidates[f"{board} moves/s, PettingZoo"] = partial(
+                pettingzoo_moves, size, flags.seconds
+            )
+        candidates[f"{board} playouts/s, ours"] = partial(our_playouts, size, flags.seconds)
         if openspiel:
-            candidates[f"{board} playouts/s, OpenSpiel"] = partial(openspiel_playouts, size)
-    speeds: dict[str, list[float]] = {name: [] for name in candidates}
-    for _ in range(flags.turns):
-        for name, measure in candidates.items():
-            speeds[name].append(measure(flags.seconds))
+            candidates[f"{board} playouts/s, OpenSpiel"] = partial(
+                openspiel_playouts, size, flags.seconds
+            )
+    speeds = in_turns(candidates, flags.turns)
     for name, values in speeds.items():
         print(f"{name:40} {statistics.median(values):12,.0f}")
-    versions = {}
-    for name in PACKAGES:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            versions[name] = "not installed"
     content = {
         "rates": speeds,
-        "versions": versions,
-        "machine": machine(flags),
+        "versions": versions(*PACKAGES),
+        "machine": machine(threads=1),
         "settings": {"seconds": flags.seconds, "turns": flags.turns},
     }
-    part = RESULT.with_suffix(".part")
-    part.write_text(json.dumps(content, indent=2) + "\n")
-    os.replace(part, RESULT)
+    keep(RESULTS / "go_board.json", content)
 
 
 if __name__ == "__main__":

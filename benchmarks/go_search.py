@@ -9,21 +9,17 @@ in full batches, the most that a search can do. OpenSpiel's MCTS (C++, uniformly
 cheaper than ours) takes turns with ours where it is installed. A figure is the median of the turns.
 """
 
-import argparse
-import json
 import os
 import statistics
 import time
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 import torch
 from gymnasium import spaces
 
-from dqn_atari import machine  # isort: skip - lies beside this file
+from measuring import RESULTS, in_turns, keep, machine, timing_flags, versions  # isort: skip - lies beside this file
 
 from agents.agent import Setting
 from agents.alphago import AlphaGo, AlphaGoConfig
@@ -31,7 +27,6 @@ from agents.go_search import Evaluate, GoSearch, GoSearches, SearchConfig
 from envs.go import core
 from envs.go.board import Board, Rules
 
-RESULT = Path(__file__).parent / "results" / "go_search.json"
 OPENING = 8
 """Random moves before the position that is searched."""
 
@@ -114,11 +109,7 @@ def openspiel_speed(size: int, seconds: float) -> dict[str, float]:
 
 def main() -> None:
     """Measure, print a table and keep the figures."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement")
-    parser.add_argument("--turns", type=int, default=3, help="of each candidate")
+    parser = timing_flags(__doc__)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--layers", type=int, default=12)
@@ -155,25 +146,16 @@ def main() -> None:
         candidates[f"{board} network alone, batch 64"] = lambda size=size, evaluate=evaluate: (
             network_speed(size, evaluate, 64, flags.seconds)
         )
-    figures: dict[str, list[dict[str, float]]] = {name: [] for name in candidates}
-    for _ in range(flags.turns):
-        for name, measure in candidates.items():
-            figures[name].append(measure())
+    figures = in_turns(candidates, flags.turns)
     for name, turns in figures.items():
         line = f"{name:42} {statistics.median(turn['a second'] for turn in turns):10,.0f} a second"
         if hits := [turn["cache hits"] for turn in turns if "cache hits" in turn]:
             line += f"  {statistics.median(hits):6.1%} cache hits"
         print(line)
-    versions = {}
-    for name in ("numba", "numpy", "open_spiel", "torch"):
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            versions[name] = "not installed"
     content = {
         "simulations": figures,
-        "versions": versions,
-        "machine": machine(flags),
+        "versions": versions("numba", "numpy", "open_spiel", "torch"),
+        "machine": machine(flags.threads, flags.device),
         "settings": {
             "seconds": flags.seconds,
             "turns": flags.turns,
@@ -181,9 +163,7 @@ def main() -> None:
             "width": flags.width,
         },
     }
-    part = RESULT.with_suffix(".part")
-    part.write_text(json.dumps(content, indent=2) + "\n")
-    os.replace(part, RESULT)
+    keep(RESULTS / "go_search.json", content)
 
 
 if __name__ == "__main__":

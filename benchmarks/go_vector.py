@@ -9,25 +9,18 @@ turns. Ours chooses among the legal moves outside the measured time; the others 
 choose for, and their choice, a few µs, is measured with them.
 """
 
-import argparse
-import json
-import os
 import statistics
 import time
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from pathlib import Path
 
 import gymnasium
 import numba
 import numpy as np
 
-from dqn_atari import machine  # isort: skip - lies beside this file
+from measuring import RESULTS, in_turns, keep, machine, timing_flags, versions  # isort: skip - lies beside this file
 
 import envs  # noqa: F401 - registers Go
-
-RESULT = Path(__file__).parent / "results" / "go_vector.json"
 
 
 @numba.njit(cache=True)
@@ -103,14 +96,9 @@ def pettingzoo_speed(size: int, seconds: float) -> float:
 
 def main() -> None:
     """Measure, print a table and keep the figures."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement")
-    parser.add_argument("--turns", type=int, default=3, help="of each candidate")
+    parser = timing_flags(__doc__)
     parser.add_argument("--num-envs", type=int, default=1024, help="of our vector environment")
     flags = parser.parse_args()
-    flags.threads, flags.device = numba.get_num_threads(), "cpu"
 
     candidates: dict[str, Callable[[], float]] = {}
     for size in (9, 19):
@@ -128,27 +116,16 @@ def main() -> None:
             candidates[f"PettingZoo go_v5, {size}×{size}"] = lambda size=size: pettingzoo_speed(
                 size, flags.seconds
             )
-    speeds: dict[str, list[float]] = {name: [] for name in candidates}
-    for _ in range(flags.turns):
-        for name, measure in candidates.items():
-            speeds[name].append(measure())
+    speeds = in_turns(candidates, flags.turns)
     for name, values in speeds.items():
         print(f"{name:40} {statistics.median(values):12,.0f} steps/s")
-    versions = {}
-    for name in ("gymnasium", "numba", "numpy", "open_spiel", "pettingzoo"):
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            versions[name] = "not installed"
     content = {
         "steps_per_second": speeds,
-        "versions": versions,
-        "machine": machine(flags),
+        "versions": versions("gymnasium", "numba", "numpy", "open_spiel", "pettingzoo"),
+        "machine": machine(numba.get_num_threads()),
         "settings": {"seconds": flags.seconds, "turns": flags.turns, "num_envs": flags.num_envs},
     }
-    part = RESULT.with_suffix(".part")
-    part.write_text(json.dumps(content, indent=2) + "\n")
-    os.replace(part, RESULT)
+    keep(RESULTS / "go_vector.json", content)
 
 
 if __name__ == "__main__":

@@ -8,25 +8,18 @@ FrozenLake step in Gymnasium's `SyncVectorEnv`, which is what they have. FrozenL
 MiniGrid a window of 7×7, ours the whole maze of 9×9.
 """
 
-import argparse
-import json
-import os
 import statistics
 import time
 from collections.abc import Callable
-from importlib.metadata import version
-from pathlib import Path
 
 import gymnasium
 import minigrid  # noqa: F401 - registers its environments
 import numba
 import numpy as np
 
-from dqn_atari import machine  # isort: skip - lies beside this file
+from measuring import RESULTS, in_turns, keep, machine, timing_flags, versions  # isort: skip - lies beside this file
 
 import envs  # noqa: F401 - registers the mazes
-
-RESULT = Path(__file__).parent / "results" / "maze.json"
 
 
 def vector_speed(make: Callable[[], gymnasium.vector.VectorEnv], seconds: float) -> float:
@@ -63,14 +56,9 @@ def single_speed(make: Callable[[], gymnasium.Env], seconds: float) -> float:
 
 def main() -> None:
     """Measure, print a table and keep the figures."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement")
-    parser.add_argument("--turns", type=int, default=3, help="of each candidate")
+    parser = timing_flags(__doc__)
     parser.add_argument("--num-envs", type=int, default=4096, help="of our vector environment")
     flags = parser.parse_args()
-    flags.threads, flags.device = numba.config.NUMBA_NUM_THREADS, "cpu"  # type: ignore[attr-defined]
 
     def sync(name: str) -> Callable[[], gymnasium.vector.VectorEnv]:
         return lambda: gymnasium.make_vec(name, 8, vectorization_mode="sync")
@@ -93,23 +81,18 @@ def main() -> None:
             lambda: gymnasium.make("MiniGrid-Empty-8x8-v0").unwrapped, flags.seconds
         ),
     }
-    speeds: dict[str, list[float]] = {name: [] for name in candidates}
-    for _ in range(flags.turns):
-        for name, measure in candidates.items():
-            speeds[name].append(measure())
+    speeds = in_turns(candidates, flags.turns)
     for name, values in speeds.items():
         print(f"{name:45} {statistics.median(values):14,.0f} steps/s")
     ours, theirs, *_ = (statistics.median(values) for values in speeds.values())
     print(f"vector environment over MiniGrid: {ours / theirs:,.0f} times")
     content = {
         "steps_per_second": speeds,
-        "versions": {name: version(name) for name in ("gymnasium", "minigrid", "numba", "numpy")},
-        "machine": machine(flags),
+        "versions": versions("gymnasium", "minigrid", "numba", "numpy"),
+        "machine": machine(numba.config.NUMBA_NUM_THREADS),  # type: ignore[attr-defined]
         "settings": {"seconds": flags.seconds, "turns": flags.turns},
     }
-    part = RESULT.with_suffix(".part")
-    part.write_text(json.dumps(content, indent=2) + "\n")
-    os.replace(part, RESULT)
+    keep(RESULTS / "maze.json", content)
 
 
 if __name__ == "__main__":

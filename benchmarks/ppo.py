@@ -19,17 +19,13 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from dqn_atari import PACKAGES, make_game  # isort: skip - lies beside this file
+from measuring import RESULTS, apart, interval, keep, machine, versions  # isort: skip
 
-from dqn_atari import machine, make_game, versions  # isort: skip - lies beside this file
-
-RESULTS = Path(__file__).parent / "results" / "ppo.json"
 CONTENDERS = ("fathom", "stable-baselines3")
 SETTINGS: dict[str, dict[str, Any]] = {
     "CartPole-v1": {
@@ -132,22 +128,10 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 def measure_apart(contender: str, env_id: str, seed: int, options: argparse.Namespace) -> dict:
     """Take one measurement in a process of its own."""
-    root = str(Path(__file__).resolve().parents[1])
     flags = [f"--{n}={getattr(options, n)}" for n in ("steps", "pong_steps", "threads")]
-    done = subprocess.run(
-        [sys.executable, __file__, f"--measure={contender} {env_id}", f"--seed={seed}", *flags],
-        env=os.environ | {"OMP_NUM_THREADS": str(options.threads), "PYTHONPATH": root},
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
+    return apart(
+        __file__, [f"--measure={contender} {env_id}", f"--seed={seed}", *flags], options.threads
     )
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def bootstrap(scores: list[float]) -> list[float]:
-    """A 95 % interval of the mean over seeds."""
-    drawn = np.random.default_rng(0).choice(scores, (10_000, len(scores)))
-    return np.percentile(drawn.mean(axis=1), [2.5, 97.5]).tolist()
 
 
 def report(measurements: list[dict[str, Any]]) -> dict[str, Any]:
@@ -165,10 +149,9 @@ def report(measurements: list[dict[str, Any]]) -> dict[str, Any]:
             line = f"{env_id:12} {contender:18} {speeds[contender]:8,.0f} steps/s"
             entry: dict[str, Any] = {"steps_per_second": speeds[contender]}
             if mine[0]["score"] is not None:
-                scores = [m["score"] for m in mine]
-                low, high = bootstrap(scores)
-                entry |= {"score": statistics.mean(scores), "interval": [low, high]}
-                line += f", score {entry['score']:.1f} ({low:.1f} to {high:.1f}, {len(mine)} seeds)"
+                score, low, high = interval([m["score"] for m in mine])
+                entry |= {"score": score, "interval": [low, high]}
+                line += f", score {score:.1f} ({low:.1f} to {high:.1f}, {len(mine)} seeds)"
             summary[f"{env_id} {contender}"] = entry
             print(line)
         summary[f"{env_id} ratio"] = speeds["fathom"] / speeds["stable-baselines3"]
@@ -198,18 +181,15 @@ def main() -> None:
                 print(f"{env_id} {contender} seed {seed}: {found['steps_per_second']:,.0f} steps/s,"
                       f" score {found['score']}", flush=True)  # fmt: skip
                 measurements.append(found)
-    options.device = "cpu"
     content = {
         "question": (__doc__ or "").splitlines()[0],
-        "versions": versions(),
-        "machine": machine(options),
+        "versions": versions(*PACKAGES),
+        "machine": machine(options.threads),
         "settings": SETTINGS,
         "summary": report(measurements),
         "measurements": measurements,
     }
-    part = RESULTS.with_suffix(".part")
-    part.write_text(json.dumps(content, indent=2) + "\n")
-    os.replace(part, RESULTS)
+    keep(RESULTS / "ppo.json", content)
 
 
 if __name__ == "__main__":
