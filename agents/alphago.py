@@ -167,7 +167,8 @@ class AlphaGo(Agent):
         assert action_masks is not None
         go: Go = env.unwrapped  # type: ignore[assignment]
         logits, values = in_all_symmetries(self.evaluate)(observations)
-        likely = np.where(action_masks[0], np.exp(logits[0] - logits[0].max()), 0.0)
+        legal = action_masks[0].astype(bool)
+        likely = np.where(legal, np.exp(logits[0] - logits[0][legal].max()), 0.0)
         likely /= likely.sum()
         favourites = [(int(a), float(likely[a])) for a in likely.argsort()[:-6:-1] if likely[a] > 0]
         moves = len(go.board.moves)

@@ -215,9 +215,9 @@ class _Searcher(Player):
         logits, values = in_all_symmetries(self._evaluate)(board.planes()[None])
         mask = board.legal()
         mask_eyes(board.boards, 0, mask)
-        policy = np.where(mask, np.exp(logits[0] - logits[0].max()), 0)
+        policy = np.where(mask, np.exp(logits[0] - logits[0][mask].max()), 0)
         policy /= policy.sum()
-        order = np.argsort(-policy)[:5]
+        order = [a for a in np.argsort(-policy)[:5] if policy[a] > 0]
         rate = float(values[0] + 1) / 2
         candidates = [Candidate(int(a), 0, rate, float(policy[a]), [int(a)]) for a in order]
         ahead = board.score() > 0 if board.to_play == BLACK else board.score() < 0

@@ -436,6 +436,21 @@ def test_who_passes_does_not_count_on_dead_stones(limit: Limit) -> None:
     assert _thinks(2, 0.9).clean_up(board, ALONE).action == 49
 
 
+def test_a_network_alone_passes_where_it_has_nothing_else() -> None:
+    board = Board(Rules(7, komi=0.5))
+    for point in range(49):
+        row, column = divmod(point, 7)
+        if row % 2 == 0 or column % 2 == 0:
+            board.place(BLACK, point)
+    board.to_play = WHITE
+    board.play(49)  # what is left are black's eyes
+    one = _thinks(49, -0.9)
+    assert one.choose(board, ALONE).action == 49
+    assert one.clean_up(board, ALONE).action == 49
+    board.resume()
+    assert [c.action for c in one.choose(board, ALONE).candidates] == [49]
+
+
 def test_a_network_alone_does_not_fill_its_eyes() -> None:
     mask = np.ones(26, bool)
     board = Board(SMALL)
