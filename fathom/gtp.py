@@ -111,6 +111,7 @@ class Engine:
         """Set to have the move that is being thought about at once."""
         self._clock: Clock | None = None
         self._quit = False
+        self._seed = 0
         self._commands: dict[str, Callable[[list[str]], str]] = {
             name.removeprefix("_do_").replace("__", "-"): getattr(self, name)
             for name in dir(self)
@@ -121,7 +122,7 @@ class Engine:
     def _begin(self, rules: Rules, setup: tuple[tuple[int, int], ...] = ()) -> None:
         """A new game; the old one stays where the player does not want it."""
         board = replay(rules, setup, ())
-        self.player.new_game(rules, setup)
+        self.player.new_game(rules, setup, self._seed)
         self.rules, self.setup, self.board = rules, setup, board
 
     def handle(self, line: str) -> bool:
@@ -197,8 +198,13 @@ class Engine:
     def _do_komi(self, words: list[str]) -> str:
         rules = dataclasses.replace(self.rules, komi=_float(_only(words)))
         board = replay(rules, self.setup, self.board.moves)
-        self.player.new_game(rules, self.setup)
+        self.player.new_game(rules, self.setup, self._seed)
         self.rules, self.board = rules, board
+        return ""
+
+    def _do_set_random_seed(self, words: list[str]) -> str:
+        self._seed = _whole(_only(words)) % 2**31
+        self.player.new_game(self.rules, self.setup, self._seed)
         return ""
 
     def _do_play(self, words: list[str]) -> str:
@@ -633,7 +639,7 @@ def _colour(word: str) -> int:
 
 
 def _whole(word: str) -> int:
-    if not re.fullmatch(r"-?[0-9]{1,9}", word):
+    if not re.fullmatch(r"-?[0-9]{1,10}", word):
         raise Refusal("a whole number was expected")
     return int(word)
 

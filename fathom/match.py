@@ -245,6 +245,7 @@ def play_match(
     folder: Path,
     seed: int = 0,
     shown: Callable[[Tally], None] = lambda tally: None,
+    openings: bool = True,
 ) -> Tally:
     """Play games, the first player being black in every other one, beginning with the first.
 
@@ -255,6 +256,7 @@ def play_match(
         folder: gets `game-001.sgf` and so on, and `match.json`.
         seed: of the openings, and of what the players draw.
         shown: is told the tally after every game.
+        openings: whether games begin with a few random moves, and not on the empty board.
     """
     if first.name == second.name:
         second.name += " (2)"
@@ -264,12 +266,13 @@ def play_match(
         "rules": dataclasses.asdict(rules),
         "limit": dataclasses.asdict(limit),
         "seed": seed,
+        "openings": openings,
     }
     for k in range(games):
-        rng = np.random.default_rng([seed, k // 2])
         board = Board(rules)
-        for action in opening(rng, rules):
-            board.play(action)
+        if openings:
+            for action in opening(np.random.default_rng([seed, k // 2]), rules):
+                board.play(action)
         players = (first, second) if k % 2 == 0 else (second, first)
         game = _Game(players, board, limit, [""] * len(board.moves))
         result = VOID

@@ -95,6 +95,8 @@ class MatchFlags(GoFlags):
     """Games."""
     seed: int = 0
     """Of openings and players."""
+    openings: bool = True
+    """Begin with two to four random moves, each pair of games with the same; else on the empty board, where games differ only by what the players draw."""
     folder: Path | None = None
     """New folder for the games (default: made from the players' names, in `matches`)."""
     timeout: float = 120.0
@@ -220,7 +222,15 @@ def match(words: list[str]) -> int:
             )
             with Scoreboard(flags.games) as board:
                 tally = play_match(
-                    first, second, rules, flags.games, limit, folder, flags.seed, board.show
+                    first,
+                    second,
+                    rules,
+                    flags.games,
+                    limit,
+                    folder,
+                    flags.seed,
+                    board.show,
+                    flags.openings,
                 )
         if flags.json:
             print_json(out, {**tally.as_json(), "folder": str(folder)})

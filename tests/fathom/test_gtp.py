@@ -29,6 +29,7 @@ final_score final_status_list loadsgf reg_genmove showboard
 EXTENDED = """
 lz-analyze kata-analyze lz-genmove_analyze kata-genmove_analyze cgos-genmove_analyze
 kgs-time_settings kgs-genmove_cleanup gogui-analyze_commands gogui-play_sequence gogui-interrupt
+set_random_seed
 """
 
 
@@ -112,6 +113,15 @@ def test_a_new_size_or_a_cleared_board_is_empty_and_keeps_the_komi(ask: Session)
     assert ask.engine.board.rules == Rules(size=13, komi=5.5)
     ask("play b D4", "clear_board")
     assert _stones(ask) == 0
+
+
+def test_the_same_seed_gives_the_same_moves_and_leaves_the_game_alone(ask: Session) -> None:
+    games = []
+    for seed in ("1", "1", "2147483648"):
+        ask("clear_board", "play b E5", f"set_random_seed {seed}")
+        assert _stones(ask) == 1
+        games.append([ask(f"genmove {'wb'[k % 2]}") for k in range(8)])
+    assert games[0] == games[1] != games[2]
 
 
 @pytest.mark.parametrize("size", ["4", "20", "-9", "999999999"])

@@ -138,6 +138,13 @@ def test_every_opening_is_played_with_both_colours(tmp_path: Path) -> None:
     assert first.seeds == second.seeds
 
 
+def test_without_openings_games_begin_on_the_empty_board(tmp_path: Path) -> None:
+    tally = _match(tmp_path, Scripted("first"), Scripted("second"), 4, openings=False)
+    games = [read_game(tmp_path / game.file) for game in tally.played]
+    assert [game.black for game in games] == ["first", "second"] * 2
+    assert {game.moves for game in games} == {((BLACK, 25), (WHITE, 25))}
+
+
 def test_the_same_seed_gives_the_same_games(tmp_path: Path) -> None:
     played = []
     for k, seed in enumerate([1, 1, 2]):
