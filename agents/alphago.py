@@ -11,6 +11,7 @@ The network that plays, in self-play and everywhere else, is the running average
 """
 
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -122,8 +123,11 @@ class AlphaGo(Agent):
         self.adam = Adam(self.network, ADAM_EPSILON, image_precision(self.device))
         self.average = {name: w.clone() for name, w in self.adam.weights.items()}
         """Of the weights; what plays."""
-        self.playing = {name: w.clone() for name, w in self.adam.online.items()}
-        """The average, in the precision of the network."""
+        self.player = deepcopy(self.network).requires_grad_(False)
+        """Computes with the average, in the precision of the network."""
+        for name, weight in self.player.named_parameters():
+            weight.data = self.adam.online[name].detach().clone()
+        self.playing: dict[str, torch.Tensor] = dict(self.player.named_parameters())
         self._learn: Callable[..., torch.Tensor] = self._learn_from
         if setting.storage is not None and setting.total_steps >= LONG_TRAINING:
             self._learn = compiled(self._learn_from, self.device)
@@ -146,7 +150,7 @@ class AlphaGo(Agent):
 
     def _predict(self, planes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         planes = planes.to(self.device).contiguous(memory_format=torch.channels_last)
-        return functional_call(self.network, self.playing, (planes,))
+        return self.player(planes)
 
     def act(
         self,
