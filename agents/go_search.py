@@ -1,10 +1,10 @@
 """Monte-Carlo tree search for Go: `agents.mcts` over flat arrays, compiled, with leaves in batches.
 
 `GoSearch` thinks about one game. With a network it is PUCT (Silver et al. 2017), which hands the network
-several leaves at once and remembers what it said; without, it is UCT with RAVE and playouts (Gelly &
-Silver 2011). Either keeps the part of its tree that still matters when the game goes on. `GoSearches`
-thinks about many games together, one leaf of each at a time, by Gumbel (Danihelka et al. 2022): for
-learning from self-play.
+several leaves at once, remembers what it said, and may mix its values with playouts (Silver et al. 2016);
+without, it is UCT with RAVE and playouts (Gelly & Silver 2011). Either keeps the part of its tree that
+still matters when the game goes on. `GoSearches` thinks about many games together, one leaf of each at a
+time, by Gumbel (Danihelka et al. 2022): for learning from self-play.
 
 A pass is an action like any other; after two of them the game ends with its true score.
 """
@@ -47,6 +47,10 @@ class SearchConfig:
     """How much less than its position a move is taken to be worth that was never followed, at most."""
     batch: int = 8
     """Leaves that the network evaluates at once."""
+    mixing: float = 0.0
+    """λ: what playouts from a leaf count for beside the network's value (Silver et al. 2016: 0.5)."""
+    playouts: int = 4
+    """Of each leaf, where they count."""
     noise_fraction: float = 0.0
     """Share of noise in the root's priors (Silver et al. 2017: 0.25 in self-play, 0 in play)."""
     candidates: int = 16
@@ -62,14 +66,15 @@ class SearchConfig:
     """MiB that a tree may grow to, all threads together."""
 
     def __post_init__(self) -> None:
-        for name in ("simulations", "batch", "candidates", "threads", "memory"):
+        for name in ("simulations", "batch", "playouts", "candidates", "threads", "memory"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         for name in ("exploration", "first_play_reduction", "value_scale"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be at least 0, not {getattr(self, name)}")
-        if not 0 <= self.noise_fraction <= 1:
-            raise ValueError(f"noise_fraction must be from 0 to 1, not {self.noise_fraction}")
+        for name in ("mixing", "noise_fraction"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be from 0 to 1, not {getattr(self, name)}")
         if not self.rave_equivalence > 0:
             raise ValueError(f"rave_equivalence must be above 0, not {self.rave_equivalence}")
 
@@ -135,11 +140,14 @@ class GoSearch:
             self._legal = np.zeros((batch, size * size + 1), np.bool_)
             self._leaves = np.zeros(batch, np.int32)
             self._keys = np.zeros(batch, np.uint64)
+            self._played = np.zeros(batch, np.float32)
+            self._trial = core.new_boards(1, rules)
+            self._notes = new_notes(1, self._trial)
         else:
             self._work = core.new_boards(n, rules)
             self._notes = new_notes(n, self._work)
             self._owned = np.zeros((n, 2, size, size), np.int32)
-            self._random = self._rng.integers(2**64, size=(n, 1), dtype=np.uint64)
+        self._random = self._rng.integers(2**64, size=(n, 1), dtype=np.uint64)
         self._restart()
         self.run(simulations=1)  # compiles before any clock runs
         self._restart()
@@ -297,6 +305,11 @@ class GoSearch:
             self._legal,
             self._leaves,
             self._keys,
+            config.playouts if config.mixing else 0,
+            self._trial,
+            self._notes,
+            self._random[0],
+            self._played,
         )
         if found:
             try:
@@ -304,6 +317,7 @@ class GoSearch:
             except BaseException:
                 self._restart()  # the leaves would wait for ever
                 raise
+            values += config.mixing * (self._played[:found] - values)
             go_tree.absorb(trees, self._leaves[:found], logits, self._legal[:found], values)
         # The root's own evaluation is no line.
         return self._network(wanted) if fresh else found + ended

@@ -278,6 +278,11 @@ def gather(
     legal: np.ndarray,
     leaves: np.ndarray,
     keys: np.ndarray,
+    playouts: int,
+    trial: Boards,
+    notes: np.ndarray,
+    random_state: np.ndarray,
+    played: np.ndarray,
 ) -> tuple[int, int]:
     """Follows lines of tree 0 until `wanted` of them have ended, most at nodes that want evaluation.
 
@@ -288,6 +293,9 @@ def gather(
         legal: (n, A) bool, likewise.
         leaves: (n,) int32, the nodes.
         keys: (n,) uint64, the same for positions that a network need not tell apart.
+        playouts: How many games to play to their end from each leaf.
+        trial, notes, random_state: For these: a board, `playouts.new_notes` of it, (1,) uint64.
+        played: (n,) float32, the mean of their outcomes, −1…1 for the player to move; 0 without any.
 
     Returns:
         How many leaves there are, and how many lines ended with the game; fewer than wanted when a line
@@ -313,6 +321,13 @@ def gather(
             observe(work, found, planes, legal)
             leaves[found] = node
             keys[found] = _key(work, found, planes[found])
+            played[found] = 0
+            for _ in range(playouts):
+                copy_board(trial, 0, work, found)
+                playout(trial, 0, notes, random_state)
+                value = np.sign(area(trial, 0) - komi)
+                played[found] += value if work.numbers[found, TO_PLAY] == BLACK else -value
+            played[found] /= max(1, playouts)
             found += 1
     return found, ended
 

@@ -386,7 +386,7 @@ def _of_run(
     if "Fathom/Go" not in run.settings.environment or len(shape) != 3:
         raise FathomError(f"{run.folder} was trained in {run.settings.environment}, not to play Go")
     if evaluate := getattr(agent, "evaluate", None):
-        return _Searcher(run.name, evaluate, SearchConfig(), shape[1], resign)
+        return _Searcher(run.name, evaluate, SearchConfig(mixing=0.5), shape[1], resign)
     return _Actor(run.name, agent, shape[1])
 
 

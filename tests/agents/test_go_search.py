@@ -118,6 +118,31 @@ def test_gumbel_over_many_games_is_gumbel_in_each() -> None:
 # -- with a network -----------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("mixing", "low", "high"), [(0.0, 0.0, 0.1), (0.5, 0.4, 0.6), (1.0, 0.9, 1.0)]
+)
+def test_playouts_know_what_the_network_does_not(mixing: float, low: float, high: float) -> None:
+    # Black has taken all; the network thinks that whoever is to move, white wins.
+    def blind(planes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        logits = np.zeros((len(planes), 26), np.float32)
+        black_to_play = planes[:, 17, 0, 0] == 1
+        return logits, np.where(black_to_play, -1, 1).astype(np.float32)
+
+    search = GoSearch(FIVE, blind, SearchConfig(mixing=mixing))
+    search.set_board(board_of(". X . X . X X X X X " + ". " * 5 + "X X X X X . X . X ."))
+    search.run(simulations=64)
+    assert low <= search.win_rate <= high
+
+
+def test_the_same_seed_gives_the_same_playouts() -> None:
+    found = []
+    for seed in (1, 1, 2):
+        search = GoSearch(FIVE, guess, SearchConfig(mixing=0.5), seed)
+        search.run(simulations=64)
+        found.append(search._trees.totals[0, 0].tolist())
+    assert found[0] == found[1] != found[2]
+
+
 @pytest.mark.parametrize("batch", [1, 8])
 def test_every_value_in_the_tree_is_the_sum_of_what_lies_below(batch: int) -> None:
     search = GoSearch(FIVE, guess, SearchConfig(batch=batch))
