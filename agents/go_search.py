@@ -45,12 +45,10 @@ class SearchConfig:
     """Of PUCT: weight of the network's priors against the values found (Schrittwieser et al. 2020: 1.25)."""
     first_play_reduction: float = 0.25
     """How much less than its position a move is taken to be worth that was never followed, at most."""
-    batch: int = 8
+    batch: int = 16
     """Leaves that the network evaluates at once."""
     mixing: float = 0.0
-    """λ: what playouts from a leaf count for beside the network's value (Silver et al. 2016: 0.5)."""
-    playouts: int = 4
-    """Of each leaf, where they count."""
+    """λ: what a playout from a leaf counts for beside the network's value (Silver et al. 2016: 0.5)."""
     noise_fraction: float = 0.0
     """Share of noise in the root's priors (Silver et al. 2017: 0.25 in self-play, 0 in play)."""
     candidates: int = 16
@@ -66,7 +64,7 @@ class SearchConfig:
     """MiB that a tree may grow to, all threads together."""
 
     def __post_init__(self) -> None:
-        for name in ("simulations", "batch", "playouts", "candidates", "threads", "memory"):
+        for name in ("simulations", "batch", "candidates", "threads", "memory"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         for name in ("exploration", "first_play_reduction", "value_scale"):
@@ -305,7 +303,7 @@ class GoSearch:
             self._legal,
             self._leaves,
             self._keys,
-            config.playouts if config.mixing else 0,
+            config.mixing > 0,
             self._trial,
             self._notes,
             self._random[0],

@@ -278,7 +278,7 @@ def gather(
     legal: np.ndarray,
     leaves: np.ndarray,
     keys: np.ndarray,
-    playouts: int,
+    play_out: bool,
     trial: Boards,
     notes: np.ndarray,
     random_state: np.ndarray,
@@ -293,9 +293,9 @@ def gather(
         legal: (n, A) bool, likewise.
         leaves: (n,) int32, the nodes.
         keys: (n,) uint64, the same for positions that a network need not tell apart.
-        playouts: How many games to play to their end from each leaf.
+        play_out: Whether to play a game to its end from each leaf.
         trial, notes, random_state: For these: a board, `playouts.new_notes` of it, (1,) uint64.
-        played: (n,) float32, the mean of their outcomes, −1…1 for the player to move; 0 without any.
+        played: (n,) float32, how they ended: 1 won by the player to move, −1 lost, 0 drawn.
 
     Returns:
         How many leaves there are, and how many lines ended with the game; fewer than wanted when a line
@@ -321,13 +321,11 @@ def gather(
             observe(work, found, planes, legal)
             leaves[found] = node
             keys[found] = _key(work, found, planes[found])
-            played[found] = 0
-            for _ in range(playouts):
+            if play_out:
                 copy_board(trial, 0, work, found)
                 playout(trial, 0, notes, random_state)
                 value = np.sign(area(trial, 0) - komi)
-                played[found] += value if work.numbers[found, TO_PLAY] == BLACK else -value
-            played[found] /= max(1, playouts)
+                played[found] = value if work.numbers[found, TO_PLAY] == BLACK else -value
             found += 1
     return found, ended
 
