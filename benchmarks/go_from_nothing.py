@@ -14,6 +14,7 @@ Searches with a network and without get simulations instead of seconds, so that 
 import argparse
 import itertools
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -68,7 +69,7 @@ def train(folder: Path, steps: int, segment_steps: int, apart: Sequence[int]) ->
 
 def rave(playouts: int) -> str:
     """The command of a search without a network."""
-    return " ".join([*FATHOM, "gtp", "rave", "--threads", "1", "--simulations", str(playouts)])
+    return shlex.join([*FATHOM, "gtp", "rave", "--threads", "1", "--simulations", str(playouts)])
 
 
 def games_between(
@@ -117,6 +118,8 @@ def main() -> None:
     parser.add_argument("--black", type=int, default=50, help="games as black, empty board")
     parser.add_argument("--folder", type=Path, help="for the runs (default: thrown away)")
     flags = parser.parse_args()
+    if max(flags.checkpoints) * flags.segment_steps > flags.steps:
+        parser.error(f"--checkpoints go up to {flags.steps // flags.segment_steps}")
 
     with tempfile.TemporaryDirectory() as temporary:
         folder = flags.folder or Path(temporary)

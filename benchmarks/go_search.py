@@ -3,10 +3,11 @@
     pip install -e ".[bench]"
     python benchmarks/go_search.py
 
-The network is the CNN that `fathom train alphago` builds for the board, with random weights: they cost what
-trained ones do, though a trained policy makes narrower and deeper trees. `network alone` is what it evaluates
-in full batches, the most that a search can do. OpenSpiel's MCTS (C++, uniformly random playouts, which are
-cheaper than ours) takes turns with ours where it is installed. A figure is the median of the turns.
+With a network a game is played from every leaf to its end, as in play. The network is the CNN that
+`fathom train alphago` builds for the board, with random weights: they cost what trained ones do, though a
+trained policy makes narrower and deeper trees. `network alone` is what it evaluates in full batches, the most
+that a search can do. OpenSpiel's MCTS (C++, uniformly random playouts, which are cheaper than ours) takes
+turns with ours where it is installed. A figure is the median of the turns.
 """
 
 import os
@@ -134,7 +135,7 @@ def main() -> None:
         for batch in (1, 4, 8, 16, 32):
             candidates[f"{board} network, batch {batch}"] = (
                 lambda size=size, evaluate=evaluate, batch=batch: search_speed(
-                    size, evaluate, SearchConfig(batch=batch), flags.seconds
+                    size, evaluate, SearchConfig(batch=batch, mixing=0.5), flags.seconds
                 )
             )
         for games in (16, 64):

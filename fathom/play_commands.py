@@ -222,16 +222,9 @@ def match(words: list[str]) -> int:
             )
             with Scoreboard(flags.games) as board:
                 tally = play_match(
-                    first,
-                    second,
-                    rules,
-                    flags.games,
-                    limit,
-                    folder,
-                    flags.seed,
-                    board.show,
-                    flags.openings,
-                )
+                    first, second, rules, flags.games, limit, folder,
+                    flags.seed, board.show, flags.openings,
+                )  # fmt: skip
         if flags.json:
             print_json(out, {**tally.as_json(), "folder": str(folder)})
         else:
