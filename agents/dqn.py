@@ -31,7 +31,7 @@ from agents.compiling import LONG_TRAINING, compiled
 from agents.replay import Batch, Replay, storage_bytes
 from envs.observations import Plain
 from envs.vector import Transitions
-from perception.encoders import encoder, is_image
+from perception.encoders import as_tensor, encoder, is_image
 
 
 @dataclass(frozen=True)
@@ -261,7 +261,7 @@ class DQN(Agent):
         chance = rng.random((n, self.num_actions))
         actions = np.where(legal, chance, -1.0).argmax(axis=1)
         if not explore.all():
-            q = values(torch.from_numpy(observations).to(self.device)).cpu().numpy()
+            q = values(as_tensor(observations).to(self.device)).cpu().numpy()
             best = np.where(legal, q, -np.inf).argmax(axis=1)
             actions = np.where(explore, actions, best)
         return actions + self.first_action

@@ -21,7 +21,7 @@ from agents.adam import Adam, image_precision
 from agents.agent import Setting, State
 from agents.compiling import LONG_TRAINING, compiled
 from envs.observations import Plain
-from perception.encoders import encoder, is_image
+from perception.encoders import as_tensor, encoder, is_image
 from perception.planning import GridPlanner
 from perception.rnn import Memory
 
@@ -212,7 +212,7 @@ class Policy:
         if self.moments is not None:
             normal = (parts[-1] - self.moments.mean) / np.sqrt(self.moments.variance + 1e-8)
             parts[-1] = np.clip(normal, -10, 10).astype(np.float32)
-        return tuple(torch.from_numpy(part).to(self.device) for part in parts)
+        return tuple(as_tensor(part).to(self.device) for part in parts)
 
     def memory_at_start(self, num_envs: int) -> torch.Tensor:
         """(num_envs, state_size) zeros."""

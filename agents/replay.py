@@ -20,6 +20,7 @@ import torch
 
 from envs.observations import Plain
 from envs.vector import Transition
+from perception.planes import gather
 
 CPU = torch.device("cpu")
 
@@ -192,25 +193,24 @@ class Replay:
         )
 
     def _gather(self, rows: np.ndarray, envs: np.ndarray) -> torch.Tensor:
-        if self._frames_on_gpu is not None:
-            return self._gather_on_gpu(self._frames_on_gpu, rows, envs)
+        slots = rows % self.size
         if not self.frame_stack:
-            return torch.from_numpy(self._observations[rows % self.size, envs])
-        # Planes innermost: the layout in which convolutions are fastest, ready for them.
-        depth, *picture = self.shape
-        out = np.empty((len(rows), int(np.prod(picture)), depth), self._observations.dtype)
-        frames = self._observations.reshape(self.size, self.num_envs, -1)
-        _stacks(frames, self._ages, rows, envs, out)
-        return torch.from_numpy(out.reshape(len(rows), *picture, depth)).movedim(-1, 1)
-
-    def _gather_on_gpu(
-        self, frames: torch.Tensor, rows: np.ndarray, envs: np.ndarray
-    ) -> torch.Tensor:
-        if not self.frame_stack:
-            return frames[torch.from_numpy(rows % self.size), torch.from_numpy(envs)]
+            if self._frames_on_gpu is not None:
+                return self._frames_on_gpu[torch.from_numpy(slots), torch.from_numpy(envs)]
+            return torch.from_numpy(self._observations[slots, envs])
         back = np.arange(self.frame_stack)[::-1]
+        seen = back <= self._ages[slots, envs][:, None]  # since the episode's start
         slots = (rows[:, None] - back) % self.size
-        seen = back <= self._ages[rows % self.size, envs][:, None]  # since the episode's start
+        if self._frames_on_gpu is not None:
+            return self._stacks_on_gpu(self._frames_on_gpu, slots, envs, seen)
+        depth, *picture = self.shape
+        frames = self._observations.reshape(self.size * self.num_envs, -1)
+        stacks = gather(frames, np.where(seen, slots * self.num_envs + envs[:, None], -1))
+        return torch.from_numpy(stacks.reshape(len(rows), *picture, depth)).movedim(-1, 1)
+
+    def _stacks_on_gpu(
+        self, frames: torch.Tensor, slots: np.ndarray, envs: np.ndarray, seen: np.ndarray
+    ) -> torch.Tensor:
         indices = torch.from_numpy(np.stack([slots, np.broadcast_to(envs[:, None], slots.shape)]))
         indices = indices.to(frames.device)
         stacks = frames[indices[0], indices[1]]
@@ -290,18 +290,3 @@ def _n_step(rewards, terminated, truncated, rows, envs, n_step, discount, clip):
         sums[i] = total
         discounts[i] = weight
     return sums, discounts, ends
-
-
-@numba.njit(cache=True, parallel=True)
-def _stacks(frames, ages, rows, envs, out):  # type: ignore[no-untyped-def]
-    size = frames.shape[0]
-    depth = out.shape[2]
-    for i in numba.prange(len(rows)):
-        env = envs[i]
-        age = ages[rows[i] % size, env]
-        for back in range(depth):
-            plane = out[i, :, depth - 1 - back]
-            if back <= age:
-                plane[:] = frames[(rows[i] - back) % size, env]
-            else:
-                plane[:] = 0  # before the episode's start

@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from perception.cnn import CNN, CNNS
+from perception.planes import with_channels_innermost
 from perception.planning import GridPlanner
 from perception.rnn import SequenceEncoder
 
@@ -22,22 +23,22 @@ Activation = Callable[[torch.Tensor], torch.Tensor]
 class ImageEncoder(nn.Module):
     """A CNN and one dense layer, as in Mnih et al. 2013 and 2015.
 
-    Takes (batch, channels, height, width) uint8, or height × width × channels where
-    `channels_last`.
+    Takes (batch, channels, height, width) or (batch, height, width, channels) uint8.
+
+    Args:
+        shape: of one image, in either order.
     """
 
     def __init__(self, shape: tuple[int, ...], hidden: int, cnn: str) -> None:
         super().__init__()
-        # An image has few channels and many rows: the short side tells which order it is in.
-        self.channels_last = shape[-1] < shape[0]
-        if self.channels_last:
+        if not _channels_first(shape):
             shape = (shape[2], shape[0], shape[1])
         self.cnn = CNN((shape[0], shape[1], shape[2]), CNNS[cnn])
         self.dense = nn.Linear(self.cnn.features, hidden)
         self.features = hidden
 
     def forward(self, observations: torch.Tensor) -> torch.Tensor:
-        if self.channels_last:
+        if not _channels_first(observations.shape[1:]):
             observations = observations.permute(0, 3, 1, 2)
         images = observations.to(memory_format=torch.channels_last)
         images = images.to(self.dense.weight.dtype) * (1 / 255)
@@ -80,12 +81,27 @@ Encoder = ImageEncoder | GridPlanner | VectorEncoder | SequenceEncoder | TupleEn
 
 def is_image(space: gym.Space) -> bool:
     """Whether observations are pictures: bytes in three dimensions, at least 36×36."""
-    return (
-        isinstance(space, gym.spaces.Box)
-        and space.dtype == np.uint8
-        and len(space.shape) == 3
-        and sorted(space.shape)[-2] >= 36
-    )
+    return isinstance(space, gym.spaces.Box) and _is_picture(space.shape, space.dtype)
+
+
+def _is_picture(shape: tuple[int, ...], dtype: np.dtype) -> bool:
+    return dtype == np.uint8 and len(shape) == 3 and sorted(shape)[-2] >= 36
+
+
+def _channels_first(shape: tuple[int, ...]) -> bool:
+    """Whether a picture is channels × height × width: it has few channels and many rows."""
+    return shape[0] < shape[-1]
+
+
+def as_tensor(observations: np.ndarray) -> torch.Tensor:
+    """A batch of observations as a tensor; pictures as (batch, height, width, channels).
+
+    Left to the convolutions, the change of order takes as long as they do.
+    """
+    shape = observations.shape[1:]
+    if _is_picture(shape, observations.dtype) and _channels_first(shape):
+        observations = with_channels_innermost(observations)
+    return torch.from_numpy(observations)
 
 
 def encoder(

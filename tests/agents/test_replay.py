@@ -139,9 +139,9 @@ def test_a_gpu_gathers_the_same_stacks(tmp_path: Path) -> None:
     for _ in range(60):
         replay.append(story.step())
     rows, envs = np.arange(STACK, 60).repeat(2), np.tile([0, 1], 60 - STACK)
-    frames = torch.from_numpy(replay._observations)
-    gathered = replay._gather_on_gpu(frames, rows, envs)
-    assert torch.equal(gathered, replay._gather(rows, envs))
+    expected = replay._gather(rows, envs)
+    replay._frames_on_gpu = torch.from_numpy(replay._observations)
+    assert torch.equal(replay._gather(rows, envs), expected)
 
 
 def test_a_million_atari_frames_take_seven_gigabytes() -> None:

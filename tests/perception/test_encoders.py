@@ -8,7 +8,7 @@ from envs.maze.layout import distances
 from envs.maze.maze import MOVES
 from envs.maze.vector import MazeVector
 from perception.cnn import CNN, CNNS
-from perception.encoders import ImageEncoder, VectorEncoder, encoder
+from perception.encoders import ImageEncoder, VectorEncoder, as_tensor, encoder
 from perception.planning import GridPlanner, spread
 from perception.rnn import SequenceEncoder
 
@@ -20,6 +20,13 @@ def test_an_image_gets_the_nature_cnn(shape: tuple[int, ...]) -> None:
     assert isinstance(network, ImageEncoder)
     batch = torch.from_numpy(np.stack([space.sample(), space.sample()]))
     assert network(batch).shape == (2, 32)
+
+
+@pytest.mark.parametrize("shape", [(4, 84, 84), (3, 64, 96), (84, 84, 3), (6, 5, 5), (7,)])
+def test_a_network_sees_the_same_whatever_order_the_channels_lie_in(shape: tuple[int, ...]) -> None:
+    space = gym.spaces.Box(0, 255, shape, np.uint8)
+    network, batch = encoder(space, 32), np.stack([space.sample() for _ in range(3)])
+    assert torch.equal(network(as_tensor(batch)), network(torch.from_numpy(batch)))
 
 
 def test_the_nature_cnn_has_the_papers_size() -> None:
