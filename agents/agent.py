@@ -5,6 +5,7 @@ run's seed and its own number, so an agent keeps nothing random between two call
 everything else it needs is in its `State`.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -143,3 +144,20 @@ class Agent(ABC):
         Raises:
             ValueError: main memory has no room for what the agent keeps there.
         """
+
+
+def check_numbers(
+    config: object,
+    positive: tuple[str, ...] = (),
+    not_negative: tuple[str, ...] = (),
+    shares: tuple[str, ...] = (),
+) -> None:
+    """Raise ValueError unless these fields of a config are finite and above 0, not below 0, in 0…1."""
+    for names, fits, what in (
+        (positive, lambda value: 0 < value < math.inf, "above 0"),
+        (not_negative, lambda value: 0 <= value < math.inf, "0 or above"),
+        (shares, lambda value: 0 <= value <= 1, "in 0…1"),
+    ):
+        for name in names:
+            if not fits(getattr(config, name)):
+                raise ValueError(f"{name} must be {what}, not {getattr(config, name)}")

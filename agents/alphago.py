@@ -24,10 +24,9 @@ from gymnasium.vector import VectorEnv
 from torch.func import functional_call
 
 from agents.adam import Adam, copy_into, gradients_of, image_precision, shortened
-from agents.agent import Agent, Metrics, Setting, State, Unsuitable
+from agents.agent import Agent, Metrics, Setting, State, Unsuitable, check_numbers
 from agents.compiling import LONG_TRAINING, compiled
 from agents.go_search import GoSearches, SearchConfig
-from agents.policy import check_positive
 from agents.positions import Position, Replay, in_all_symmetries, symmetric
 from envs.go import core
 from envs.go.core import Rules
@@ -96,10 +95,15 @@ class AlphaGo(Agent):
         config: AlphaGoConfig,
         setting: Setting,
     ) -> None:
-        check_positive(
-            config, "batch_size", "learning_rate", "num_envs", "simulations", "replay_positions",
-            "replay_ratio",
-        )  # fmt: skip
+        check_numbers(
+            config,
+            positive=(
+                *("layers", "width", "batch_size", "learning_rate", "num_envs", "simulations"),
+                *("replay_positions", "replay_ratio"),
+            ),
+            not_negative=("weight_decay", "value_coefficient", "owner_coefficient"),
+            shares=("average_decay",),
+        )
         if not 0 < config.expert_share <= 1:
             raise ValueError(f"expert_share must lie above 0, up to 1, not {config.expert_share}")
         if config.expert_share < 1 and not config.expert_games:

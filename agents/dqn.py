@@ -26,7 +26,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from agents.adam import Adam, copy_into, gradients_of, image_precision
-from agents.agent import Agent, Metrics, Setting, State
+from agents.agent import Agent, Metrics, Setting, State, check_numbers
 from agents.compiling import LONG_TRAINING, compiled
 from agents.replay import Batch, Replay, storage_bytes
 from envs.observations import Plain
@@ -189,7 +189,7 @@ class DQN(Agent):
                 "dqn's replay memory holds one array a step, and this environment shows several: "
                 f"{observation_space}; a policy gradient such as ppo takes them"
             )
-        _check(config)
+        _check(config, setting.frame_stack)
         if config.warm_start and setting.advise is None:
             raise ValueError(
                 "warm_start needs a world with rules of its own, and this one has none"
@@ -422,8 +422,8 @@ class DQN(Agent):
                 self.setting.frame_stack,
                 self.num_actions,
                 self.device,
+                self._rows,
             )
-            self._replay.rows = self._rows
         return self._replay
 
     def state(self) -> State:
@@ -474,22 +474,27 @@ class DQN(Agent):
         )
 
 
-def _check(config: DQNConfig) -> None:
-    for name in (
-        "num_envs", "replay_capacity", "train_every", "batch_size", "n_step", "target_every",
-        "hidden", "learning_rate", "reward_scale",
-    ):  # fmt: skip
-        if not getattr(config, name) > 0:
-            raise ValueError(f"{name} must be above 0, not {getattr(config, name)}")
+def _check(config: DQNConfig, frame_stack: int) -> None:
+    check_numbers(
+        config,
+        positive=(
+            *("num_envs", "replay_capacity", "train_every", "batch_size", "n_step", "target_every"),
+            *("hidden", "learning_rate", "reward_scale"),
+        ),
+        not_negative=(
+            *("learning_starts", "adam_epsilon", "epsilon_steps", "warm_start", "reward_clip"),
+        ),
+        shares=("discount", "target_rate", "epsilon_start", "epsilon_end", "evaluation_epsilon"),
+    )
+    needed = (config.n_step + frame_stack + 1) * config.num_envs
+    for name in ("learning_starts", "replay_capacity"):
+        if getattr(config, name) < needed:
+            raise ValueError(
+                f"{name} must be at least {needed}, not {getattr(config, name)}: a target of"
+                f" {config.n_step} rewards in each of {config.num_envs} environments has to fit"
+            )
     if config.value_bins == 1 or config.value_bins < 0 or not config.value_limit > 0:
         raise ValueError(
             "value_bins must be 0, or 2 or more with a value_limit above 0, not "
             f"{config.value_bins} and {config.value_limit}"
         )
-    if config.warm_start < 0:
-        raise ValueError(f"warm_start must be 0 or above, not {config.warm_start}")
-    for name in (
-        "discount", "target_rate", "epsilon_start", "epsilon_end", "evaluation_epsilon",
-    ):  # fmt: skip
-        if not 0 <= getattr(config, name) <= 1:
-            raise ValueError(f"{name} must lie in 0…1, not {getattr(config, name)}")

@@ -30,7 +30,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from agents.adam import Adam, Tensors, gradients_of
-from agents.agent import Metrics, Setting, State
+from agents.agent import Metrics, Setting, State, check_numbers
 from agents.dqn import DQN, DQNConfig
 from agents.replay import Batch, Replay
 
@@ -106,7 +106,11 @@ class DynaQ(DQN):
                 "dyna-q imagines observations that are vectors, and this environment's are"
                 f" {observation_space}; dqn learns without imagining"
             )
-        _check(config)
+        check_numbers(
+            config,
+            positive=("model_updates", "model_batch_size", "model_learning_rate", "model_hidden"),
+            not_negative=("planning", "model_starts"),
+        )
         super().__init__(observation_space, action_space, config, setting)
         self.size = observation_space.shape[0]
         self.model = WorldModel(self.size, self.num_actions, config.model_hidden).to(self.device)
@@ -249,14 +253,3 @@ class DynaQ(DQN):
             {name: own[name] for name in self.model_adam.moments()},
         )
         self.model_updates = int(state.numbers["model_updates"])
-
-
-def _check(config: DynaQConfig) -> None:
-    for name in (
-        "model_updates", "model_batch_size", "model_learning_rate", "model_hidden",
-    ):  # fmt: skip
-        if not getattr(config, name) > 0:
-            raise ValueError(f"{name} must be above 0, not {getattr(config, name)}")
-    for name in ("planning", "model_starts"):
-        if getattr(config, name) < 0:
-            raise ValueError(f"{name} must be 0 or above, not {getattr(config, name)}")

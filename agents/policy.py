@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from agents.actions import ActionDistribution, Bounds, Gaussian, distribution
 from agents.adam import Adam, image_precision
-from agents.agent import Setting, State
+from agents.agent import Setting, State, check_numbers
 from agents.compiling import LONG_TRAINING, compiled
 from envs.observations import Plain
 from perception.encoders import as_tensor, encoder, is_image
@@ -168,8 +168,7 @@ class Policy:
         setting: Setting,
         discount: float,
     ) -> None:
-        if config.hidden < 1:
-            raise ValueError(f"hidden must be above 0, not {config.hidden}")
+        check_numbers(config, positive=("hidden",))
         self.config = config
         self.discount = discount
         self.num_envs = setting.num_envs
@@ -292,10 +291,3 @@ class Policy:
             self.moments.load(observation_moments)
         if self.return_moments is not None and return_moments is not None:
             self.return_moments.load(return_moments)
-
-
-def check_positive(config: object, *names: str) -> None:
-    """Raise ValueError unless these fields are above 0."""
-    for name in names:
-        if not getattr(config, name) > 0:
-            raise ValueError(f"{name} must be above 0, not {getattr(config, name)}")

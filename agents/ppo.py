@@ -21,9 +21,9 @@ import torch
 from gymnasium.vector import VectorEnv
 
 from agents.adam import gradients_of, shortened
-from agents.agent import Agent, Metrics, Setting, State
+from agents.agent import Agent, Metrics, Setting, State, check_numbers
 from agents.compiling import compiled
-from agents.policy import Policy, PolicyConfig, check_positive
+from agents.policy import Policy, PolicyConfig
 from agents.rollout import REPORT_EVERY, Collector, Rollout, estimates
 from envs.observations import Plain
 
@@ -76,8 +76,14 @@ class PPO(Agent):
         config: PPOConfig,
         setting: Setting,
     ) -> None:
-        check_positive(
-            config, "num_envs", "rollout_steps", "epochs", "minibatches", "learning_rate"
+        check_numbers(
+            config,
+            positive=(
+                *("num_envs", "rollout_steps", "epochs", "minibatches"),
+                *("learning_rate", "clip", "max_gradient_norm"),
+            ),
+            not_negative=("value_coefficient", "entropy_coefficient", "reward_clip"),
+            shares=("discount", "gae_decay"),
         )
         self.config = config
         self.setting = setting

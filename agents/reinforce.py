@@ -17,8 +17,8 @@ import torch
 from gymnasium.vector import VectorEnv
 
 from agents.adam import gradients_of, shortened
-from agents.agent import Agent, Metrics, Setting, State
-from agents.policy import Policy, PolicyConfig, check_positive
+from agents.agent import Agent, Metrics, Setting, State, check_numbers
+from agents.policy import Policy, PolicyConfig
 from agents.rollout import REPORT_EVERY, Collector, Rollout, estimates
 from envs.observations import Plain
 
@@ -55,7 +55,12 @@ class REINFORCE(Agent):
         config: REINFORCEConfig,
         setting: Setting,
     ) -> None:
-        check_positive(config, "num_envs", "learning_rate")
+        check_numbers(
+            config,
+            positive=("num_envs", "learning_rate", "max_gradient_norm"),
+            not_negative=("baseline_coefficient", "entropy_coefficient"),
+            shares=("discount",),
+        )
         self.config = config
         self.policy = Policy(observation_space, action_space, config, setting, config.discount)
         self.updates = 0

@@ -25,6 +25,10 @@ from perception.planes import gather
 CPU = torch.device("cpu")
 
 
+class DamagedReplay(ValueError):
+    """A file that a memory was written to is gone or has another size."""
+
+
 class Batch(NamedTuple):
     """A sample of b transitions, n-step targets folded in."""
 
@@ -54,6 +58,10 @@ class Replay:
         frame_stack: planes of an observation that are a stack of frames, newest last; 0 for none.
         num_actions: width of the action masks; 0 where the environment gives none.
         device: a GPU holds a copy of the observations, from which it gathers the batches itself.
+        rows: how many were written before, where the memory is one that goes on.
+
+    Raises:
+        DamagedReplay: it goes on, and its files are not all there.
     """
 
     def __init__(
@@ -67,6 +75,7 @@ class Replay:
         frame_stack: int = 0,
         num_actions: int = 0,
         device: torch.device = CPU,
+        rows: int = 0,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.num_envs = num_envs
@@ -74,7 +83,7 @@ class Replay:
         self.size = rows_needed(num_envs, capacity, segment_steps)
         self.frame_stack = frame_stack
         self.shape = shape
-        self.rows = 0
+        self.rows = rows
         """Rows ever written; the row `r` lies in the slot `r % size`."""
         item = shape[1:] if frame_stack else shape
         layout: dict[str, tuple[tuple[int, ...], type | np.dtype]] = {
@@ -89,7 +98,7 @@ class Replay:
         if num_actions:
             layout["masks"] = ((num_actions,), np.bool_)
         self._maps = {
-            name: _open(folder / name, (self.size, num_envs, *inner), kind)
+            name: _open(folder / name, (self.size, num_envs, *inner), kind, rows == 0)
             for name, (inner, kind) in layout.items()
         }
         # Plain views: numba knows no memmap, and every access through one costs a Python object.
@@ -100,7 +109,7 @@ class Replay:
         self._valid, self._ages = arrays["valid"], arrays["ages"]
         self._masks = arrays.get("masks")
         self._age = np.zeros(num_envs, dtype=np.uint8)
-        self._written = np.asarray(_open(folder / "written", (1,), np.int64))
+        self._written = np.asarray(_open(folder / "written", (1,), np.int64, rows == 0))
         """Most rows ever written. Above `rows` where a segment was interrupted and is done again."""
         self._frames_on_gpu: torch.Tensor | None = None
         if device.type == "cuda":
@@ -241,9 +250,11 @@ def storage_bytes(
     return rows_needed(num_envs, capacity, segment_steps) * num_envs * (item + 10) + 8
 
 
-def _open(path: Path, shape: tuple[int, ...], dtype: type | np.dtype) -> np.memmap:
+def _open(path: Path, shape: tuple[int, ...], dtype: type | np.dtype, new: bool) -> np.memmap:
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    if not (path.exists() and path.stat().st_size == size):
+    if not (path.is_file() and path.stat().st_size == size):
+        if not new:
+            raise DamagedReplay(f"{path} of its replay memory is missing or has the wrong size")
         with path.open("wb") as file:
             # A full disk is an error here, where it can be said; in a hole of a sparse file it would
             # be a bus error in the middle of training.

@@ -26,8 +26,7 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.type_aliases import Schedule, TrainFreq, TrainFrequencyUnit
 
-from agents.agent import Agent, Metrics, Setting, State
-from agents.policy import check_positive
+from agents.agent import Agent, Metrics, Setting, State, check_numbers
 from agents.rollout import REPORT_EVERY
 from agents.sb3_bridge import Bridge, ValidOnly, keep_valid, observations_for_sb3, policy_name
 from envs.observations import Plain
@@ -251,7 +250,9 @@ class SB3PPO(OnPolicyAgent):
         config: SB3PPOConfig,
         setting: Setting,
     ) -> None:
-        check_positive(config, "num_envs", "rollout_steps", "epochs", "learning_rate", "clip")
+        check_numbers(
+            config, positive=("num_envs", "rollout_steps", "epochs", "learning_rate", "clip")
+        )
         if config.batch_size < 2 or config.num_envs * config.rollout_steps < 2:
             raise ValueError("sb3-ppo needs at least two steps in a rollout and in a minibatch")
         super().__init__(observation_space, action_space, config, setting)
@@ -299,7 +300,7 @@ class SB3A2C(OnPolicyAgent):
         config: SB3A2CConfig,
         setting: Setting,
     ) -> None:
-        check_positive(config, "num_envs", "rollout_steps", "learning_rate")
+        check_numbers(config, positive=("num_envs", "rollout_steps", "learning_rate"))
         super().__init__(observation_space, action_space, config, setting)
         self.rollout_steps = config.rollout_steps
         self.model = stable_baselines3.A2C(
@@ -366,10 +367,19 @@ class SB3DQN(SB3Agent):
     ) -> None:
         if not isinstance(action_space, spaces.Discrete):
             raise ValueError(f"sb3-dqn needs a discrete action space, not {action_space}")
-        check_positive(
-            config, "num_envs", "replay_capacity", "train_freq", "gradient_steps", "batch_size",
-            "learning_rate", "target_update_interval", "exploration_fraction",
-        )  # fmt: skip
+        check_numbers(
+            config,
+            positive=(
+                "num_envs",
+                "replay_capacity",
+                "train_freq",
+                "gradient_steps",
+                "batch_size",
+                "learning_rate",
+                "target_update_interval",
+                "exploration_fraction",
+            ),
+        )
         super().__init__(observation_space, action_space, config, setting)
         self.config = config
         self.rollout_steps = config.train_freq

@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import io
 import json
+import math
 import sys
 from typing import Any, Literal
 
@@ -27,11 +28,32 @@ def nearest(word: str, known: list[str]) -> str:
     return f"; did you mean {' or '.join(found)}?" if found else ""
 
 
+_MOST = {"threads": 1024, "num_envs": 1 << 16}
+_MOST_OF_ALL = 1 << 53  # what floating-point numbers, in which steps are plotted, still tell apart
+
+
 def check_least(**numbers: tuple[int, int]) -> None:
-    """Refuse numbers below the least they can be: flag=(number, least)."""
+    """Refuse numbers below the least they can be, or absurdly high ones: flag=(number, least)."""
     for name, (value, least) in numbers.items():
+        flag = f"--{name.replace('_', '-')}"
         if value < least:
-            raise FathomError(f"--{name.replace('_', '-')} must be at least {least}, not {value}")
+            raise FathomError(f"{flag} must be at least {least}, not {value}")
+        if value > _MOST.get(name, _MOST_OF_ALL):
+            raise FathomError(
+                f"{flag} can be {_MOST.get(name, _MOST_OF_ALL):,} at most, not {value:,}"
+            )
+
+
+def _check_finite(flags: Any) -> None:
+    """Refuse inf and nan, which no flag means anything by; `flags` is a dataclass, perhaps of such."""
+    for item in dataclasses.fields(flags):
+        value = getattr(flags, item.name)
+        if dataclasses.is_dataclass(value):
+            _check_finite(value)
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise FathomError(
+                f"--{item.name.replace('_', '-')} must be a finite number, not {value}"
+            )
 
 
 def check_seed(seed: int) -> None:
@@ -156,6 +178,7 @@ def _tyro(
         if flag.startswith("-"):
             raise FathomError(f"there is no flag {flag}{nearest(flag, names)}; see `{prog} --help`")
         raise FathomError(f"{unknown[0]!r} is one word too many; see `{prog} --help`")
+    _check_finite(result)
     return result
 
 

@@ -359,11 +359,12 @@ def _own_understanding(run: Run, domain: str) -> Understanding:
             home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         kept = home / _KEPT
         if kept.exists():
+            there = None
             with contextlib.suppress(FathomError):
                 there = Run.open(kept)
-                if there.settings.protocol == settings.protocol:
-                    fit.fit(there)  # to its end, if it was interrupted
-                    return fit.understanding(kept)
+            if there is not None and there.settings.protocol == settings.protocol:
+                fit.fit(there)  # to its end, if it was interrupted
+                return fit.understanding(kept)
             shutil.rmtree(kept)  # of another domain, or of the same with other phrases
         fit.fit(Run.create(home, _KEPT, settings))
         return fit.understanding(kept)

@@ -317,12 +317,13 @@ def _settings(flags: TrainFlags, agent: str, config: Any, world: Any, preset: st
 
 
 def _fit(words: list[str]) -> int:
-    given = positional(words)
+    given = positional(words)[:1]
+    rest = words[len(given) :]
     if not given and any(word in ("-h", "--help") for word in words):
         given = ["slot-filling"]
     elif not given:
         raise FathomError("fit needs a task first, as in `fathom fit slot-filling`")
-    task, rest = given[0], words[len(given[:1]) :]
+    task = given[0]
     from perception.tasks import TASKS
 
     if task not in TASKS:
@@ -378,7 +379,9 @@ def _extend(run: Run, steps: int) -> None:
         from fathom import fit
 
         return fit.extend(run, steps)
-    with run.lock():
+    from fathom.disk import explained_disk_errors
+
+    with run.lock(), explained_disk_errors(run.folder):
         from fathom import training
 
         settings = run.settings

@@ -11,10 +11,16 @@ from pathlib import Path
 
 from fathom.errors import FathomError
 
+_NO_PLACE = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.EEXIST, errno.ENOTDIR),
+    *(errno.EISDIR, errno.ENAMETOOLONG),
+)
+"""What says that something cannot be written at this place."""
+
 
 @contextmanager
 def explained_disk_errors(folder: Path, advice: str | None = None) -> Iterator[None]:
-    """Turn the errors of a disk that is full, or not ours to write, into a sentence."""
+    """Turn the errors of a disk that is full, or of a place where nothing can be written, into a sentence."""
     resume = f"the last checkpoint is intact: make room and run `fathom resume {folder}`"
     try:
         yield
@@ -24,7 +30,7 @@ def explained_disk_errors(folder: Path, advice: str | None = None) -> Iterator[N
                 f"the disk that holds {folder} is full, or a limit on file sizes was reached; "
                 f"{advice or resume}"
             ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        if error.errno in _NO_PLACE:
             raise FathomError(
                 f"{error.filename or folder} cannot be written: {error.strerror}"
             ) from error

@@ -21,9 +21,9 @@ def clock(seconds: float) -> str:
 
 def number(value: float) -> str:
     """A number short enough to read."""
-    if value == int(value) and abs(value) < 1e12:
+    if abs(value) < 1e12 and value == int(value):
         return f"{int(value):,}"
-    return f"{value:,.1f}" if abs(value) >= 100 else f"{value:.4g}"
+    return f"{value:,.1f}" if 100 <= abs(value) < 1e12 else f"{value:.4g}"
 
 
 def score(result: dict[str, Any]) -> str:

@@ -371,7 +371,7 @@ def evaluate(run: Run, warn: Callable[[str], None], device: str) -> dict[str, An
 
 def extend(run: Run, steps: int) -> None:
     """Set a new end, in whole epochs."""
-    with run.lock():
+    with run.lock(), explained_disk_errors(run.folder):
         settings = run.settings
         settings.steps = -(-steps // settings.segment_steps) * settings.segment_steps
         run.write_settings()

@@ -170,6 +170,12 @@ def _chat(run: Run, words: list[str]) -> int:
         raise FathomError(f"{path} exists already: choose another --transcript")
     if path.suffix != ".jsonl":
         raise FathomError(f"a transcript's name ends in .jsonl, unlike {path}")
+    from fathom.disk import explained_disk_errors, replace_file
+
+    with explained_disk_errors(path.parent, "choose another --transcript"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, b"")  # a chat that cannot be kept had better not begin
+        path.unlink()
     reader = None if flags.understanding is None else find(flags.understanding, flags.runs_dir)
     chat = chat_with(run, reader, seed, flags.device, warn)
     try:

@@ -182,7 +182,8 @@ class World:
         except (ImportError, AttributeError):
             return None
         arguments = self._with_understanding(training)
-        if _unknown_arguments(creator, arguments):
+        # A time limit of the person's own is a wrapper's work, round each environment.
+        if "max_episode_steps" in arguments or _unknown_arguments(creator, arguments):
             return None
         env = gymnasium.make_vec(
             spec, num_envs, vectorization_mode="vector_entry_point", **arguments

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,18 @@ def _picture(world: World, env: Env) -> np.ndarray:
     return np.ascontiguousarray(frame)
 
 
+def _size(picture: np.ndarray) -> str:
+    return f"{picture.shape[1]}×{picture.shape[0]}"
+
+
+def _frames_in(film: Path) -> int:
+    """How many frames a film has; 0 where it is broken."""
+    try:
+        return imageio_ffmpeg.count_frames_and_secs(film)[0]
+    except RuntimeError:
+        return 0
+
+
 def _write(path: Path, frames: Generator[np.ndarray], fps: float) -> None:
     """Stream frames to a file that takes its name when it is complete."""
     first = next(frames)
@@ -113,13 +126,25 @@ def _write(path: Path, frames: Generator[np.ndarray], fps: float) -> None:
             ffmpeg_log_level="error",
             output_params=["-movflags", "+faststart"],
         )
+        sent = 0
         try:
             writer.send(None)
-            writer.send(first)
-            for frame in frames:
+            for frame in chain([first], frames):
+                if frame.shape != first.shape:
+                    raise FathomError(
+                        f"{path.name} cannot be recorded: its pictures change their size, from"
+                        f" {_size(first)} to {_size(frame)} after {sent:,} frames"
+                    )
                 writer.send(frame)
+                sent += 1
         finally:
             writer.close()
+        # ffmpeg says nothing that reaches us when it could not write.
+        if not part.is_file() or _frames_in(part) != sent:
+            raise FathomError(
+                f"{path} could not be written whole: the disk is full, or a limit on file sizes was"
+                " reached; make room and record again"
+            )
         os.replace(part, path)
     finally:
         frames.close()

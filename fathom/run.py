@@ -180,7 +180,7 @@ class Run:
             raise FathomError(f"no run can be written in {runs}: {error.strerror}") from error
         run = cls(temporary, settings)
         try:
-            with explained_disk_errors(folder):
+            with explained_disk_errors(folder, "make room and start again"):
                 temporary.chmod(0o755)
                 run.write_settings()
                 run.checkpoints.mkdir()

@@ -22,6 +22,7 @@ import torch
 
 from agents import MissingPackage, load_agent
 from agents.agent import Agent, Setting, Unsuitable
+from agents.replay import DamagedReplay
 from envs.vector import InvalidNumber
 from fathom import plugins
 from fathom.disk import explained_disk_errors
@@ -117,11 +118,32 @@ def build_agent(settings: Settings, world: World, storage: Path | None = None) -
     observation_space, action_space = world.spaces()
     segment_seed(settings.seed, BUILDING)
     try:
-        return kind(
-            observation_space, action_space, config, setting_of(settings, world, config, storage)
-        )
+        with explained_memory():
+            return kind(
+                *(observation_space, action_space, config),
+                setting_of(settings, world, config, storage),
+            )
     except ValueError as error:
         raise FathomError(str(error)) from error
+
+
+@contextlib.contextmanager
+def explained_memory() -> Iterator[None]:
+    """Turn running out of main memory, or a GPU's, into a sentence."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        said = str(error)
+        if (
+            isinstance(error, RuntimeError)
+            and "llocate memory" not in said
+            and "out of memory" not in said
+        ):
+            raise
+        raise FathomError(
+            "this asks for more memory than there is: choose a smaller network, fewer environments or"
+            " smaller batches"
+        ) from error
 
 
 def trained_agent(
@@ -411,9 +433,14 @@ class _Training:
         """Say what of the environment or of the numbers went wrong, and that not all is lost."""
         stays = f"the last checkpoint of {self.run.folder} is from before"
         try:
-            yield
+            with explained_memory():
+                yield
         except InvalidNumber as error:
             raise FathomError(f"{self.settings.environment} is broken: {error}; {stays}") from error
+        except DamagedReplay as error:
+            raise FathomError(
+                f"{self.run.folder} cannot go on: {error}; what it has learnt can be evaluated and recorded"
+            ) from error
         except Unsuitable as error:
             raise FathomError(
                 f"{self.settings.agent} cannot learn in {self.settings.environment}: {error}"
