@@ -15,8 +15,8 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from envs.observations import Observations, Plain
 
 
-class InvalidNumber(ValueError):
-    """An environment gave NaN or an infinite number."""
+class BrokenEnvironment(ValueError):
+    """An environment gave NaN, an infinite number, or action masks only now and then."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,8 @@ class Transitions:
             lives left (`info["lives"]`) ends an episode for the learner while the game goes on.
 
     Raises:
-        InvalidNumber: by `reset` and `step`, for an observation or a reward that is not finite.
+        BrokenEnvironment: by `reset` and `step`, for an observation or a reward that is not finite,
+            and where action masks come with some steps and not with others.
     """
 
     def __init__(self, env: VectorEnv) -> None:
@@ -112,7 +113,14 @@ class Transitions:
         self._lengths[over] = 0
         self._resetting, self.starts = over, ~valid
         self.observations = transition.next_observations
-        self.action_masks, self.info = _masks(info), info
+        masks = _masks(info)
+        if (masks is None) != (self.action_masks is None):
+            raise BrokenEnvironment(
+                "info['action_mask'] must come with every reset() and step(), or never, and it"
+                f" {'is missing' if masks is None else 'comes first'} at step {self._steps:,} of this"
+                " segment"
+            )
+        self.action_masks, self.info = masks, info
         return transition
 
     def _checked(self, observations: Any) -> Plain:
@@ -122,11 +130,11 @@ class Transitions:
                 raise self._invalid(self._plain.name_of_invalid(observations), part)
         return plain
 
-    def _invalid(self, field: str, values: np.ndarray) -> InvalidNumber:
+    def _invalid(self, field: str, values: np.ndarray) -> BrokenEnvironment:
         bad = ~np.isfinite(values.reshape(len(values), -1)).all(axis=1)
         i = int(np.flatnonzero(bad)[0])
         value = values[i][~np.isfinite(values[i])].ravel()[0]
-        return InvalidNumber(
+        return BrokenEnvironment(
             f"environment {i} gave {value} as {field} at its step {self._steps:,} of this segment"
         )
 

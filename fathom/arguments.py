@@ -10,6 +10,7 @@ import dataclasses
 import io
 import json
 import math
+import re
 import sys
 from typing import Any, Literal
 
@@ -167,7 +168,7 @@ def _tyro(
             raise
         raise FathomError(_sentence(errors.getvalue())) from None
     except (ValueError, TypeError) as error:
-        raise FathomError(str(error)) from error
+        raise FathomError(_plainly(str(error))) from error
     if unknown:
         names = [
             f"--{item.name.replace('_', '-')}"
@@ -180,6 +181,21 @@ def _tyro(
         raise FathomError(f"{unknown[0]!r} is one word too many; see `{prog} --help`")
     _check_finite(result)
     return result
+
+
+_NOT_OF_TYPE = (
+    (r"(--[\w-]+): invalid literal for int\(\) with base 10: (.*)", "a whole number"),
+    (
+        r"(--[\w-]+): no type matching \{None\}\|INT could be instantiated from \[(.*)\]",
+        "a whole number",
+    ),
+    (r"(--[\w-]+): could not convert string to float: (.*)", "a number"),
+    (
+        r"(--[\w-]+): no type matching \{None\}\|FLOAT could be instantiated from \[(.*)\]",
+        "a number",
+    ),
+)
+"""What tyro says of a word that is no number, and what that should be."""
 
 
 def _sentence(box: str) -> str:
@@ -195,7 +211,15 @@ def _sentence(box: str) -> str:
                 break
             continue
         said.append(text)
-    return " ".join(said).strip() or "the command line cannot be read"
+    return _plainly(" ".join(said).strip() or "the command line cannot be read")
+
+
+def _plainly(text: str) -> str:
+    """What tyro says, as a person would."""
+    for pattern, kind in _NOT_OF_TYPE:
+        if found := re.fullmatch(pattern, text.rstrip(".")):
+            return f"{found[1]} must be {kind}, not {found[2]}"
+    return text
 
 
 @contextlib.contextmanager

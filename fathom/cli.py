@@ -387,13 +387,14 @@ def _extend(run: Run, steps: int) -> None:
         settings = run.settings
         checkpoint = run.load_checkpoint()
         world = training.world_of(settings)
+        training.build_agent(settings, world)  # refuses what cannot be
+        num_envs = training.config_of(settings).num_envs
         complete = checkpoint is not None and checkpoint.progress.steps >= settings.steps
         if complete and not run.replay.is_dir() and training.storage_needed(settings, world):
             raise FathomError(
                 f"{run.folder} is complete and its replay memory was deleted, so it cannot be "
                 "extended; train with --keep-replay to be able to"
             )
-        num_envs = int(settings.hyperparameters["num_envs"])
         settings.steps = -(-steps // num_envs) * num_envs
         run.write_settings()
 

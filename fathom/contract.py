@@ -45,8 +45,8 @@ def check(world: World) -> list[str]:
         warnings.simplefilter("always")
         try:
             check_env(env.unwrapped, skip_render_check=True)
-            broken = _misfit(env.unwrapped)
-        except Exception as error:
+            broken = _misfit(env.unwrapped) or _misdescribed(env.unwrapped.metadata)
+        except (Exception, SystemExit) as error:
             if line_in(error, _file(world.reference)):
                 raise failure(world.reference, "Gymnasium's check", error) from error
             broken = sentence(error)
@@ -88,6 +88,17 @@ def _misfit(env: Env) -> str | None:
     return None
 
 
+def _misdescribed(metadata: dict[str, Any]) -> str | None:
+    """What is wrong with the parts of `metadata` that are used here, if anything is."""
+    measures = metadata.get("measures", ())
+    if not isinstance(measures, (list, tuple)) or not all(isinstance(m, str) for m in measures):
+        return f"metadata['measures'] must be a list of names, not {measures!r}"
+    fps = metadata.get("render_fps", 1)
+    if not isinstance(fps, (int, float)) or not 0 < fps < 1_000:
+        return f"metadata['render_fps'] must be a number of frames a second, not {fps!r}"
+    return None
+
+
 class Explained(gymnasium.Wrapper):
     """Makes a sentence of whatever an environment raises; `which` of several it is."""
 
@@ -105,7 +116,7 @@ class Explained(gymnasium.Wrapper):
         self._calls += 1
         try:  # no context manager: it would cost as much as a step of CartPole
             return self.env.step(action)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             where = f"step {self._calls - 1:,}{self._which}"
             raise failure(self._reference, where, error) from error
 
@@ -142,11 +153,11 @@ def explained(reference: str, where: str) -> Iterator[None]:
         yield
     except FathomError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise failure(reference, where, error) from error
 
 
-def failure(reference: str, where: str, error: Exception) -> FathomError:
+def failure(reference: str, where: str, error: BaseException) -> FathomError:
     """The sentence for an exception: the environment, the line of its file, what it was doing."""
     line = line_in(error, _file(reference))
     at = f"at line {line}, " if line else ""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from numbers import Real
 from typing import Any
 
 import numpy as np
 
 from agents.agent import Agent
-from envs.vector import InvalidNumber, Transitions
+from envs.vector import BrokenEnvironment, Transitions
 from fathom.errors import FathomError
 from fathom.plugins import World
 
@@ -92,13 +93,13 @@ def _play(
             for name, values in measured.items():
                 known = transitions.info.get(f"_{name}", np.zeros(num_envs, bool))
                 for value in (transitions.info[name][i] for i in np.flatnonzero(ended & known)):
-                    if not isinstance(value, (Real, np.bool_)):
+                    if not isinstance(value, (Real, np.bool_)) or not math.isfinite(value):
                         raise FathomError(
                             f"{world.reference} gives {value!r} as info[{name!r}], and a measure"
-                            " must be a number"
+                            " must be a finite number"
                         )
                     values.append(float(value))
-    except InvalidNumber as error:
+    except BrokenEnvironment as error:
         raise FathomError(f"{world.reference} is broken, in an evaluation: {error}") from error
     finally:
         env.close()

@@ -13,6 +13,7 @@ import functools
 import importlib
 import importlib.util
 import inspect
+import json
 import sys
 import tomllib
 import typing
@@ -100,7 +101,7 @@ class World:
         try:
             env = gymnasium.make(self.spec, disable_env_checker=True, **arguments)
             return Explained(env, self.reference, which)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise FathomError(f"{self.reference} cannot be made: {sentence(error)}") from error
 
     def describe(self) -> dict[str, Value]:
@@ -114,6 +115,12 @@ class World:
                 own = env.unwrapped.protocol() if hasattr(env.unwrapped, "protocol") else {}
         finally:
             env.close()
+        try:
+            json.dumps(dict(own or {}), allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise FathomError(
+                f"{self.reference}: protocol() must give a dictionary of numbers and texts, not {own!r}"
+            ) from error
         protocol: dict[str, Value] = {"environment": self.reference}
         protocol |= own or {"time_limit": "none" if limit is None else limit}
         protocol |= {f"env.{name}": value for name, value in self._arguments(False).items()}

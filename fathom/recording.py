@@ -66,12 +66,12 @@ def _frames(agent: Agent, world: World, env: Env, seed: int) -> Generator[np.nda
         masks = None if mask is None else np.asarray(mask, dtype=bool)[None]
         batch = plain(_batch(env.observation_space, observation))
         agent.annotate(env, batch, masks)
-        yield _picture(world, env)
+        yield picture(world, env)
         action = agent.act(batch, masks, starts, rng)[0]
         starts = np.zeros(1, dtype=bool)
         observation, _, terminated, truncated, info = env.step(action)
         if terminated or truncated:
-            yield _picture(world, env)
+            yield picture(world, env)
             return
     raise FathomError(f"an episode of {world.reference} has not ended after {STEP_LIMIT:,} steps")
 
@@ -82,7 +82,7 @@ def _batch(space: Space, observation: Any) -> Any:
     return concatenate(space, [observation], empty)
 
 
-def _picture(world: World, env: Env) -> np.ndarray:
+def picture(world: World, env: Env) -> np.ndarray:
     """Render, enlarge small pictures by nearest neighbour, and make both sides even."""
     try:
         frame = env.render()

@@ -13,12 +13,14 @@ import fcntl
 import hashlib
 import importlib.metadata
 import json
+import math
 import os
 import platform
 import re
 import shutil
 import tempfile
 import tomllib
+import types
 import typing
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -52,6 +54,15 @@ _WEIGHTS, _STATE, _DESCRIPTION = "weights.safetensors", "state.safetensors", "st
 _DISTRIBUTIONS = ("torch", "gymnasium", "numpy", "numba", "ale-py", "safetensors")
 
 Value = str | int | float | bool
+
+_RANGES = {
+    "steps": (1, 1 << 53),
+    "segment_steps": (1, 1 << 53),
+    "evaluation_episodes": (0, 1 << 53),
+    "seed": (0, (1 << 63) - 1),
+    "threads": (1, 1024),
+}
+"""What the numbers of a run's description can be."""
 
 
 @dataclass
@@ -214,7 +225,7 @@ class Run:
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
             raise FathomError(f"{path} cannot be read: {error}") from error
         version = table.pop("format", None)
-        if not isinstance(version, int):
+        if type(version) is not int or version < 1:
             raise FathomError(f"{path} is not the description of a run: it names no format")
         if version > FORMAT:
             raise FathomError(
@@ -238,7 +249,16 @@ class Run:
                 raise FathomError(
                     f"{path} has {value!r} for {key}, which should be of type {kind.__name__}"
                 )
-        return cls(folder, Settings(**{key: value for key, value in table.items() if key in known}))
+        if unknown := sorted(table.keys() - known):
+            raise FathomError(f"{path} has {', '.join(unknown)}, which no run has")
+        for key, (least, most) in _RANGES.items():
+            if not least <= table[key] <= most:
+                raise FathomError(
+                    f"{path} has {table[key]} for {key}, which must lie in {least:,} to {most:,}"
+                )
+        if not re.fullmatch(r"cpu|cuda(:\d+)?", table["device"]):
+            raise FathomError(f"{path} has {table['device']!r} for device, which is cpu or cuda")
+        return cls(folder, Settings(**table))
 
     def write_settings(self) -> None:
         """Write ``run.toml``."""
@@ -540,13 +560,27 @@ def build_config(kind: type, table: dict[str, Any]) -> Any:
             value = None
         elif isinstance(value, list):
             value = tuple(value)
-        elif hints[key] is float and isinstance(value, int):
+        elif hints[key] is float and type(value) is int:
             value = float(value)
+        if not _fits(value, hints[key]):
+            raise FathomError(f"the hyperparameter {key} cannot be {value!r}")
         values[key] = value
     try:
         return kind(**values)
     except (ValueError, TypeError) as error:
         raise FathomError(str(error)) from error
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value read from TOML is of the type that a hyperparameter is annotated with."""
+    origin = typing.get_origin(hint)
+    if origin is typing.Literal:
+        return value in typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, option) for option in typing.get_args(hint))
+    if hint is float:
+        return type(value) is float and math.isfinite(value)
+    return type(value) is (type(None) if hint is None else origin or hint)
 
 
 def nearest(word: str, known: list[str]) -> str:

@@ -23,14 +23,14 @@ import torch
 from agents import MissingPackage, load_agent
 from agents.agent import Agent, Setting, Unsuitable
 from agents.replay import DamagedReplay
-from envs.vector import InvalidNumber
+from envs.vector import BrokenEnvironment
 from fathom import plugins
 from fathom.disk import explained_disk_errors
 from fathom.display import Display, number
 from fathom.errors import FathomError
 from fathom.evaluation import evaluate
 from fathom.plugins import World
-from fathom.recording import record
+from fathom.recording import picture, record
 from fathom.run import Progress, Run, Settings, build_config
 from perception.tasks import TASKS
 
@@ -107,14 +107,18 @@ def agent_class(name: str) -> type[Agent]:
         raise FathomError(str(error)) from error
 
 
+def config_of(settings: Settings) -> Any:
+    """The agent's config of a run."""
+    return build_config(agent_class(settings.agent).Config, settings.hyperparameters)
+
+
 def build_agent(settings: Settings, world: World, storage: Path | None = None) -> Agent:
     """Build a run's agent, untrained; without ``storage`` it only acts.
 
     Raises:
         FathomError: When the agent is unknown or cannot act in this world.
     """
-    kind = agent_class(settings.agent)
-    config = build_config(kind.Config, settings.hyperparameters)
+    kind, config = agent_class(settings.agent), config_of(settings)
     observation_space, action_space = world.spaces()
     segment_seed(settings.seed, BUILDING)
     try:
@@ -204,8 +208,7 @@ def storage_needed(settings: Settings, world: World) -> int:
     Raises:
         FathomError: When main memory has no room for what the agent keeps there.
     """
-    kind = agent_class(settings.agent)
-    config = build_config(kind.Config, settings.hyperparameters)
+    kind, config = agent_class(settings.agent), config_of(settings)
     setting = setting_of(settings, world, config, None)
     try:
         return kind.storage_bytes(world.spaces()[0], config, setting)
@@ -218,7 +221,9 @@ def check_rendering(world: World) -> None:
     env = world.make_single("rgb_array")
     try:
         env.reset(seed=0)
-        env.render()
+        picture(world, env)
+    except FathomError:
+        raise
     except Exception as error:
         said = " ".join(str(error).split()) or type(error).__name__
         raise FathomError(f"{world.reference} cannot be recorded: {said}") from error
@@ -402,7 +407,7 @@ class _Training:
         seed = segment_seed(settings.seed, k)
         self.display.activity(f"training, segment {k + 1}")
         # A new environment for every segment: nothing that an old one remembers reaches it.
-        env = self.world.make_vector(int(settings.hyperparameters["num_envs"]), training=True)
+        env = self.world.make_vector(config_of(settings).num_envs, training=True)
         try:
             began = time.perf_counter()
             with self._explained():
@@ -435,7 +440,7 @@ class _Training:
         try:
             with explained_memory():
                 yield
-        except InvalidNumber as error:
+        except BrokenEnvironment as error:
             raise FathomError(f"{self.settings.environment} is broken: {error}; {stays}") from error
         except DamagedReplay as error:
             raise FathomError(

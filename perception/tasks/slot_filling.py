@@ -46,9 +46,9 @@ class SlotFillingConfig:
         for name in ("vocabulary", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if self.learning_rate <= 0:
+        if not self.learning_rate > 0:
             raise ValueError(f"learning_rate must be above 0, not {self.learning_rate:g}")
-        if self.forget < 0:
+        if not self.forget >= 0:
             raise ValueError(f"forget must be at least 0, not {self.forget:g}")
         if not 0 <= self.average < 1:
             raise ValueError(f"average must be from 0 to below 1, not {self.average:g}")

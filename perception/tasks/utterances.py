@@ -37,7 +37,7 @@ class UtterancesConfig:
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, not {self.batch_size}")
-        if self.learning_rate <= 0:
+        if not self.learning_rate > 0:
             raise ValueError(f"learning_rate must be above 0, not {self.learning_rate:g}")
         if not 0 <= self.average < 1:
             raise ValueError(f"average must be from 0 to below 1, not {self.average:g}")

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from envs.observations import SEQUENCE_LENGTH, WORD_BUCKETS, Observations
-from envs.vector import InvalidNumber, Transitions
+from envs.vector import BrokenEnvironment, Transitions
 
 
 def batch_of(space: gym.Space, samples: list) -> object:
@@ -143,5 +143,7 @@ def test_a_number_that_is_none_is_named(field: str, words: str) -> None:
     stream.reset(0)
     for _ in range(2):
         stream.step(np.zeros(2, np.int64))
-    with pytest.raises(InvalidNumber, match=f"environment 1 gave {words}.*step 3 of this segment"):
+    with pytest.raises(
+        BrokenEnvironment, match=f"environment 1 gave {words}.*step 3 of this segment"
+    ):
         stream.step(np.zeros(2, np.int64))

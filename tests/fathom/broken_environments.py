@@ -353,6 +353,31 @@ class MeasureIsText(Works):
         return *super().step(action)[:4], {"grade": "A"}
 
 
+class MeasureIsInfinite(Works):
+    metadata = {"render_modes": [], "measures": ("grade",)}
+
+    def step(self, action):
+        return *super().step(action)[:4], {"grade": np.inf}
+
+
+class MeasuresAreANumber(Works):
+    metadata = {"render_modes": [], "measures": 3}
+
+
+class FramesASecondAreText(Works):
+    metadata = {"render_modes": [], "render_fps": "many"}
+
+
+class ProtocolIsANumber(Works):
+    def protocol(self):
+        return 3
+
+
+class LeavesPython(Works):
+    def step(self, action):
+        raise SystemExit(3)
+
+
 # Well until the fifth step of an episode, or the first segment's end
 
 
@@ -387,6 +412,22 @@ class RaisesLater(Works):
         if self.time == 4:
             raise KeyError("door")
         return super().step(action)
+
+
+class LeavesPythonLater(Works):
+    def step(self, action):
+        if self.time == 4:
+            raise SystemExit(3)
+        return super().step(action)
+
+
+class MaskIsForgottenLater(Works):
+    def reset(self, *, seed=None, options=None):
+        return super().reset(seed=seed)[0], {"action_mask": np.ones(2, np.int8)}
+
+    def step(self, action):
+        result = super().step(action)
+        return result if self.time == 5 else (*result[:4], {"action_mask": np.ones(2, np.int8)})
 
 
 class HasAnotherShapeLater(Works):

@@ -85,6 +85,10 @@ REFUSED = {
     "MaskHasAnotherShape": "info['action_mask'] must have the shape (2,), not (3,)",
     "MaskIsForgottenInStep": "info['action_mask'] must come with every reset() and step(), or never",
     "MaskIsForgottenInReset": "info['action_mask'] must come with every reset() and step(), or never",
+    "MeasuresAreANumber": CONTRACT + "metadata['measures'] must be a list of names, not 3",
+    "FramesASecondAreText": CONTRACT + "metadata['render_fps'] must be a number of frames a second",
+    "ProtocolIsANumber": ": protocol() must give a dictionary of numbers and texts, not 3",
+    "LeavesPython": "failed at line {line}, in Gymnasium's check: SystemExit: 3",
     "MaskHasNoNumberedActions": "info['action_mask'] is for numbered actions, and these are Box",
 }
 """What Fathom says before it makes a run; `{line}` is where the class raises."""
@@ -116,7 +120,10 @@ LATER = {
     "PaysInfinityInTests": "is broken, in an evaluation: environment 0 gave inf as reward at its step 5",
     "RaisesLater": "failed at line {line}, in step 5 of environment 0: KeyError: 'door'",
     "HasAnotherShapeLater": "failed in step 5: ValueError: Output array is the wrong shape",
-    "MeasureIsText": "gives 'A' as info['grade'], and a measure must be a number",
+    "LeavesPythonLater": "failed at line {line}, in step 5 of environment 0: SystemExit: 3",
+    "MaskIsForgottenLater": "or never, and it is missing at step 5 of this segment",
+    "MeasureIsInfinite": "as info['grade'], and a measure must be a finite number",
+    "MeasureIsText": "gives 'A' as info['grade'], and a measure must be a finite number",
 }
 
 

@@ -115,6 +115,18 @@ def test_every_agent_trains_and_goes_on_from_the_command_line(
         ("train dqn CartPole-v1 --n-step many", "n-step"),
         ("train dqn CartPole-v1 --n-step 0", "n_step"),
         ("train dqn CartPole-v1 --steps -5", "steps"),
+        ("train dqn CartPole-v1 --steps 99999999999999999999", "at most"),
+        ("train dqn CartPole-v1 --threads 100000", "1,024 at most"),
+        ("train dqn CartPole-v1 --num-envs 100000000", "65,536 at most"),
+        ("train dqn CartPole-v1 --learning-rate inf", "finite number, not inf"),
+        ("train ppo CartPole-v1 --discount nan", "finite number, not nan"),
+        ("train ppo CartPole-v1 --clip -1", "clip must be above 0"),
+        ("train ppo CartPole-v1 --gae-decay 3", "gae_decay must be in 0…1"),
+        ("train dqn CartPole-v1 --n-step 100 --learning-starts 100", "at least 808"),
+        ("train dqn CartPole-v1 --replay-capacity 1", "replay_capacity must be at least 32"),
+        ("train dqn CartPole-v1 --seed abc", "--seed must be a whole number, not 'abc'"),
+        ("resume c --steps 1e4", "--steps must be a whole number, not '1e4'"),
+        ("match random random --timeout nan", "--timeout must be a finite number"),
         ("train dqn Pendulum-v1", "discrete"),
         ("train dqn ALE/Pong-v5 --env.protocol rainbow", "machado, nature"),
         ("train dqn CartPole-v1 --name ../up", "../up"),
@@ -234,3 +246,54 @@ def test_the_list_names_worlds_agents_and_presets(capsys: pytest.CaptureFixture[
     assert "dqn" in content["agents"]
     assert "dqn-atari" in content["presets"]
     assert "ALE/Pong-v5" in content["environments"]["ALE"]
+
+
+def test_a_time_limit_of_ones_own_works_in_our_worlds(tmp_path: Path) -> None:
+    flags = "--env.max_episode_steps 9 --steps 64 --segment-steps 64 --rollout-steps 8 --num-envs 2"
+    words = ["train", "ppo", "Fathom/Maze-v0", "--name", "m", *flags.split()]
+    assert _run(tmp_path, *words, "--evaluation-episodes", "2", "--threads", "1") == 0
+    (line,) = (tmp_path / "runs" / "m" / "evaluations.jsonl").read_text().splitlines()
+    assert max(json.loads(line)["lengths"]) <= 9
+
+
+def test_help_for_a_fit_fits_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", "--help"])
+    assert stop.value.code in (0, None)
+    assert "--learning-rate" in capsys.readouterr().out
+
+
+def test_a_damaged_replay_memory_is_not_taken_for_an_empty_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _run(tmp_path, "train", "dqn", "CartPole-v1", "--name", "c", "--keep-replay", *TINY) == 0
+    with open(tmp_path / "runs" / "c" / "replay" / "observations", "r+b") as file:
+        file.truncate(100)
+    assert _run(tmp_path, "resume", "c", "--steps", "1800") == 2
+    assert "observations of its replay memory is missing or has" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("line", "instead", "expected"),
+    [
+        ("segment_steps = 600", "segment_steps = 0", "must lie in 1 to"),
+        ("seed = 0", "seed = -4", "must lie in 0 to"),
+        ("threads = 1", "threads = 0", "must lie in 1 to"),
+        ('device = "cpu"', 'device = "abacus"', "which is cpu or cuda"),
+        ("hidden = 128", 'hidden = "wide"', "hidden cannot be 'wide'"),
+        ("num_envs = 8", "num_envs = 0", "num_envs must be above 0"),
+        ("seed = 0", "seed = 0\nfoo = 3", "has foo, which no run has"),
+        ("format = 1", "format = true", "names no format"),
+    ],
+)
+def test_a_description_that_somebody_edited_is_checked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], line: str, instead: str, expected: str
+) -> None:
+    words = ["train", "dqn", "CartPole-v1", "--name", "c", "--device", "cpu", "--hidden", "128"]
+    assert _run(tmp_path, *words, *TINY) == 0
+    file = tmp_path / "runs" / "c" / "run.toml"
+    content = file.read_text()
+    assert f"{line}\n" in content
+    file.write_text(content.replace(f"{line}\n", f"{instead}\n", 1))
+    assert _run(tmp_path, "resume", "c", "--steps", "1800") == 2
+    assert expected in capsys.readouterr().err

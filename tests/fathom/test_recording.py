@@ -1,5 +1,7 @@
 """A recording is a film that plays, and is there only when it is whole."""
 
+import resource
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import pytest
 
 from fathom.errors import FathomError
 from fathom.plugins import resolve
-from fathom.recording import record
+from fathom.recording import _write, record
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "corridor.py"
 
@@ -86,3 +88,27 @@ def test_nothing_half_written_is_left(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="broken"):
         record(agent, world, tmp_path, episodes=1, seed=1, name="walk")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_film_that_a_full_disk_cuts_off_leaves_the_one_before(tmp_path: Path) -> None:
+    world = resolve(f"{EXAMPLE}:Corridor", {"length": "7"})
+    (film,) = record(AGENT, world, tmp_path, episodes=1, seed=1, name="walk")
+    whole, limits = film.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) // 2, limits[1]))
+    try:
+        with pytest.raises(FathomError, match=r"walk.mp4 could not be written whole"):
+            record(AGENT, world, tmp_path, episodes=1, seed=1, name="walk")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert film.read_bytes() == whole
+    assert list(tmp_path.iterdir()) == [film]
+
+
+def test_pictures_of_several_sizes_make_no_film(tmp_path: Path) -> None:
+    def frames() -> Generator[np.ndarray]:
+        for size in (16, 16, 32):
+            yield np.zeros((size, size, 3), np.uint8)
+
+    with pytest.raises(FathomError, match="from 16×16 to 32×32 after 2 frames"):
+        _write(tmp_path / "a.mp4", frames(), 10)
+    assert not list(tmp_path.iterdir())
