@@ -17,6 +17,7 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import VectorEnv, VectorWrapper
 from gymnasium.vector.utils import concatenate, create_empty_array
 
+from envs.go.program import ProgramError
 from fathom.errors import FathomError
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ def check(world: World) -> list[str]:
         try:
             check_env(env.unwrapped, skip_render_check=True)
             broken = _misfit(env.unwrapped) or _misdescribed(env.unwrapped.metadata)
+        except ProgramError as error:  # the opponent's fault
+            raise FathomError(f"{world.reference}: {error}") from error
         except (Exception, SystemExit) as error:
             if line_in(error, _file(world.reference)):
                 raise failure(world.reference, "Gymnasium's check", error) from error

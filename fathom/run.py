@@ -443,7 +443,9 @@ class Run:
                 (self.folder / "evaluations.jsonl").read_text(encoding="utf-8").splitlines()
             ):
                 with contextlib.suppress(ValueError):
-                    lines.append(json.loads(line))
+                    found = json.loads(line)
+                    if isinstance(found, dict) and {"mean", "interval"} <= found.keys():
+                        lines.append(found)
         return lines
 
     def _append(self, filename: str, line: dict[str, Any]) -> None:
