@@ -443,9 +443,7 @@ class Run:
                 (self.folder / "evaluations.jsonl").read_text(encoding="utf-8").splitlines()
             ):
                 with contextlib.suppress(ValueError):
-                    found = json.loads(line)
-                    if isinstance(found, dict) and {"mean", "interval"} <= found.keys():
-                        lines.append(found)
+                    lines.append(json.loads(line))
         return lines
 
     def _append(self, filename: str, line: dict[str, Any]) -> None:
