@@ -62,8 +62,8 @@ def main() -> None:
     moments = random.Random(options.seed)
     chosen = [options.only] if options.only else list(TRAININGS)
     print(machine(1))
-    with tempfile.TemporaryDirectory() as name:
-        folder, took, kills, turn = Path(name), {}, 0, 0
+    with tempfile.TemporaryDirectory() as temporary:
+        folder, took, kills, turn = Path(temporary), {}, 0, 0
         for what in chosen:
             began = time.perf_counter()
             fathom(

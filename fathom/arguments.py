@@ -20,6 +20,7 @@ Device = Literal["auto", "cpu", "cuda"]
 
 
 def nearest(word: str, known: list[str]) -> str:
+    """A hint for a mistyped word: "; did you mean ...?", or nothing when none is near."""
     from difflib import get_close_matches
 
     lowered = {item.lower(): item for item in known}
@@ -29,20 +30,30 @@ def nearest(word: str, known: list[str]) -> str:
     return f"; did you mean {' or '.join(found)}?" if found else ""
 
 
-_MOST = {"threads": 1024, "num_envs": 1 << 16}
-_MOST_OF_ALL = 1 << 53  # what floating-point numbers, in which steps are plotted, still tell apart
+_MOST = 1 << 53  # up to here the floating-point numbers that steps are plotted in tell them apart
+
+RANGES = {
+    "steps": (1, _MOST),
+    "segment_steps": (1, _MOST),
+    "evaluation_episodes": (0, _MOST),
+    "seed": (0, (1 << 63) - 1),
+    "threads": (1, 1024),
+    "num_envs": (1, 1 << 16),
+    "games": (1, _MOST),
+    "sentences": (100, _MOST),
+    "epochs": (1, _MOST),
+}
+"""The least and the most that a whole number asked for can be."""
 
 
-def check_least(**numbers: tuple[int, int]) -> None:
-    """Refuse numbers below the least they can be, or absurdly high ones: flag=(number, least)."""
-    for name, (value, least) in numbers.items():
-        flag = f"--{name.replace('_', '-')}"
+def check_ranges(**numbers: int) -> None:
+    """Refuse numbers out of their range."""
+    for name, value in numbers.items():
+        flag, (least, most) = f"--{name.replace('_', '-')}", RANGES[name]
         if value < least:
             raise FathomError(f"{flag} must be at least {least}, not {value}")
-        if value > _MOST.get(name, _MOST_OF_ALL):
-            raise FathomError(
-                f"{flag} can be {_MOST.get(name, _MOST_OF_ALL):,} at most, not {value:,}"
-            )
+        if value > most:
+            raise FathomError(f"{flag} can be {most:,} at most, not {value:,}")
 
 
 def _check_finite(flags: Any) -> None:
@@ -55,13 +66,6 @@ def _check_finite(flags: Any) -> None:
             raise FathomError(
                 f"--{item.name.replace('_', '-')} must be a finite number, not {value}"
             )
-
-
-def check_seed(seed: int) -> None:
-    """Refuse a seed that the generators cannot take."""
-    check_least(seed=(seed, 0))
-    if seed >= 1 << 63:
-        raise FathomError("--seed must be below 2^63")
 
 
 def positional(words: list[str]) -> list[str]:

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from fathom.arguments import (
     Device,
-    check_least,
-    check_seed,
+    check_ranges,
     environment_arguments,
     known_fields,
     nearest,
@@ -289,14 +288,14 @@ def _settings(flags: TrainFlags, agent: str, config: Any, world: Any, preset: st
     num_envs = config.num_envs
     segment_steps = 10_000 * num_envs if flags.segment_steps is None else flags.segment_steps
     threads = torch.get_num_threads() if flags.threads is None else flags.threads
-    check_least(
-        steps=(flags.steps, 1),
-        segment_steps=(segment_steps, 1),
-        evaluation_episodes=(flags.evaluation_episodes, 0),
-        threads=(threads, 1),
-        num_envs=(num_envs, 1),
+    check_ranges(
+        steps=flags.steps,
+        segment_steps=segment_steps,
+        evaluation_episodes=flags.evaluation_episodes,
+        seed=flags.seed,
+        threads=threads,
+        num_envs=num_envs,
     )
-    check_seed(flags.seed)
     # Environments step together, so only whole rounds of steps can be done.
     steps = -(-flags.steps // num_envs) * num_envs
     return Settings(

@@ -11,11 +11,8 @@ from pathlib import Path
 
 from fathom.errors import FathomError
 
-_NO_PLACE = (
-    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.EEXIST, errno.ENOTDIR),
-    *(errno.EISDIR, errno.ENAMETOOLONG),
-)
-"""What says that something cannot be written at this place."""
+_NOT_OURS = (errno.EACCES, errno.EPERM, errno.EROFS)
+_NO_PLACE = (errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
 
 
 @contextmanager
@@ -30,9 +27,13 @@ def explained_disk_errors(folder: Path, advice: str | None = None) -> Iterator[N
                 f"the disk that holds {folder} is full, or a limit on file sizes was reached; "
                 f"{advice or resume}"
             ) from error
-        if error.errno in _NO_PLACE:
+        if error.errno in _NOT_OURS:
             raise FathomError(
                 f"{error.filename or folder} cannot be written: {error.strerror}"
+            ) from error
+        if error.errno in _NO_PLACE:
+            raise FathomError(
+                f"{error.filename or folder} cannot be used: {error.strerror}"
             ) from error
         raise
 

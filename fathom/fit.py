@@ -25,7 +25,7 @@ from envs.dialogue.domain import Domain, DomainError, load_domain
 from envs.dialogue.frames import ANY_WORD, UNKNOWN_WORD, AgentFrame, Frame, agent_acts
 from envs.dialogue.phrases import agent_sentence, some_frame, user_sentence
 from envs.dialogue.words import tokens_of
-from fathom.arguments import Device, check_least, check_seed
+from fathom.arguments import Device, check_ranges
 from fathom.disk import explained_disk_errors, replace_file
 from fathom.display import Display
 from fathom.errors import FathomError
@@ -272,8 +272,7 @@ def settings_of(task: str, flags: FitFlags, config: Any) -> Settings:
     made = 10_000 if flags.sentences is None else flags.sentences
     epochs = kind.epochs if flags.epochs is None else flags.epochs
     threads = torch.get_num_threads() if flags.threads is None else flags.threads
-    check_least(sentences=(made, 100), epochs=(epochs, 1), threads=(threads, 1))
-    check_seed(flags.seed)
+    check_ranges(sentences=made, epochs=epochs, seed=flags.seed, threads=threads)
     device = device_to_learn(flags.device)
     train, test = data_for(task, reference, made)
     return Settings(

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from fathom.arguments import (
     Device,
-    check_least,
-    check_seed,
+    check_ranges,
     environment_arguments,
     parse,
     positional,
@@ -161,7 +160,7 @@ def _chat(run: Run, words: list[str]) -> int:
             f"--env.{next(iter(asked))} has no place in a chat: its world is that of the run"
         )
     seed = int.from_bytes(os.urandom(4), "big") if flags.seed is None else flags.seed
-    check_seed(seed)
+    check_ranges(seed=seed)
     from fathom.chat import chat_with, new_transcript
     from fathom.run import find
 
@@ -170,12 +169,14 @@ def _chat(run: Run, words: list[str]) -> int:
         raise FathomError(f"{path} exists already: choose another --transcript")
     if path.suffix != ".jsonl":
         raise FathomError(f"a transcript's name ends in .jsonl, unlike {path}")
-    from fathom.disk import explained_disk_errors, replace_file
-
-    with explained_disk_errors(path.parent, "choose another --transcript"):
+    try:  # a chat that cannot be kept had better not begin
         path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, b"")  # a chat that cannot be kept had better not begin
+        path.touch(exist_ok=False)
         path.unlink()
+    except OSError as error:
+        raise FathomError(
+            f"{path} cannot be written: {error.strerror}; choose another --transcript"
+        ) from error
     reader = None if flags.understanding is None else find(flags.understanding, flags.runs_dir)
     chat = chat_with(run, reader, seed, flags.device, warn)
     try:
@@ -207,8 +208,7 @@ def match(words: list[str]) -> int:
     )
     flags: MatchFlags = parse(MatchFlags(), rest, "fathom match A B")
     limit = _go_limit(flags, 1.0)
-    check_least(games=(flags.games, 1))
-    check_seed(flags.seed)
+    check_ranges(games=flags.games, seed=flags.seed)
     with quiet(flags.json) as out, contextlib.ExitStack() as stack:
         from fathom.disk import explained_disk_errors
         from fathom.match import Scoreboard, free_folder, new_folder, play_match

@@ -24,7 +24,6 @@ import types
 import typing
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +35,7 @@ import torch
 import fathom
 from agents import PACKAGES
 from agents.agent import State
+from fathom.arguments import RANGES, nearest
 from fathom.disk import (
     explained_disk_errors,
     remove_folder,
@@ -54,15 +54,6 @@ _WEIGHTS, _STATE, _DESCRIPTION = "weights.safetensors", "state.safetensors", "st
 _DISTRIBUTIONS = ("torch", "gymnasium", "numpy", "numba", "ale-py", "safetensors")
 
 Value = str | int | float | bool
-
-_RANGES = {
-    "steps": (1, 1 << 53),
-    "segment_steps": (1, 1 << 53),
-    "evaluation_episodes": (0, 1 << 53),
-    "seed": (0, (1 << 63) - 1),
-    "threads": (1, 1024),
-}
-"""What the numbers of a run's description can be."""
 
 
 @dataclass
@@ -251,7 +242,8 @@ class Run:
                 )
         if unknown := sorted(table.keys() - known):
             raise FathomError(f"{path} has {', '.join(unknown)}, which no run has")
-        for key, (least, most) in _RANGES.items():
+        for key in sorted(RANGES.keys() & known):
+            least, most = RANGES[key]
             if not least <= table[key] <= most:
                 raise FathomError(
                     f"{path} has {table[key]} for {key}, which must lie in {least:,} to {most:,}"
@@ -581,15 +573,6 @@ def _fits(value: Any, hint: Any) -> bool:
     if hint is float:
         return type(value) is float and math.isfinite(value)
     return type(value) is (type(None) if hint is None else origin or hint)
-
-
-def nearest(word: str, known: list[str]) -> str:
-    """A hint for a mistyped word: "; did you mean ...?", or nothing when none is near."""
-    lowered = {item.lower(): item for item in known}
-    found = [
-        lowered[item] for item in get_close_matches(word.lower(), list(lowered), n=3, cutoff=0.5)
-    ]
-    return f"; did you mean {' or '.join(found)}?" if found else ""
 
 
 def free_name(runs: Path, environment: str, agent: str) -> str:

@@ -256,7 +256,7 @@ def test_a_time_limit_of_ones_own_works_in_our_worlds(tmp_path: Path) -> None:
     assert max(json.loads(line)["lengths"]) <= 9
 
 
-def test_help_for_a_fit_fits_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_for_a_fit_fits_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main(["fit", "--help"])
     assert stop.value.code in (0, None)
