@@ -244,7 +244,8 @@ def _train(words: list[str]) -> int:
         )
     with quiet(any(word == "--json" for word in words)) as out:
         from fathom import contract, plugins, training
-        from fathom.run import Run, Settings, build_config, check_name
+        from fathom.run import Run, check_name
+        from fathom.settings import Settings, build_config
 
         kind = training.agent_class(agent)
         world = plugins.resolve(given[1], env_args) if len(given) > 1 else None
@@ -282,7 +283,7 @@ def _train(words: list[str]) -> int:
 def _settings(flags: TrainFlags, agent: str, config: Any, world: Any, preset: str) -> Any:
     import torch
 
-    from fathom.run import Settings
+    from fathom.settings import Settings
     from fathom.training import device_to_learn
 
     num_envs = config.num_envs
@@ -352,7 +353,8 @@ def _resume(words: list[str]) -> int:
     reference, rest = run_argument(words, "resume", ResumeFlags())
     flags: ResumeFlags = parse(ResumeFlags(), rest, f"fathom resume {reference}")
     with quiet(flags.json) as out:
-        from fathom.run import find, installed_versions
+        from fathom.run import find
+        from fathom.settings import installed_versions
 
         run = find(reference, flags.runs_dir)
         if flags.steps is not None and flags.steps < run.settings.steps:

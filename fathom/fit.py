@@ -29,7 +29,8 @@ from fathom.arguments import Device, check_ranges
 from fathom.disk import explained_disk_errors, replace_file
 from fathom.display import Display
 from fathom.errors import FathomError
-from fathom.run import Progress, Run, Settings, build_config
+from fathom.run import Progress, Run
+from fathom.settings import Settings, build_config
 from fathom.training import (
     BUILDING,
     Curves,

@@ -31,7 +31,8 @@ from fathom.errors import FathomError
 from fathom.evaluation import evaluate
 from fathom.plugins import World
 from fathom.recording import picture, record
-from fathom.run import Progress, Run, Settings, build_config
+from fathom.run import Progress, Run
+from fathom.settings import Settings, build_config
 from perception.tasks import TASKS
 
 EVALUATION_SEED = 1 << 30

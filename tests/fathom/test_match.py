@@ -32,7 +32,8 @@ from fathom.players import (
     rules_from,
     without,
 )
-from fathom.run import Progress, Run, Settings, build_config
+from fathom.run import Progress, Run
+from fathom.settings import Settings, build_config
 
 GNUGO = shutil.which("gnugo") or "/usr/games/gnugo"
 SMALL = Rules(size=5, komi=0.5)

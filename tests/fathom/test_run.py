@@ -16,8 +16,10 @@ import torch
 
 from agents.agent import State
 from fathom import run as run_module
+from fathom import settings as settings_module
 from fathom.errors import FathomError
-from fathom.run import Progress, Run, Settings, build_config, find
+from fathom.run import Progress, Run, find
+from fathom.settings import Settings, build_config
 
 ROOT = Path(__file__).parents[2]
 
@@ -216,7 +218,7 @@ def test_a_header_that_lies_about_its_length_is_refused(run: Run) -> None:
 
 def test_a_newer_version_is_refused(run: Run) -> None:
     path = run.folder / "run.toml"
-    path.write_text(path.read_text().replace(f"format = {run_module.FORMAT}", "format = 99"))
+    path.write_text(path.read_text().replace(f"format = {settings_module.FORMAT}", "format = 99"))
     with pytest.raises(FathomError, match="newer Fathom"):
         Run.open(run.folder)
 
@@ -341,7 +343,7 @@ def test_config_is_rebuilt_from_what_was_written() -> None:
         widths: tuple[int, ...] = (1, 2)
         limit: "int | None" = 3
 
-    table = run_module._for_toml({"num_envs": 2, "rate": 1, "widths": (3, 4), "limit": None})
+    table = settings_module._for_toml({"num_envs": 2, "rate": 1, "widths": (3, 4), "limit": None})
     built = build_config(Config, table)
     assert built == Config(2, 1.0, (3, 4), None)
     assert isinstance(built.rate, float)
