@@ -154,6 +154,8 @@ class PPO(Agent):
                 self.updates += 1
                 memory = rollout.memory[part] if policy.recurrent else rollout.memory[:0]
                 batch: Any = (None if x is None else x.index_select(1, part) for x in table)
+                if config.minibatches == 1:  # in whatever order, it is all of the rollout
+                    memory, batch = rollout.memory, table
                 losses.append(
                     learn(policy.adam.factors(rate, self.updates), memory, *batch).clone()
                 )

@@ -220,6 +220,7 @@ def _sentence(box: str) -> str:
 
 def _plainly(text: str) -> str:
     """What tyro says, as a person would."""
+    text = text.removeprefix("run: ").removeprefix("learner: ")  # the fields of `parse_pair`
     for pattern, kind in _NOT_OF_TYPE:
         if found := re.fullmatch(pattern, text.rstrip(".")):
             return f"{found[1]} must be {kind}, not {found[2]}"
