@@ -18,7 +18,7 @@ import torch
 from gymnasium.vector import VectorEnv
 
 from agents.adam import gradients_of, shortened
-from agents.agent import Agent, Metrics, Setting, State, check_numbers
+from agents.agent import Agent, Metrics, Setting, State, check_numbers, generator
 from agents.compiling import compiled
 from agents.policy import Policy, PolicyConfig
 from agents.rollout import REPORT_EVERY, Collector, Rollout, estimates
@@ -89,7 +89,7 @@ class A2C(Agent):
 
     def train(self, env: VectorEnv, steps: int, seed: int) -> Iterator[Metrics]:
         config, n = self.config, env.num_envs
-        collector = Collector(self.policy, env, seed, np.random.default_rng(seed))
+        collector = Collector(self.policy, env, seed, generator(seed))
         done = reported = 0
         learnt: list[torch.Tensor] = []
         while done < steps:

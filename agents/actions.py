@@ -106,7 +106,7 @@ class Gaussian(ActionDistribution):
     Choices live where the bounds are −1 and 1. `clipped` cuts off what lies outside; `squashed` takes
     the hyperbolic tangent (Haarnoja et al. 2018, appendix C). The density is that of the choice
     before either: the change of variables is the same under two policies, so their ratio needs none.
-    Without bounds on a side, nothing is scaled or cut.
+    A number without a bound on either side is not scaled; it is cut off at the other, if it has one.
     """
 
     def __init__(self, space: spaces.Box, bounds: Bounds) -> None:
@@ -116,7 +116,10 @@ class Gaussian(ActionDistribution):
         self.outputs = 2 * self.size
         self.choice_shape = (self.size,)
         self.choice_dtype = torch.float32
-        self.bounded = space.is_bounded("both")
+        self.bounded = space.bounded_below & space.bounded_above
+        low = np.where(self.bounded, space.low, -1)
+        high = np.where(self.bounded, space.high, 1)
+        self.middle, self.half = high / 2 + low / 2, high / 2 - low / 2
 
     def sample(
         self, outputs: np.ndarray, masks: np.ndarray | None, rng: np.random.Generator
@@ -129,16 +132,9 @@ class Gaussian(ActionDistribution):
 
     def to_environment(self, choices: np.ndarray) -> np.ndarray:
         choices = choices.reshape(-1, *self.space.shape)
-        if not self.bounded:
-            return np.clip(choices, self.space.low, self.space.high).astype(self.space.dtype)
         unit = np.tanh(choices) if self.bounds == "squashed" else np.clip(choices, -1, 1)
-        middle, half = (
-            self.space.high / 2 + self.space.low / 2,
-            self.space.high / 2 - self.space.low / 2,
-        )
-        return np.clip(middle + half * unit, self.space.low, self.space.high).astype(
-            self.space.dtype
-        )
+        actions = self.middle + self.half * np.where(self.bounded, unit, choices)
+        return np.clip(actions, self.space.low, self.space.high).astype(self.space.dtype)
 
     def log_probability(
         self, outputs: torch.Tensor, choices: torch.Tensor, masks: torch.Tensor | None

@@ -146,6 +146,14 @@ class Agent(ABC):
         """
 
 
+def generator(seed: int) -> np.random.Generator:
+    """What an agent draws from while environments run that were reset with `seed`.
+
+    Not `default_rng(seed)`: environment 0 of Gymnasium has that, and no action may tell what it drew.
+    """
+    return np.random.default_rng([seed, 1])
+
+
 def check_numbers(
     config: object,
     positive: tuple[str, ...] = (),

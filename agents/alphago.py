@@ -24,13 +24,13 @@ from gymnasium.vector import VectorEnv
 from torch.func import functional_call
 
 from agents.adam import Adam, copy_into, gradients_of, image_precision, shortened
-from agents.agent import Agent, Metrics, Setting, State, Unsuitable, check_numbers
+from agents.agent import Agent, Metrics, Setting, State, Unsuitable, check_numbers, generator
 from agents.compiling import LONG_TRAINING, compiled
 from agents.go_search import GoSearches, SearchConfig
 from agents.positions import Position, Replay, in_all_symmetries, symmetric
 from envs.go import core
-from envs.go.core import Rules
-from envs.go.games import ExpertGames, GamesError, expert_games, has_games
+from envs.go.config import GoConfig
+from envs.go.games import ExpertGames, GamesError, expert_games, has_games, strength
 from envs.go.go import Go
 from envs.go.rendering import Thoughts
 from envs.observations import Plain
@@ -52,6 +52,10 @@ class AlphaGoConfig:
 
     expert_games: str = ""
     """Folder or archive of game records to learn from, of which one in twenty games is held out; without it the agent learns from playing itself."""
+    min_strength: str = ""
+    """Of the records only games in which both players are known to be this strong, a rank such as 6d or a rating such as 2400; empty for all."""
+    min_moves: int = 10
+    """Of the records only games of so many moves."""
     expert_share: float = 1.0
     """Share of the run that learns from the records; from the next segment on it plays itself."""
     layers: int = 12
@@ -101,11 +105,15 @@ class AlphaGo(Agent):
                 *("layers", "width", "batch_size", "learning_rate", "num_envs", "simulations"),
                 *("replay_positions", "replay_ratio"),
             ),
-            not_negative=("weight_decay", "value_coefficient", "owner_coefficient"),
+            not_negative=("min_moves", "weight_decay", "value_coefficient", "owner_coefficient"),
             shares=("average_decay",),
         )
         if not 0 < config.expert_share <= 1:
             raise ValueError(f"expert_share must lie above 0, up to 1, not {config.expert_share}")
+        if config.min_strength and strength(config.min_strength) is None:
+            raise ValueError(
+                f"min_strength must be a rank such as 6d or a rating such as 2400, not {config.min_strength!r}"
+            )
         if config.expert_share < 1 and not config.expert_games:
             raise ValueError("expert_share says nothing without expert_games, and none are given")
         shape = observation_space.shape
@@ -137,6 +145,8 @@ class AlphaGo(Agent):
             self._learn = compiled(self._learn_from, self.device)
         self.replay = Replay.empty(shape)
         self._games: ExpertGames | None = None
+        self._records: int | None = None
+        """The digest of those games that the run began with."""
         self.steps = 0
         self.updates = 0
 
@@ -193,8 +203,14 @@ class AlphaGo(Agent):
         taught = self.config.expert_share * self.setting.total_steps
         if self.config.expert_games and self.steps < taught:
             return self._from_experts(steps, seed)
-        rules: Rules = env.unwrapped.rules  # type: ignore[attr-defined]
-        return self._from_itself(rules, steps, seed)
+        config = getattr(env.unwrapped, "config", None)
+        if not isinstance(config, GoConfig):
+            raise Unsuitable(
+                "it plays itself only on the boards of Fathom/Go-v0, without a time limit"
+            )
+        if config.handicap:
+            raise Unsuitable("it plays itself on even boards only, without --env.handicap")
+        return self._from_itself(config, steps, seed)
 
     def _from_experts(self, steps: int, seed: int) -> Iterator[Metrics]:
         """Learn from `steps` positions of the records, drawn uniformly."""
@@ -205,11 +221,19 @@ class AlphaGo(Agent):
                     Path(self.config.expert_games),
                     self.shape[1],
                     cache=self.setting.storage / "games.safetensors",
+                    min_strength=self.config.min_strength or None,
+                    min_moves=self.config.min_moves,
                 )
             except GamesError as error:
                 raise Unsuitable(str(error)) from error
+            digest = self._games.digest()
+            if self._records not in (None, digest):
+                raise Unsuitable(
+                    f"the games in {self.config.expert_games} are not those that the run began with"
+                )
+            self._records = digest
         games = self._games
-        rng = np.random.default_rng(seed)
+        rng = generator(seed)
         clock = {"environment": 0.0, "acting": 0.0, "learning": 0.0}
         learnt: list[torch.Tensor] = []
         done = 0
@@ -234,10 +258,10 @@ class AlphaGo(Agent):
                     metrics |= self.accuracy(games)
                 yield metrics
 
-    def _from_itself(self, rules: Rules, steps: int, seed: int) -> Iterator[Metrics]:
+    def _from_itself(self, world: GoConfig, steps: int, seed: int) -> Iterator[Metrics]:
         """Play `steps` moves, several games at once, and learn from every game that ends."""
-        config = self.config
-        rng = np.random.default_rng(seed)
+        config, rules = self.config, world.rules
+        rng = generator(seed)
         search = SearchConfig(simulations=config.simulations)
         searches = GoSearches(config.num_envs, rules, self.evaluate, search, seed)
         games: list[list[Position]] = [[] for _ in range(config.num_envs)]
@@ -262,7 +286,7 @@ class AlphaGo(Agent):
             last = done >= steps
             for g, game in enumerate(games):
                 over = searches.boards.numbers[g, core.PASSES] == 2
-                over = over or len(game) >= 3 * rules.size**2
+                over = over or len(game) >= world.limit
                 if over or last:
                     score = core.area(searches.boards, g) - rules.komi
                     owners = np.zeros((rules.size, rules.size), np.int8)
@@ -326,7 +350,8 @@ class AlphaGo(Agent):
         Args:
             planes: (n, planes, size, size) uint8.
             policies: (n, size² + 1) float32, what the policy should be.
-            winners: (n,), 1 where the player to move won, −1 where he lost, 0 where nobody knows.
+            winners: (n,), 1 where the player to move won, −1 where he lost, 0 where nobody knows. A draw
+                is a 0 too: the value learns nothing of it.
             owners: (n, size, size), 1 his points, −1 the opponent's, 0 nobody's or unknown.
         """
         self.updates += 1
@@ -389,10 +414,11 @@ class AlphaGo(Agent):
 
     def state(self) -> State:
         online = {f"online.{name}": w for name, w in self.adam.weights.items()}
+        numbers: dict[str, int | float] = {"steps": self.steps, "updates": self.updates}
+        if self._records is not None:
+            numbers["records"] = self._records
         return State(
-            dict(self.average),
-            self.adam.moments() | online | self.replay.tensors(),
-            {"steps": self.steps, "updates": self.updates},
+            dict(self.average), self.adam.moments() | online | self.replay.tensors(), numbers
         )
 
     def load(self, state: State) -> None:
@@ -408,6 +434,8 @@ class AlphaGo(Agent):
             self.replay = Replay(*(part.cpu().numpy() for part in replay.values()))
             self.steps = int(state.numbers["steps"])
             self.updates = int(state.numbers["updates"])
+            if "records" in state.numbers:
+                self._records = int(state.numbers["records"])
 
     @classmethod
     def storage_bytes(

@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from types import FunctionType, MethodType
@@ -80,10 +81,13 @@ def forget_half_written(cache: Path) -> None:
         process = mark.name.partition("-")[2]
         if not process.isdigit() or _alive(int(process)):
             continue
-        for library in cache.rglob("*.so"):
-            if library.stat().st_mtime >= mark.stat().st_mtime:
-                library.unlink(missing_ok=True)
-        mark.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):  # another process does the same at this moment
+            since = mark.stat().st_mtime
+            for library in cache.rglob("*.so"):
+                with suppress(FileNotFoundError):
+                    if library.stat().st_mtime >= since:
+                        library.unlink()
+            mark.unlink()
 
 
 def _alive(process: int) -> bool:

@@ -26,7 +26,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from agents.adam import Adam, copy_into, gradients_of, image_precision
-from agents.agent import Agent, Metrics, Setting, State, check_numbers
+from agents.agent import Agent, Metrics, Setting, State, check_numbers, generator
 from agents.compiling import LONG_TRAINING, compiled
 from agents.replay import Batch, Replay, storage_bytes
 from envs.observations import Plain
@@ -289,7 +289,7 @@ class DQN(Agent):
 
     def train(self, env: VectorEnv, steps: int, seed: int) -> Iterator[Metrics]:
         config, replay = self.config, self._open_replay()
-        rng = np.random.default_rng(seed)
+        rng = generator(seed)
         stream = Transitions(env)
         observations = stream.reset(seed)
         replay.begin()
@@ -320,7 +320,7 @@ class DQN(Agent):
             clock["sampling"] += perf_counter() - t2
             before, self.steps = self.steps, self.steps + env.num_envs
             done += env.num_envs
-            if self.steps > config.learning_starts:
+            if self.steps > config.learning_starts and replay.can_sample(config.n_step):
                 for _ in range(self.steps // config.train_every - before // config.train_every):
                     loss, q = self._improve(replay, rng, clock)
                     losses.append(loss)
@@ -455,7 +455,7 @@ class DQN(Agent):
         self.updates = int(state.numbers["updates"])
         self._rows = int(state.numbers["rows"])
         if self._replay is not None:
-            self._replay.rows = self._rows
+            self._replay.go_on_from(self._rows)
 
     @classmethod
     def storage_bytes(
@@ -486,7 +486,8 @@ def _check(config: DQNConfig, frame_stack: int) -> None:
         ),
         shares=("discount", "target_rate", "epsilon_start", "epsilon_end", "evaluation_epsilon"),
     )
-    needed = (config.n_step + frame_stack + 1) * config.num_envs
+    # Three rows to draw from: of a one-step episode's end, a reset and a segment's end, one counts.
+    needed = (config.n_step + frame_stack + 3) * config.num_envs
     for name in ("learning_starts", "replay_capacity"):
         if getattr(config, name) < needed:
             raise ValueError(

@@ -187,7 +187,8 @@ class DynaQ(DQN):
         real = replay.sample(config.batch_size, 1, 1.0, np.inf, rng)
         assert real.next_masks is not None, "dqn's memory always holds masks"
         going = real.discounts > 0
-        observations, masks = real.next_observations[going].float(), real.next_masks[going]
+        observations = real.next_observations.cpu()[going].float()
+        masks = real.next_masks[going]
         if not len(observations):
             return None
         chosen = self._act(

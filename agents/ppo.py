@@ -21,7 +21,7 @@ import torch
 from gymnasium.vector import VectorEnv
 
 from agents.adam import gradients_of, shortened
-from agents.agent import Agent, Metrics, Setting, State, check_numbers
+from agents.agent import Agent, Metrics, Setting, State, check_numbers, generator
 from agents.compiling import compiled
 from agents.policy import Policy, PolicyConfig
 from agents.rollout import REPORT_EVERY, Collector, Rollout, estimates
@@ -111,7 +111,7 @@ class PPO(Agent):
 
     def train(self, env: VectorEnv, steps: int, seed: int) -> Iterator[Metrics]:
         config, n = self.config, env.num_envs
-        rng = np.random.default_rng(seed)
+        rng = generator(seed)
         collector = Collector(self.policy, env, seed, rng)
         done = reported = 0
         learnt: list[torch.Tensor] = []

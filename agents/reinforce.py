@@ -17,7 +17,7 @@ import torch
 from gymnasium.vector import VectorEnv
 
 from agents.adam import gradients_of, shortened
-from agents.agent import Agent, Metrics, Setting, State, check_numbers
+from agents.agent import Agent, Metrics, Setting, State, check_numbers, generator
 from agents.policy import Policy, PolicyConfig
 from agents.rollout import REPORT_EVERY, Collector, Rollout, estimates
 from envs.observations import Plain
@@ -76,13 +76,13 @@ class REINFORCE(Agent):
 
     def train(self, env: VectorEnv, steps: int, seed: int) -> Iterator[Metrics]:
         n = env.num_envs
-        rng = np.random.default_rng(seed)
+        rng = generator(seed)
         collector = Collector(self.policy, env, seed, rng)
         done = reported = 0
         learnt: list[torch.Tensor] = []
         while done < steps:
             if done:
-                collector.restart(int(rng.integers(2**31)))
+                collector.restart(int(rng.integers(2**29)))  # evaluations take theirs from above
             rollout = collector.collect(
                 -(-(steps - done) // n), stop=lambda ended: bool((ended > 0).all())
             )

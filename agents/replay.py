@@ -56,7 +56,7 @@ class Replay:
         capacity: transitions that may be sampled.
         segment_steps: agent steps between two checkpoints: the slack.
         frame_stack: planes of an observation that are a stack of frames, newest last; 0 for none.
-        num_actions: width of the action masks; 0 where the environment gives none.
+        num_actions: width of the action masks; 0 for none.
         device: a GPU holds a copy of the observations, from which it gathers the batches itself.
         rows: how many were written before, where the memory is one that goes on.
 
@@ -85,6 +85,7 @@ class Replay:
         self.shape = shape
         self.rows = rows
         """Rows ever written; the row `r` lies in the slot `r % size`."""
+        self._first = rows
         item = shape[1:] if frame_stack else shape
         layout: dict[str, tuple[tuple[int, ...], type | np.dtype]] = {
             "observations": (item, dtype),
@@ -151,9 +152,23 @@ class Replay:
         self._written[0] = max(self._written[0], self.rows)
         return slot
 
-    def __len__(self) -> int:
-        """Transitions within reach of sampling."""
-        return min(self.rows, self.capacity) * self.num_envs
+    def go_on_from(self, rows: int) -> None:
+        """Forget all rows but the first `rows`: an older checkpoint's."""
+        self.rows = self._first = rows
+
+    def _window(self, n_step: int) -> tuple[int, int]:
+        """The oldest row that may be drawn, and the one after the newest."""
+        # Rows written since this memory was opened are whole. Of those before, going back by two
+        # checkpoints, because the last is damaged, finds the oldest overwritten.
+        whole = min(int(self._written[0]) - self.size, self._first)
+        oldest = max(0, self.rows - self.capacity, whole) + max(0, self.frame_stack - 1)
+        return oldest, self.rows - n_step  # a row's sum must not run off the end
+
+    def can_sample(self, n_step: int) -> bool:
+        """Whether there is a transition of n steps to draw."""
+        oldest, end = self._window(n_step)
+        rows = np.arange(oldest, max(oldest, min(end, oldest + 3)))  # of three rows one is valid
+        return bool(self._valid[rows % self.size].any())
 
     def sample(
         self,
@@ -171,14 +186,13 @@ class Replay:
             discount: of one step.
             reward_clip: rewards are clipped to ± this before they are summed.
             rng: what to draw with.
+
+        Raises:
+            ValueError: there is nothing to sample yet; see `can_sample`.
         """
-        # Going back by two checkpoints, because the last is damaged, finds the oldest overwritten.
-        oldest = max(0, self.rows - self.capacity, int(self._written[0]) - self.size)
-        oldest += max(0, self.frame_stack - 1)
-        newest = self.rows - n_step  # a row's sum must not run off the end
-        if newest <= oldest:
+        if not self.can_sample(n_step):
             raise ValueError("there is nothing to sample yet")
-        rows, envs = _draw(self._valid, oldest, newest, batch_size, int(rng.integers(2**31)))
+        rows, envs = _draw(self._valid, *self._window(n_step), batch_size, int(rng.integers(2**31)))
         rewards, discounts, ends = _n_step(
             self._rewards,
             self._terminated,
@@ -245,7 +259,7 @@ def storage_bytes(
     segment_steps: int,
     frame_stack: int = 0,
 ) -> int:
-    """Disk that a ring needs, in bytes (without action masks)."""
+    """Disk that a ring needs, in bytes, without the action masks."""
     item = int(np.prod(shape[1:] if frame_stack else shape)) * np.dtype(dtype).itemsize
     return rows_needed(num_envs, capacity, segment_steps) * num_envs * (item + 10) + 8
 

@@ -88,6 +88,7 @@ class SB3Agent(Agent):
         config: SB3Config,
         setting: Setting,
     ) -> None:
+        check_numbers(config, ("num_envs", "learning_rate"), ("reward_clip",), ("discount",))
         self.setting = setting
         self.bridge = Bridge(config.num_envs, observation_space, action_space, config.reward_clip)
         self.network = policy_name(self.bridge.observation_space)
@@ -108,6 +109,7 @@ class SB3Agent(Agent):
         # These are the parts of SB3's own `learn`; schedules go by the steps of the whole run.
         left = self.setting.total_steps - model.num_timesteps
         _, callback = model._setup_learn(left, reset_num_timesteps=False)
+        bridge.seconds = 0.0  # the reset that it did is not in ours
         done = reported = 0
         collecting = learning = 0.0
         while done < steps:
@@ -191,6 +193,8 @@ class SB3Agent(Agent):
 class OnPolicyConfig(SB3Config):
     """What PPO and A2C have in common."""
 
+    rollout_steps: int = 5
+    """Steps in each environment between two phases of learning [5; PPO: 2048]."""
     value_coefficient: float = 0.5
     """Weight of the value's loss [0.5]."""
     entropy_coefficient: float = 0.0
@@ -203,6 +207,22 @@ class OnPolicyAgent(SB3Agent):
     """What PPO and A2C share: they learn from a rollout and forget it."""
 
     model: OnPolicyAlgorithm
+
+    def __init__(
+        self,
+        observation_space: gym.Space,
+        action_space: gym.Space,
+        config: OnPolicyConfig,
+        setting: Setting,
+    ) -> None:
+        check_numbers(
+            config,
+            positive=("rollout_steps", "max_gradient_norm"),
+            not_negative=("value_coefficient", "entropy_coefficient"),
+            shares=("gae_decay",),
+        )
+        super().__init__(observation_space, action_space, config, setting)
+        self.rollout_steps = config.rollout_steps
 
     def _collect(self, length: int, callback: BaseCallback) -> None:
         model, bridge = self.model, self.bridge
@@ -250,13 +270,10 @@ class SB3PPO(OnPolicyAgent):
         config: SB3PPOConfig,
         setting: Setting,
     ) -> None:
-        check_numbers(
-            config, positive=("num_envs", "rollout_steps", "epochs", "learning_rate", "clip")
-        )
+        check_numbers(config, positive=("epochs", "clip"))
         if config.batch_size < 2 or config.num_envs * config.rollout_steps < 2:
             raise ValueError("sb3-ppo needs at least two steps in a rollout and in a minibatch")
         super().__init__(observation_space, action_space, config, setting)
-        self.rollout_steps = config.rollout_steps
         self.model = stable_baselines3.PPO(
             self.network,
             self.bridge,
@@ -279,8 +296,6 @@ class SB3PPO(OnPolicyAgent):
 class SB3A2CConfig(OnPolicyConfig):
     """Hyperparameters; SB3's default in brackets."""
 
-    rollout_steps: int = 5
-    """Steps in each environment between two updates [5]."""
     learning_rate: float = 7e-4
     """Of RMSProp, at the start [7e-4]."""
     gae_decay: float = 1.0
@@ -300,9 +315,7 @@ class SB3A2C(OnPolicyAgent):
         config: SB3A2CConfig,
         setting: Setting,
     ) -> None:
-        check_numbers(config, positive=("num_envs", "rollout_steps", "learning_rate"))
         super().__init__(observation_space, action_space, config, setting)
-        self.rollout_steps = config.rollout_steps
         self.model = stable_baselines3.A2C(
             self.network,
             self.bridge,
@@ -370,15 +383,11 @@ class SB3DQN(SB3Agent):
         check_numbers(
             config,
             positive=(
-                "num_envs",
-                "replay_capacity",
-                "train_freq",
-                "gradient_steps",
-                "batch_size",
-                "learning_rate",
-                "target_update_interval",
-                "exploration_fraction",
+                *("replay_capacity", "train_freq", "gradient_steps", "batch_size"),
+                *("target_update_interval", "exploration_fraction", "max_gradient_norm"),
             ),
+            not_negative=("learning_starts",),
+            shares=("tau", "exploration_fraction", "epsilon_start", "epsilon_end"),
         )
         super().__init__(observation_space, action_space, config, setting)
         self.config = config

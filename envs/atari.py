@@ -111,7 +111,6 @@ class AtariSingle(gym.Env):
                 env_id, 1, config, stack_num=1, img_height=210, img_width=160, grayscale=False
             )
         self._picture = np.zeros((210, 160, 3), np.uint8)
-        self._over = False
         self.observation_space = self._env.single_observation_space
         self.action_space = self._env.single_action_space
 

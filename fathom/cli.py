@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -188,7 +187,7 @@ def _list(words: list[str]) -> int:
     with quiet(flags.json) as out:
         from fathom import plugins
 
-        found: Any = plugins.list_environments()
+        found = plugins.list_environments()
     folder = files("fathom") / "presets"
     presets = sorted(
         item.name.removesuffix(".toml")
@@ -196,13 +195,9 @@ def _list(words: list[str]) -> int:
         if item.name.endswith(".toml")
     )
     environments: dict[str, list[str]] = {}
-    if isinstance(found, dict):
-        environments = found
-    else:
-        for name in found:
-            environments.setdefault(
-                name.partition("/")[0] if "/" in name else "Gymnasium", []
-            ).append(name)
+    for name in found:
+        family = name.partition("/")[0] if "/" in name else "Gymnasium"
+        environments.setdefault(family, []).append(name)
     if flags.json:
         print_json(
             out,
@@ -270,9 +265,8 @@ def _train(words: list[str]) -> int:
         training.check_room(flags.runs_dir, needed)
         settings.protocol = dict(world.describe())
         shown = Display(settings.steps, 0, stderr=flags.json)
-        for complaint in complaints or []:
-            text = re.sub(r"\x1b\[[0-9;]*m", "", complaint).removeprefix("WARN: ")
-            shown.message(f"warning: {text}")
+        for complaint in complaints:
+            shown.message(f"warning: {complaint}")
         for line in training.summary(settings, needed):
             shown.message(line)
         run = Run.create(flags.runs_dir, flags.name, Settings(**dataclasses.asdict(settings)))
@@ -355,6 +349,7 @@ def _resume(words: list[str]) -> int:
     with quiet(flags.json) as out:
         from fathom.run import find
         from fathom.settings import installed_versions
+        from fathom.training import protocol_line
 
         run = find(reference, flags.runs_dir)
         if flags.steps is not None and flags.steps < run.settings.steps:
@@ -371,6 +366,7 @@ def _resume(words: list[str]) -> int:
                 )
         if flags.steps is not None and flags.steps > run.settings.steps:
             _extend(run, flags.steps)
+        print(protocol_line(run.settings), file=sys.stderr if flags.json else out)
         return _live(run, flags.json, out)
 
 

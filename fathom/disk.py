@@ -59,6 +59,12 @@ def write_synced(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
 
 
+def sync_file(path: Path) -> None:
+    """Bring what was added to a file to the disk, where there is such a file."""
+    with suppress(FileNotFoundError), open(path, "rb") as file:
+        os.fsync(file.fileno())
+
+
 def sync_folder(folder: Path) -> None:
     """Bring a folder's names to the disk: until then a file moved into it may be lost."""
     descriptor = os.open(folder, os.O_RDONLY)

@@ -400,8 +400,9 @@ class _Fitting:
         train, self.test_examples = _examples(run)
         segment_seed(settings.seed, BUILDING)
         checkpoint = run.load_checkpoint(self.warnings.append)
+        self.fresh = checkpoint is None
         self.progress = checkpoint.progress if checkpoint is not None else Progress()
-        if checkpoint is None:
+        if self.fresh:
             model = kind.new_model(config, train)
             replace_file(run.folder / MODEL, json.dumps(model.description()).encode())
         else:
@@ -426,7 +427,7 @@ class _Fitting:
             for warning in self.warnings:
                 self.display.message(f"warning: {warning}")
             if progress.steps < total:
-                if progress.segment == 0:
+                if self.fresh:
                     self._save()
                 self.started_at = progress.seconds
                 self.curves = Curves(run.folder, progress.steps + 1)

@@ -26,6 +26,7 @@ from envs.go import core
 from envs.go.board import BLACK, Board, IllegalMove, Rules
 from envs.go.program import ProgramError
 from envs.go.sgf import write_game
+from fathom.disk import replace_file
 from fathom.errors import FathomError
 from fathom.players import Choice, Limit, Player, record, result_of, without
 
@@ -278,7 +279,7 @@ def play_match(
         result = VOID
         try:
             for player in players:
-                player.new_game(rules, (), (seed << 20) + k)
+                player.new_game(rules, (), ((seed << 20) + k) % 2**63)
             result = game.play()
         except (FathomError, ProgramError) as error:
             tally.error = str(error)
@@ -290,7 +291,7 @@ def play_match(
         if tally.error is None:
             tally.add(Played(k + 1, *names, result, len(board.moves), path.name))
         found = tally.as_json() | about | {"seconds": round(time.time() - began, 1)}
-        (folder / "match.json").write_text(json.dumps(found, indent=1) + "\n")
+        replace_file(folder / "match.json", json.dumps(found, indent=1).encode() + b"\n")
         if tally.error is not None:
             break
         shown(tally)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -118,7 +119,7 @@ def play(words: list[str]) -> int:
     if flags.sgf is not None and flags.sgf.exists():
         raise FathomError(f"{flags.sgf} exists already: choose another --sgf")
     player = _go_player(reference, flags)
-    with contextlib.closing(player):
+    with contextlib.closing(player), _programs_explained():
         rules = rules_from(rules_asked, [player])
         colour = BLACK if flags.colour == "black" else WHITE
         session = Session(player, rules, limit, colour, flags.handicap)
@@ -197,7 +198,7 @@ def gtp(words: list[str]) -> int:
         from fathom.players import rules_from
 
         player = _go_player(reference, flags)
-        with contextlib.closing(player):
+        with contextlib.closing(player), _programs_explained():
             gtp.run(player, rules_from(rules_asked, [player]), limit, sys.stdin.buffer, out)
     return 0
 
@@ -255,6 +256,17 @@ def _go_arguments(
             f"{command} needs {wanted} first, as in `fathom {command} {' '.join(example)}`"
         )
     return found, words[len(found) :], rules_asked
+
+
+@contextlib.contextmanager
+def _programs_explained() -> Iterator[None]:
+    """Say in a sentence what a program did that cannot be played with any more."""
+    from envs.go.program import ProgramError
+
+    try:
+        yield
+    except ProgramError as error:
+        raise FathomError(str(error)) from error
 
 
 def _go_limit(flags: GoFlags, seconds: float = 3.0) -> Any:

@@ -127,6 +127,10 @@ def _write(path: Path, frames: Generator[np.ndarray], fps: float) -> None:
             output_params=["-movflags", "+faststart"],
         )
         sent = 0
+        not_whole = FathomError(
+            f"{path} could not be written whole: the disk is full, or a limit on file sizes was"
+            " reached; make room and record again"
+        )
         try:
             writer.send(None)
             for frame in chain([first], frames):
@@ -135,16 +139,16 @@ def _write(path: Path, frames: Generator[np.ndarray], fps: float) -> None:
                         f"{path.name} cannot be recorded: its pictures change their size, from"
                         f" {_size(first)} to {_size(frame)} after {sent:,} frames"
                     )
-                writer.send(frame)
+                try:
+                    writer.send(frame)
+                except OSError as error:  # ffmpeg is gone
+                    raise not_whole from error
                 sent += 1
         finally:
             writer.close()
-        # ffmpeg says nothing that reaches us when it could not write.
+        # Of the end of a film, which ffmpeg writes after the last frame, it tells us nothing.
         if not part.is_file() or _frames_in(part) != sent:
-            raise FathomError(
-                f"{path} could not be written whole: the disk is full, or a limit on file sizes was"
-                " reached; make room and record again"
-            )
+            raise not_whole
         os.replace(part, path)
     finally:
         frames.close()

@@ -31,6 +31,7 @@ from fathom.disk import (
     explained_disk_errors,
     remove_folder,
     replace_file,
+    sync_file,
     sync_folder,
     write_synced,
 )
@@ -46,6 +47,7 @@ from fathom.settings import (
 
 KEPT_CHECKPOINTS = 3
 _MAX_HEADER = 100_000_000
+LOGS = "metrics.jsonl", "evaluations.jsonl"
 _WEIGHTS, _STATE, _DESCRIPTION = "weights.safetensors", "state.safetensors", "state.json"
 
 
@@ -197,6 +199,9 @@ class Run:
             FathomError: When the disk is full; the checkpoint before is untouched.
         """
         with explained_disk_errors(self.folder):
+            # What is not done again must not be lost either.
+            for filename in LOGS:
+                sync_file(self.folder / filename)
             self.checkpoints.mkdir(exist_ok=True)
             target = self.checkpoints / f"{number:05d}"
             temporary = self.checkpoints / f".{target.name}.{os.getpid()}.tmp"
@@ -341,7 +346,7 @@ class Run:
     def go_back(self, segment: int) -> None:
         """Forget everything after the end of ``segment`` segments: log lines and checkpoints."""
         with explained_disk_errors(self.folder):
-            for filename in ("metrics.jsonl", "evaluations.jsonl"):
+            for filename in LOGS:
                 self._truncate(self.folder / filename, segment)
             later = [
                 path
@@ -455,10 +460,10 @@ def find(reference: str, runs: Path) -> Run:
     """
     candidates = [Path(reference), runs / reference, runs / "reference" / reference]
     for folder in candidates:
-        if (folder / "run.toml").is_file():
+        if os.path.isfile(folder / "run.toml"):  # unlike `is_file`, of any name and any folder
             return Run.open(folder)
     for folder in candidates:
-        if reference and folder.is_dir():
+        if reference and os.path.isdir(folder):
             return Run.open(folder)
     names = sorted(
         path.parent.name for path in [*runs.glob("*/run.toml"), *runs.glob("reference/*/run.toml")]

@@ -233,15 +233,14 @@ def check_rendering(world: World) -> None:
 
 
 def check_room(folder: Path, needed: int) -> None:
-    """Raise FathomError unless the disk has room for a replay memory of ``needed`` bytes."""
-    there = sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file())
+    """Raise FathomError unless the disk has room for ``needed`` more bytes of replay memory."""
     parent = folder.absolute()
     while not parent.exists():
         parent = parent.parent
     free = shutil.disk_usage(parent).free
-    if needed - there > free:
+    if needed > free:
         raise FathomError(
-            f"the replay memory needs {gigabytes(needed - there)} and the disk that holds {parent} has "
+            f"the replay memory needs {gigabytes(needed)} and the disk that holds {parent} has "
             f"{gigabytes(free)} left: make room, choose another --runs-dir or a smaller memory"
         )
 
@@ -362,6 +361,7 @@ class _Training:
         self.world = world_of(self.settings)
         self.agent = build_agent(self.settings, self.world, run.replay)
         checkpoint = run.load_checkpoint(self.warnings.append)
+        self.fresh = checkpoint is None
         self.progress = checkpoint.progress if checkpoint is not None else Progress()
         if self._unfinished():
             needed = storage_needed(self.settings, self.world)
@@ -370,7 +370,8 @@ class _Training:
                     f"{run.folder} cannot go on, because its replay memory was deleted "
                     "(a run keeps it after its end only with --keep-replay)"
                 )
-            check_room(run.replay, needed)
+            there = (path.stat() for path in run.replay.rglob("*") if path.is_file())
+            check_room(run.folder, needed - sum(status.st_blocks * 512 for status in there))
         if checkpoint is not None:
             _load(self.agent, checkpoint.state, run)
         run.go_back(self.progress.segment)
@@ -388,7 +389,7 @@ class _Training:
                 self.display.message(f"warning: {warning}")
             if self._unfinished():
                 run.replay.mkdir(exist_ok=True)
-                if progress.segment == 0:
+                if self.fresh:
                     run.save_checkpoint(0, self.agent.state(), progress)
                 self.started_at = progress.seconds
                 self.curves = Curves(run.folder, progress.steps + 1)
@@ -501,17 +502,22 @@ def summary(settings: Settings, needed: int) -> list[str]:
     parameters = ", ".join(
         f"{key} {_shown(value)}" for key, value in settings.hyperparameters.items()
     )
-    protocol = ", ".join(f"{key} {_shown(value)}" for key, value in settings.protocol.items())
     notice = agent_class(settings.agent).notice
     return [
         f"{settings.agent} in {settings.environment}, preset {settings.preset or 'none'}",
         f"  hyperparameters: {parameters}",
-        f"  protocol: {protocol}",
+        protocol_line(settings),
         f"  {settings.steps:,} steps in segments of {settings.segment_steps:,}, seed {settings.seed}, "
         f"{settings.evaluation_episodes} evaluation episodes a segment",
         f"  device {settings.device}, {settings.threads} threads, replay memory {gigabytes(needed)} on disk",
         *([f"  warning: {notice}"] if notice else []),
     ]
+
+
+def protocol_line(settings: Settings) -> str:
+    """What every score of a run has to be read with."""
+    values = ", ".join(f"{key} {_shown(value)}" for key, value in settings.protocol.items())
+    return f"  protocol: {values}"
 
 
 def _shown(value: Any) -> str:

@@ -281,6 +281,8 @@ def expert_games(
     if games.report.games == 0:
         why = ", ".join(f"{number} {reason}" for reason, number in games.report.skipped.items())
         raise GamesError(f"{folder}: no games on {size}×{size} to learn from ({why or 'no games'})")
+    if games.train == 0:
+        raise GamesError(f"{folder}: all its games are held out for testing; more are needed")
     return games
 
 
@@ -315,8 +317,15 @@ class ExpertGames:
         """Positions to learn from."""
         self.test = report.positions - self.train
         """Positions held out."""
-        self._threads = os.cpu_count() or 1
+        self._threads = numba.get_num_threads()
         self._workers = ThreadPoolExecutor(self._threads)
+
+    def digest(self) -> int:
+        """A number that tells these positions from others."""
+        found = hashlib.blake2b(digest_size=6)  # what a float64 holds exactly
+        for name in sorted(self.arrays):
+            found.update(self.arrays[name].tobytes())
+        return int.from_bytes(found.digest(), "big")
 
     def batch(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Positions by their number, from the view of the player to move.

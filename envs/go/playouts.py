@@ -159,10 +159,10 @@ def _at_random(
     colour: int,
     random_state: np.ndarray,
 ) -> np.uint64:
-    """A random empty point that fills no own eye, 0 where there is none."""
+    """A random empty point that fills no own eye, and is no self-atari unless by a reckless whim; 0 where
+    there is none."""
     empty = boards.scratch[i, 0]
     untried, reckless = left, chance(random_state) < RECKLESS
-    spare = np.uint64(0)
     while untried > 0:
         chosen = below(random_state, untried)
         p = np.uint64(empty[chosen])
@@ -170,13 +170,11 @@ def _at_random(
             liberties = _liberties_after(boards, i, p, colour)
             if liberties > 1 or (reckless and liberties == 1):
                 return p
-            if liberties == 1 and spare == 0:
-                spare = p
         untried -= 1
         other = empty[untried]
         empty[chosen], empty[untried] = other, p
         notes[i, WHERE, other], notes[i, WHERE, p] = chosen, untried
-    return spare if reckless else np.uint64(0)
+    return np.uint64(0)
 
 
 @inlined

@@ -49,6 +49,16 @@ def test_several_choices_multiply_their_probabilities() -> None:
     assert family.entropy(outputs, None).item() == pytest.approx(sum(both))
 
 
+def test_numbers_with_one_bound_are_cut_off_there_and_no_more() -> None:
+    space = spaces.Box(np.float32([0, -np.inf, 0]), np.float32([200, np.inf, np.inf]))
+    for bounds in ("clipped", "squashed"):
+        family = distribution(space, bounds)
+        actions = family.to_environment(np.float32([[0.0, 5.0, 5.0], [-9.0, -5.0, -5.0]]))
+        np.testing.assert_allclose(actions[0], [100, 5, 5])
+        np.testing.assert_allclose(actions[1], [0, -5, 0], atol=1e-4)
+        assert actions.dtype == space.dtype
+
+
 def test_the_gaussian_is_torch_s_own() -> None:
     family = distribution(spaces.Box(-np.inf, np.inf, (2,)), "clipped")
     outputs, choices = torch.randn(5, 4), torch.randn(5, 2)

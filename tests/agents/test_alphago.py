@@ -8,12 +8,14 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from gymnasium.vector import SyncVectorEnv
 
-from agents.agent import Setting, State
+from agents.agent import Setting, State, Unsuitable
 from agents.alphago import AlphaGo, AlphaGoConfig
 from agents.go_search import GoSearch, SearchConfig
 from agents.positions import in_all_symmetries, symmetric
 from envs.go.board import BLACK, Board, IllegalMove, Rules
+from envs.go.games import GamesError, expert_games
 from envs.go.go import Go
 from envs.go.vector import GoVector
 
@@ -183,6 +185,37 @@ def test_records_that_are_not_there_are_told_before_a_run_begins(tmp_path: Path)
         config = AlphaGoConfig(expert_games=str(folder))
         with pytest.raises(ValueError, match=said):
             AlphaGo.storage_bytes(OBSERVATIONS, config, setting)
+
+
+def test_records_that_changed_after_the_run_began_are_refused(tmp_path: Path) -> None:
+    games = tmp_path / "games"
+    _write_games(games, 30)
+    config = AlphaGoConfig(expert_games=str(games), layers=2, width=8, batch_size=4)
+    with closing(GoVector(1, size=SIZE)) as env:
+        agent = _agent(config, tmp_path / "replay", 100)
+        list(agent.train(env, 8, seed=0))
+        for sound in (True, False):
+            again = _agent(config, tmp_path / "replay", 100)
+            again.load(agent.state())
+            if sound:
+                list(again.train(env, 8, seed=1))
+                (games / "0.sgf").unlink()
+                continue
+            with pytest.raises(Unsuitable, match="not those that the run began with"):
+                list(again.train(env, 8, seed=1))
+
+
+def test_records_that_are_all_held_out_are_refused(tmp_path: Path) -> None:
+    _write_games(tmp_path / "games", 1)
+    with pytest.raises(GamesError, match="all its games are held out"):
+        expert_games(tmp_path / "games", SIZE, held_out=1.0)
+
+
+def test_it_does_not_play_itself_where_it_cannot(tmp_path: Path) -> None:
+    agent = _agent(AlphaGoConfig(layers=2, width=8), tmp_path, 100)
+    for env in (GoVector(1, handicap=2), SyncVectorEnv([lambda: Go(SIZE)])):
+        with closing(env), pytest.raises(Unsuitable, match="it plays itself"):
+            list(agent.train(env, 8, seed=0))
 
 
 def test_another_world_is_refused(tmp_path: Path) -> None:

@@ -107,7 +107,7 @@ def test_what_is_written_after_a_checkpoint_never_changes_what_it_samples(tmp_pa
     for _ in range(15):  # the segment that a kill throws away
         first.append(story.step())
     again = replay()
-    again.rows = rows
+    again.go_on_from(rows)
     after = again.sample(32, 2, 0.9, 1.0, np.random.default_rng(1))
     assert torch.equal(before.observations, after.observations)
     assert torch.equal(before.next_observations, after.next_observations)
@@ -127,8 +127,32 @@ def test_two_checkpoints_back_nothing_overwritten_is_sampled(tmp_path: Path) -> 
             seen |= {transition.observations[env].tobytes() for env in range(2)}
         first.append(transition)
     again = replay()
-    again.rows = 35
+    again.go_on_from(35)
     batch = again.sample(500, 1, 0.9, 1.0, np.random.default_rng(1))
+    assert {picture.numpy().tobytes() for picture in batch.observations} <= seen
+
+
+def test_what_is_written_after_going_back_can_be_sampled(tmp_path: Path) -> None:
+    def replay() -> Replay:
+        return Replay(tmp_path, (STACK, 2, 2), np.dtype(np.uint8), 2, 20, 40, STACK)
+
+    story, first = Story(0, 2), replay()
+    first.begin()
+    for _ in range(60):  # three segments, of which a ring of 10 + 20 + 1 rows keeps a half
+        first.append(story.step())
+    again = replay()
+    again.go_on_from(20)
+    story.start()
+    again.begin()
+    assert not again.can_sample(2)
+    with pytest.raises(ValueError, match="nothing to sample yet"):
+        again.sample(4, 2, 0.9, 1.0, np.random.default_rng(1))
+    seen = set()
+    for _ in range(20):
+        transition = story.step()
+        again.append(transition)
+        seen |= {transition.observations[env].tobytes() for env in range(2)}
+    batch = again.sample(200, 2, 0.9, 1.0, np.random.default_rng(1))
     assert {picture.numpy().tobytes() for picture in batch.observations} <= seen
 
 

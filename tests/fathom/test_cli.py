@@ -134,6 +134,7 @@ def test_every_agent_trains_and_goes_on_from_the_command_line(
         ("train dqn CartPole-v1 --replay-capacity 1_000_000_000_000_000", "disk"),
         ("evaluate nothing", "there is no run"),
         ("resume nothing", "there is no run"),
+        (f"evaluate {'n' * 300}", "there is no run"),
         ("record nothing", "there is no run"),
         ("evalute nothing", "evaluate"),
     ],

@@ -326,11 +326,11 @@ def test_numbers_that_are_none_are_refused(ask: Session, line: str) -> None:
 
 def test_the_engine_moves_in_its_time() -> None:
     ask = Session(player("rave", threads=1))
-    ask("time_settings 0 1 1", "play b D4")
-    for _ in range(3):
+    ask("time_settings 0 3 1", "play b D4")
+    for _ in range(2):
         began = time.monotonic()
         ask("genmove w")
-        assert time.monotonic() - began < 1.0
+        assert time.monotonic() - began < 3.0
 
 
 # -- analysis -----------------------------------------------------------------------------------

@@ -264,6 +264,20 @@ def test_a_program_that_fails_is_one_sentence(
     assert (tmp_path / "games" / "match.json").exists()
 
 
+@pytest.mark.parametrize("command", ["play", "gtp"])
+def test_a_program_that_cannot_even_begin_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    path = tmp_path / "program.py"
+    path.write_text(
+        "import sys\nfor line in sys.stdin: print('=\\n' if 'command' in line else 'what?\\n', flush=True)"
+    )
+    assert main([command, f"{sys.executable} {path}"]) == 2
+    said = capsys.readouterr().err.strip().splitlines()
+    assert len(said) == 1
+    assert "nonsense" in said[0]
+
+
 @pytest.mark.skipif(not Path(GNUGO).exists(), reason="GNU Go is not installed")
 def test_gnu_go_wins_every_game_against_random_moves(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

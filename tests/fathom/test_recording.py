@@ -104,6 +104,22 @@ def test_a_film_that_a_full_disk_cuts_off_leaves_the_one_before(tmp_path: Path) 
     assert list(tmp_path.iterdir()) == [film]
 
 
+def test_a_film_that_a_full_disk_cuts_off_in_the_middle_is_one_sentence(tmp_path: Path) -> None:
+    def frames() -> Generator[np.ndarray]:
+        rng = np.random.default_rng(0)
+        for _ in range(600):
+            yield rng.integers(0, 255, (160, 160, 3), np.uint8)
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, limits[1]))
+    try:
+        with pytest.raises(FathomError, match=r"a.mp4 could not be written whole"):
+            _write(tmp_path / "a.mp4", frames(), 10)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list(tmp_path.iterdir())
+
+
 def test_pictures_of_several_sizes_make_no_film(tmp_path: Path) -> None:
     def frames() -> Generator[np.ndarray]:
         for size in (16, 16, 32):
