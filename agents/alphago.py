@@ -27,7 +27,7 @@ from agents.adam import Adam, copy_into, gradients_of, image_precision, shortene
 from agents.agent import Agent, Metrics, Setting, State, Unsuitable, check_numbers, generator
 from agents.compiling import LONG_TRAINING, compiled
 from agents.go_search import GoSearches, SearchConfig
-from agents.positions import Position, Replay, in_all_symmetries, symmetric
+from agents.positions import Position, SelfPlay, in_all_symmetries, symmetric
 from envs.go import core
 from envs.go.config import GoConfig
 from envs.go.games import ExpertGames, GamesError, expert_games, has_games, strength
@@ -143,7 +143,7 @@ class AlphaGo(Agent):
         self._learn: Callable[..., torch.Tensor] = self._learn_from
         if setting.storage is not None and setting.total_steps >= LONG_TRAINING:
             self._learn = compiled(self._learn_from, self.device)
-        self.replay = Replay.empty(shape)
+        self.replay = SelfPlay.empty(shape)
         self._games: ExpertGames | None = None
         self._records: int | None = None
         """The digest of those games that the run began with."""
@@ -428,10 +428,10 @@ class AlphaGo(Agent):
         online = {
             name: tensors.pop(f"online.{name}", weight) for name, weight in state.weights.items()
         }
-        replay = {name: tensors.pop(name) for name in Replay.NAMES if name in tensors}
+        replay = {name: tensors.pop(name) for name in SelfPlay.NAMES if name in tensors}
         self.adam.load(online, tensors or None)
         if tensors:
-            self.replay = Replay(*(part.cpu().numpy() for part in replay.values()))
+            self.replay = SelfPlay(*(part.cpu().numpy() for part in replay.values()))
             self.steps = int(state.numbers["steps"])
             self.updates = int(state.numbers["updates"])
             if "records" in state.numbers:

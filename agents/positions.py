@@ -23,7 +23,7 @@ class Position(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Replay:
+class SelfPlay:
     """The newest positions of self-play, oldest first; n rows, planes eight to a byte."""
 
     planes: np.ndarray
@@ -34,7 +34,7 @@ class Replay:
     NAMES: ClassVar = ("replay.planes", "replay.policies", "replay.winners", "replay.owners")
 
     @classmethod
-    def empty(cls, shape: tuple[int, ...]) -> "Replay":
+    def empty(cls, shape: tuple[int, ...]) -> "SelfPlay":
         """No positions; the shape is that of the planes of one."""
         points = shape[1] * shape[2]
         return cls(
@@ -44,7 +44,7 @@ class Replay:
             np.zeros((0, points), np.int8),
         )
 
-    def with_game(self, game: list[Position], score: float, owners: np.ndarray) -> "Replay":
+    def with_game(self, game: list[Position], score: float, owners: np.ndarray) -> "SelfPlay":
         """These positions and those of a game.
 
         Args:
@@ -53,16 +53,16 @@ class Replay:
         """
         view = np.array([1 if position.colour == core.BLACK else -1 for position in game], np.int8)
         black = np.where(owners == core.WHITE, -1, owners).astype(np.int8).ravel()
-        return Replay(
+        return SelfPlay(
             np.concatenate([self.planes, np.stack([position.planes for position in game])]),
             np.concatenate([self.policies, np.stack([position.policy for position in game])]),
             np.concatenate([self.winners, view * np.int8(np.sign(score))]),
             np.concatenate([self.owners, view[:, None] * black]),
         )
 
-    def newest(self, n: int) -> "Replay":
+    def newest(self, n: int) -> "SelfPlay":
         """The last n of these positions."""
-        return Replay(self.planes[-n:], self.policies[-n:], self.winners[-n:], self.owners[-n:])
+        return SelfPlay(self.planes[-n:], self.policies[-n:], self.winners[-n:], self.owners[-n:])
 
     def batch(
         self, rows: np.ndarray, shape: tuple[int, ...]
