@@ -123,7 +123,7 @@ def test_every_agent_trains_and_goes_on_from_the_command_line(
         ("train ppo CartPole-v1 --clip -1", "clip must be above 0"),
         ("train ppo CartPole-v1 --gae-decay 3", "gae_decay must be in 0…1"),
         ("train dqn CartPole-v1 --n-step 100 --learning-starts 100", "at least 824"),
-        ("train dqn CartPole-v1 --replay-capacity 1", "replay_capacity must be at least 32"),
+        ("train dqn CartPole-v1 --replay-capacity 1", "replay_capacity must be at least 48"),
         ("train dqn CartPole-v1 --seed abc", "--seed must be a whole number, not 'abc'"),
         ("resume c --steps 1e4", "--steps must be a whole number, not '1e4'"),
         ("match random random --timeout nan", "--timeout must be a finite number"),
