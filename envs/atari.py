@@ -57,11 +57,6 @@ def is_atari(env_id: str) -> bool:
     return env_id.startswith("ALE/")
 
 
-def game_ids() -> list[str]:
-    """Every game's id, such as `ALE/Pong-v5`."""
-    return [f"ALE/{name.title().replace('_', '')}-v5" for name in sorted(roms.get_all_rom_ids())]
-
-
 def make_vector(env_id: str, num_envs: int, config: AtariConfig, training: bool) -> VectorEnv:
     """`num_envs` copies of a game, stepped by ALE's own threads.
 

@@ -460,7 +460,7 @@ def find(reference: str, runs: Path) -> Run:
     """
     candidates = [Path(reference), runs / reference, runs / "reference" / reference]
     for folder in candidates:
-        if os.path.isfile(folder / "run.toml"):  # unlike `is_file`, of any name and any folder
+        if os.path.isfile(folder / "run.toml"):  # `is_file` raises where the name is too long
             return Run.open(folder)
     for folder in candidates:
         if reference and os.path.isdir(folder):

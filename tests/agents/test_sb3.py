@@ -331,6 +331,9 @@ def test_what_it_cannot_do_it_says(tmp_path: Path) -> None:
         build("sb3-dqn", Unbounded(), tmp_path, 64)
     with pytest.raises(ValueError, match="minibatch"):
         build("sb3-ppo", Count(), tmp_path, 64, batch_size=1)
+    for setting in ({"reward_clip": -1.0}, {"discount": 1.5}, {"max_gradient_norm": -1.0}):
+        with pytest.raises(ValueError, match=f"{next(iter(setting))} must be"):
+            build("sb3-ppo", Count(), tmp_path, 64, **setting)
 
 
 # -- the command line -------------------------------------------------------------------------------

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from envs.atari import AtariConfig, describe, game_ids, make_single, make_vector
+from envs.atari import AtariConfig, describe, make_single, make_vector
 from envs.vector import Transitions
+from fathom.plugins import list_environments
 
 
 @pytest.mark.parametrize(
@@ -72,8 +73,9 @@ def test_scores_are_raw() -> None:
 
 
 def test_every_listed_game_has_a_rom_and_a_wrong_one_is_named() -> None:
-    assert "ALE/MsPacman-v5" in game_ids()
-    for game in game_ids()[::20]:
+    games = [name for name in list_environments() if name.startswith("ALE/")]
+    assert "ALE/MsPacman-v5" in games
+    for game in games[::20]:
         make_vector(game, 1, AtariConfig(), training=False).close()
     with pytest.raises(ValueError, match="Pongg"):
         make_vector("ALE/Pongg-v5", 1, AtariConfig(), training=False)

@@ -146,6 +146,11 @@ def test_without_openings_games_begin_on_the_empty_board(tmp_path: Path) -> None
     assert {game.moves for game in games} == {((BLACK, 25), (WHITE, 25))}
 
 
+def test_the_largest_seed_is_a_seed(tmp_path: Path) -> None:
+    words = ["match", "random", "random", "--games", "1", "--env.size", "5", "--json"]
+    assert main([*words, "--seed", str(2**63 - 1), "--folder", str(tmp_path / "games")]) == 0
+
+
 def test_the_same_seed_gives_the_same_games(tmp_path: Path) -> None:
     played = []
     for k, seed in enumerate([1, 1, 2]):
