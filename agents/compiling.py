@@ -1,9 +1,10 @@
 """Functions of tensors made fast: compiled, and on a GPU captured as one CUDA graph."""
 
+import importlib
 import os
 import shutil
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from types import FunctionType, MethodType
@@ -19,26 +20,27 @@ _WARM_UPS = 3
 """Calls on a GPU before the capture; they compile and let the libraries allocate what they need."""
 
 _CPU_OPTIONS: dict[str, Any] = {
-    # Nothing changes but numbers, and the generated code asserts the shapes: asking at each call
-    # whether anything else has changed takes as long as a small network.
-    "guard_filter_fn": lambda guards: [False] * len(guards),
     # By way of the exponential function tanh takes a fifth of the time, and errs by 1e-7.
     "cpp.use_decompose_tanh": True,
+    # A g++ that has torch's libraries to build against knows the processors of its time: trying that
+    # takes three processes that each load torch, at every start.
+    "cpp.vec_isa_ok": True,
 }
 
 
 def compiled(function: Callable[..., Any], device: torch.device) -> Callable[..., Any]:
     """Compile a method that takes tensors of constant shapes.
 
-    On a GPU the function must keep what it changes in the same tensors; its result is overwritten
-    by the next call. Without a C++ compiler on a CPU the function is returned as it is.
+    The function must keep what it changes in the same tensors, and give a tensor or a tuple of
+    them. On a GPU the result is overwritten by the next call. Without a C++ compiler on a CPU the
+    function is returned as it is.
     """
     if device.type == "cuda":
         return _Captured(torch.compile(_copied(function), dynamic=False, fullgraph=True))
     if shutil.which("g++") is None:
         return function
-    own = _copied(function)
-    return _marked(torch.compile(own, dynamic=False, fullgraph=True, options=_CPU_OPTIONS))
+    importlib.import_module("torch._inductor.compile_fx")  # now, not within the first call
+    return _Kernel(_copied(function))
 
 
 _numbers = count()
@@ -53,25 +55,75 @@ def _copied(function: Callable[..., Any]) -> Callable[..., Any]:
     return MethodType(copy, owner)
 
 
-def _marked(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A compiled function whose first call, which compiles, leaves a mark on the disk meanwhile."""
-    called = False
+class _Kernel:
+    """A function whose first call compiles it; those after it call what the compiler made.
 
-    def call(*inputs: torch.Tensor | None) -> Any:
-        nonlocal called
-        if called:
-            return function(*inputs)
-        cache = Path(cache_dir())
-        cache.mkdir(parents=True, exist_ok=True)
-        forget_half_written(cache)
-        mark = cache / f"compiling-{os.getpid()}"
-        mark.touch()
-        result = function(*inputs)
-        mark.unlink(missing_ok=True)
-        called = True
+    `torch.compile` asks at each call where the function's tensors are and whether anything has changed
+    since. Nothing does but numbers, and of a small network's time this would take a tenth.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        self._kernel: Callable[..., Any] | None = None
+        self._arguments: list[Any] = []
+        """All tensors that the kernel takes; those that are not inputs stay where they are."""
+        self._places: list[tuple[int, int]] = []
+        """Where in these which input goes."""
+        self._single = False
+        self._results: list[int] = []
+        """The function's results: numbers of the kernel's outputs, or −1 - i where it gives input i back."""
+
+    def __call__(self, *inputs: torch.Tensor | None) -> Any:
+        if self._kernel is None:
+            return self._first(inputs)
+        arguments = self._arguments.copy()
+        for place, i in self._places:
+            arguments[place] = inputs[i]
+        outputs = self._kernel(*arguments)
+        results = tuple(outputs[k] if k >= 0 else inputs[-1 - k] for k in self._results)
+        return results[0] if self._single else results
+
+    def _first(self, inputs: tuple[torch.Tensor | None, ...]) -> Any:
+        kernel: Callable[..., Any] | None = None
+        outputs: list[torch.Tensor] = []
+
+        def backend(graph: torch.fx.GraphModule, examples: list[Any]) -> Callable[..., Any]:
+            nonlocal kernel
+            kernel = torch._inductor.compile(graph, examples, options=_CPU_OPTIONS)
+
+            def call(*arguments: Any) -> Any:
+                self._arguments = list(arguments)
+                outputs[:] = kernel(*arguments)
+                return outputs
+
+            return call
+
+        quick = torch.compile(self._function, dynamic=False, fullgraph=True, backend=backend)
+        with _mark():
+            result = quick(*inputs)
+        self._single = isinstance(result, torch.Tensor)
+        number = {id(x): -1 - i for i, x in enumerate(inputs) if x is not None}
+        self._places = [
+            (p, -1 - number[id(x)]) for p, x in enumerate(self._arguments) if id(x) in number
+        ]
+        number |= {id(x): k for k, x in enumerate(outputs)}
+        self._results = [number[id(x)] for x in ([result] if self._single else result)]
+        for place, _ in self._places:
+            self._arguments[place] = None
+        self._kernel = kernel
         return result
 
-    return call
+
+@contextmanager
+def _mark() -> Iterator[None]:
+    """Leaves a mark on the disk while something is compiled."""
+    cache = Path(cache_dir())
+    cache.mkdir(parents=True, exist_ok=True)
+    forget_half_written(cache)
+    mark = cache / f"compiling-{os.getpid()}"
+    mark.touch()
+    yield
+    mark.unlink(missing_ok=True)
 
 
 def forget_half_written(cache: Path) -> None:

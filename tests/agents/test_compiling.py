@@ -39,3 +39,28 @@ def test_each_agent_is_compiled_for_itself() -> None:
         quick = compiled(scale.scaled, torch.device("cpu"))
         for _ in range(2):
             torch.testing.assert_close(quick(x), scale.scaled(x))
+
+
+@dataclass
+class Learner:
+    weight: torch.Tensor
+
+    def learnt(
+        self, x: torch.Tensor, given: torch.Tensor, absent: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        assert absent is None
+        self.weight.add_(x.sum())
+        return given, self.weight * x
+
+
+def test_what_is_compiled_changes_what_it_holds_and_may_give_an_input_back() -> None:
+    plain, learner = Learner(torch.ones(3)), Learner(torch.ones(3))
+    quick = compiled(learner.learnt, torch.device("cpu"))
+    for i in range(3):
+        x, given = torch.arange(3.0) + i, torch.full((2,), float(i))
+        same, product = quick(x, given, None)
+        assert same is given
+        torch.testing.assert_close(product, plain.learnt(x, given, None)[1])
+        torch.testing.assert_close(learner.weight, plain.weight)
+        plain.weight.mul_(2)  # what changes in between counts too
+        learner.weight.mul_(2)
