@@ -10,7 +10,7 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from agents import load_agent
-from agents.agent import Agent, Setting
+from agents.agent import Agent, Setting, generator
 from agents.policy import RunningMoments
 from envs.observations import Observations
 from envs.vector import Transitions
@@ -198,3 +198,16 @@ def test_running_moments_are_those_of_all_values_together() -> None:
 def test_minibatches_that_do_not_share_out_are_refused_in_a_sentence() -> None:
     with pytest.raises(ValueError, match="minibatches must share the 8 environments out evenly"):
         learn("ppo", Recall, 100, memory="gru", minibatches=3)
+
+
+def test_one_minibatch_of_sequences_is_learnt_from_too() -> None:
+    agent, env = learn("ppo", Recall, 8_000, memory="gru", minibatches=1, learning_rate=1e-2)
+    assert score(agent, env) > 0.95 / 3
+
+
+def test_no_agent_draws_what_an_environment_of_the_same_seed_draws() -> None:
+    env = Recall()
+    env.reset(seed=5)
+    drawn = env.np_random.random(8)
+    assert not np.isin(generator(5).random(100), drawn).any()
+    np.testing.assert_array_equal(generator(5).random(8), generator(5).random(8))

@@ -1,8 +1,15 @@
 """The process that trains."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from fathom.errors import FathomError
+from fathom.training import check_room
 
 
 def test_a_run_of_one_thread_computes_on_one_thread_though_numba_starts_its_own(
@@ -20,3 +27,17 @@ print(torch.__config__.parallel_info())
     # oneDNN's convolutions take as many threads as OpenMP says, not as torch says.
     lines = [line.split() for line in said.stdout.splitlines() if "omp_get_max_threads" in line]
     assert lines[0][-1] == "1"
+
+
+def test_a_replay_memory_that_the_disk_has_no_room_for_is_refused_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=2_000_000_000))
+    folder = tmp_path / "runs"  # that is made later
+    check_room(folder, 2_000_000_000)
+    with pytest.raises(FathomError) as refused:
+        check_room(folder, 2_300_000_000)
+    said = str(refused.value)
+    assert "needs 2.3 GB" in said
+    assert f"the disk that holds {tmp_path} has 2.0 GB left" in said
+    assert "--runs-dir" in said
