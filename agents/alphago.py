@@ -29,6 +29,7 @@ from agents.compiling import LONG_TRAINING, compiled
 from agents.go_search import GoSearches, SearchConfig
 from agents.positions import Position, SelfPlay, in_all_symmetries, symmetric
 from envs.go import core
+from envs.go.board import random_opening
 from envs.go.config import GoConfig
 from envs.go.games import ExpertGames, GamesError, expert_games, has_games, strength
 from envs.go.go import Go
@@ -42,6 +43,9 @@ ADAM_EPSILON = 1e-5
 MAX_GRADIENT_NORM = 1.0
 REPORT_EVERY = 50  # updates
 REPORT_MOVES = 1_000
+OPENED = 0.25
+"""Share of the games of self-play that begin with a few random moves: what the network sees on the empty
+board alone does not prepare it for what others play."""
 TEST_POSITIONS = 10_000
 """Held-out positions, always the same, on which the accuracy is measured."""
 
@@ -265,6 +269,8 @@ class AlphaGo(Agent):
         search = SearchConfig(simulations=config.simulations)
         searches = GoSearches(config.num_envs, rules, self.evaluate, search, seed)
         games: list[list[Position]] = [[] for _ in range(config.num_envs)]
+        for g in range(config.num_envs):
+            _begin(searches.boards, g, rules, rng)
         clock = {"environment": 0.0, "acting": 0.0, "learning": 0.0}
         learnt: list[torch.Tensor] = []
         finished: list[tuple[int, bool]] = []  # moves, and whether black won
@@ -299,7 +305,7 @@ class AlphaGo(Agent):
                     if over:
                         finished.append((len(game), score > 0))
                     games[g] = []
-                    core.clear(searches.boards, g)
+                    _begin(searches.boards, g, rules, rng)
             self.replay = self.replay.newest(config.replay_positions)
             advanced = perf_counter()
             while owed >= config.batch_size:
@@ -445,3 +451,11 @@ class AlphaGo(Agent):
         if config.expert_games:
             has_games(Path(config.expert_games), observation_space.shape[1])
         return 0
+
+
+def _begin(boards: core.Boards, g: int, rules: core.Rules, rng: np.random.Generator) -> None:
+    """A new game of self-play."""
+    core.clear(boards, g)
+    if rng.random() < OPENED:
+        for action in random_opening(rng, rules):
+            core.play(boards, g, action)

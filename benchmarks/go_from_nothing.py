@@ -109,9 +109,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--steps", type=int, default=150_000, help="moves of self-play")
+    parser.add_argument("--steps", type=int, default=300_000, help="moves of self-play")
     parser.add_argument("--segment-steps", type=int, default=10_000)
-    parser.add_argument("--checkpoints", type=int, nargs="+", default=[0, 1, 2, 4, 8, 15])
+    parser.add_argument("--checkpoints", type=int, nargs="+", default=[0, 1, 2, 4, 8, 15, 30])
     parser.add_argument("--playouts", type=int, nargs="+", default=[100, 1_000, 10_000])
     parser.add_argument("--simulations", type=int, default=200, help="of a search with a network")
     parser.add_argument("--games", type=int, default=20, help="of each pair")

@@ -23,7 +23,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from envs.go import core
-from envs.go.board import BLACK, Board, IllegalMove, Rules
+from envs.go.board import BLACK, Board, IllegalMove, Rules, random_opening
 from envs.go.program import ProgramError
 from envs.go.sgf import write_game
 from fathom.disk import replace_file
@@ -170,17 +170,6 @@ def _elo(share: float) -> str:
     return f"{value:+.0f}" if math.isfinite(value) else "+∞" if value > 0 else "−∞"
 
 
-def opening(rng: np.random.Generator, rules: Rules) -> list[int]:
-    """Two to four random moves away from the edge, where none decides the game."""
-    board, size = Board(rules), rules.size
-    edge = 2 if size >= 7 else 1
-    for _ in range(rng.integers(2, 5)):
-        inner = np.zeros((size, size), bool)
-        inner[edge : size - edge, edge : size - edge] = True
-        board.play(int(rng.choice(np.flatnonzero(inner.ravel() & board.legal()[:-1]))))
-    return [action for _, action in board.moves]
-
-
 @dataclass
 class _Game:
     """A game while it is played."""
@@ -272,7 +261,7 @@ def play_match(
     for k in range(games):
         board = Board(rules)
         if openings:
-            for action in opening(np.random.default_rng([seed, k // 2]), rules):
+            for action in random_opening(np.random.default_rng([seed, k // 2]), rules):
                 board.play(action)
         players = (first, second) if k % 2 == 0 else (second, first)
         game = _Game(players, board, limit, [""] * len(board.moves))

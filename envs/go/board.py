@@ -8,7 +8,10 @@ import numpy as np
 from envs.go import core
 from envs.go.core import BLACK, EMPTY, WHITE, Boards, Rules
 
-__all__ = ["BLACK", "EMPTY", "WHITE", "Board", "IllegalMove", "Rules", "handicap_points"]
+__all__ = [
+    *("BLACK", "EMPTY", "WHITE", "Board", "IllegalMove", "Rules"),
+    *("handicap_points", "random_opening"),
+]
 
 _LETTERS = "ABCDEFGHJKLMNOPQRST"
 _WHY = {
@@ -201,6 +204,17 @@ def handicap_points(size: int, n: int) -> list[int]:
     if n % 2 and n >= 5:
         points.append((middle, middle))
     return [row * size + column for row, column in points]
+
+
+def random_opening(rng: np.random.Generator, rules: Rules) -> list[int]:
+    """The actions of two to four random moves away from the edge, where none decides a game."""
+    board, size = Board(rules), rules.size
+    edge = 2 if size >= 7 else 1
+    for _ in range(rng.integers(2, 5)):
+        inner = np.zeros((size, size), bool)
+        inner[edge : size - edge, edge : size - edge] = True
+        board.play(int(rng.choice(np.flatnonzero(inner.ravel() & board.legal()[:-1]))))
+    return [action for _, action in board.moves]
 
 
 def _check_colour(colour: int) -> None:

@@ -73,6 +73,15 @@ def test_it_learns_what_its_search_finds(tmp_path: Path) -> None:
     assert losses[-1] < 0.9 * losses[0]
 
 
+def test_some_games_of_self_play_begin_with_random_moves(tmp_path: Path) -> None:
+    agent = _agent(AlphaGoConfig(layers=4, width=8, num_envs=64, simulations=1), tmp_path, 64)
+    with closing(GoVector(1, size=SIZE, opponent="self")) as env:
+        list(agent.train(env, 64, seed=0))  # one move in each of 64 games
+    stones = np.unpackbits(agent.replay.planes, axis=1)[:, : 2 * SIZE * SIZE].sum(axis=1)
+    assert set(stones) == {0, 2, 3, 4}
+    assert 32 < (stones == 0).sum() < 60
+
+
 def test_it_learns_from_experts_first_and_then_from_itself(tmp_path: Path) -> None:
     _write_games(tmp_path / "games", 150)
     config = AlphaGoConfig(

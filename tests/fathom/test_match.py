@@ -18,7 +18,7 @@ from envs.go.sgf import read_game
 from fathom import plugins, training
 from fathom.cli import main
 from fathom.errors import FathomError
-from fathom.match import VOID, Played, Tally, elo, free_folder, opening, play_match, wilson
+from fathom.match import VOID, Played, Tally, elo, free_folder, play_match, wilson
 from fathom.players import (
     Choice,
     Limit,
@@ -111,17 +111,6 @@ def test_all_games_won_is_an_infinite_elo_and_json_all_the_same() -> None:
     assert found["elo"] is None
     assert found["elo_interval"][1] is None
     assert "Elo +∞" in tally.lines()[1]
-
-
-@pytest.mark.parametrize("size", [5, 6, 9, 19])
-def test_openings_are_two_to_four_moves_away_from_the_edge(size: int) -> None:
-    seen = [opening(np.random.default_rng([0, k]), Rules(size=size)) for k in range(30)]
-    assert {len(moves) for moves in seen} == {2, 3, 4}
-    assert len({tuple(moves) for moves in seen}) > 25
-    for moves in seen:
-        for row, column in (divmod(action, size) for action in moves):
-            assert 0 < row < size - 1
-            assert 0 < column < size - 1
 
 
 # -- games --------------------------------------------------------------------------------------

@@ -22,7 +22,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from envs.go import core
-from envs.go.board import BLACK, EMPTY, WHITE, Board, IllegalMove, Rules, handicap_points
+from envs.go.board import (
+    BLACK,
+    EMPTY,
+    WHITE,
+    Board,
+    IllegalMove,
+    Rules,
+    handicap_points,
+    random_opening,
+)
 
 LETTERS = "ABCDEFGHJKLMNOPQRST"
 GNUGO = shutil.which("gnugo") or shutil.which("/usr/games/gnugo")
@@ -383,6 +392,17 @@ def test_it_is_the_game_of_a_board_that_is_slow_and_obviously_right(
         board.play(action)
         slow.play(action)
         board = board.copy()
+
+
+@pytest.mark.parametrize("size", [5, 6, 9, 19])
+def test_openings_are_two_to_four_moves_away_from_the_edge(size: int) -> None:
+    seen = [random_opening(np.random.default_rng([0, k]), Rules(size=size)) for k in range(30)]
+    assert {len(moves) for moves in seen} == {2, 3, 4}
+    assert len({tuple(moves) for moves in seen}) > 25
+    for moves in seen:
+        for row, column in (divmod(action, size) for action in moves):
+            assert 0 < row < size - 1
+            assert 0 < column < size - 1
 
 
 @settings(max_examples=40, deadline=None)
