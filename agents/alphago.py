@@ -454,7 +454,7 @@ class AlphaGo(Agent):
 
 
 def _begin(boards: core.Boards, g: int, rules: core.Rules, rng: np.random.Generator) -> None:
-    """A new game of self-play."""
+    """A new game of self-play; its random moves do not count as moves of the run or towards a limit."""
     core.clear(boards, g)
     if rng.random() < OPENED:
         for action in random_opening(rng, rules):

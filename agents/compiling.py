@@ -59,7 +59,7 @@ class _Kernel:
     """A function whose first call compiles it; those after it call what the compiler made.
 
     `torch.compile` asks at each call where the function's tensors are and whether anything has changed
-    since. Nothing does but numbers, and of a small network's time this would take a tenth.
+    since. Nothing does but numbers, and the asking takes nearly as long as acting by a small network.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -84,12 +84,10 @@ class _Kernel:
         return results[0] if self._single else results
 
     def _first(self, inputs: tuple[torch.Tensor | None, ...]) -> Any:
-        kernel: Callable[..., Any] | None = None
         outputs: list[torch.Tensor] = []
 
         def backend(graph: torch.fx.GraphModule, examples: list[Any]) -> Callable[..., Any]:
-            nonlocal kernel
-            kernel = torch._inductor.compile(graph, examples, options=_CPU_OPTIONS)
+            kernel = self._kernel = torch._inductor.compile(graph, examples, options=_CPU_OPTIONS)
 
             def call(*arguments: Any) -> Any:
                 self._arguments = list(arguments)
@@ -108,9 +106,6 @@ class _Kernel:
         ]
         number |= {id(x): k for k, x in enumerate(outputs)}
         self._results = [number[id(x)] for x in ([result] if self._single else result)]
-        for place, _ in self._places:
-            self._arguments[place] = None
-        self._kernel = kernel
         return result
 
 
