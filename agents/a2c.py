@@ -172,9 +172,3 @@ class A2C(Agent):
         if state.tensors:
             self.steps = int(state.numbers["steps"])
             self.updates = int(state.numbers["updates"])
-
-    @classmethod
-    def storage_bytes(
-        cls, observation_space: gym.Space, config: A2CConfig, setting: Setting
-    ) -> int:
-        return 0

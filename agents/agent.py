@@ -137,13 +137,19 @@ class Agent(ABC):
         """
 
     @classmethod
-    @abstractmethod
-    def storage_bytes(cls, observation_space: gym.Space, config: Any, setting: Setting) -> int:
-        """Disk that the storage folder will need, in bytes.
+    def storage_bytes(
+        cls,
+        observation_space: gym.Space,
+        action_space: gym.Space,
+        config: Any,
+        setting: Setting,
+    ) -> int:
+        """Disk that the storage folder will need, in bytes: nothing, unless an agent says otherwise.
 
         Raises:
             ValueError: main memory has no room for what the agent keeps there.
         """
+        return 0
 
 
 def generator(seed: int) -> np.random.Generator:

@@ -445,7 +445,11 @@ class AlphaGo(Agent):
 
     @classmethod
     def storage_bytes(
-        cls, observation_space: gym.Space, config: AlphaGoConfig, setting: Setting
+        cls,
+        observation_space: gym.Space,
+        action_space: gym.Space,
+        config: AlphaGoConfig,
+        setting: Setting,
     ) -> int:
         assert observation_space.shape is not None
         if config.expert_games:

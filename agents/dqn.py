@@ -459,11 +459,16 @@ class DQN(Agent):
 
     @classmethod
     def storage_bytes(
-        cls, observation_space: gym.Space, config: DQNConfig, setting: Setting
+        cls,
+        observation_space: gym.Space,
+        action_space: gym.Space,
+        config: DQNConfig,
+        setting: Setting,
     ) -> int:
         shape, dtype = observation_space.shape, observation_space.dtype
         assert shape is not None
         assert dtype is not None
+        assert isinstance(action_space, gym.spaces.Discrete)
         return storage_bytes(
             shape,
             dtype,
@@ -471,6 +476,7 @@ class DQN(Agent):
             config.replay_capacity,
             setting.segment_steps,
             setting.frame_stack,
+            int(action_space.n),
         )
 
 

@@ -217,9 +217,3 @@ class PPO(Agent):
         if state.tensors:
             self.steps = int(state.numbers["steps"])
             self.updates = int(state.numbers["updates"])
-
-    @classmethod
-    def storage_bytes(
-        cls, observation_space: gym.Space, config: PPOConfig, setting: Setting
-    ) -> int:
-        return 0

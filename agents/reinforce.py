@@ -139,9 +139,3 @@ class REINFORCE(Agent):
         self.policy.load(state)
         if state.tensors:
             self.updates = int(state.numbers["updates"])
-
-    @classmethod
-    def storage_bytes(
-        cls, observation_space: gym.Space, config: REINFORCEConfig, setting: Setting
-    ) -> int:
-        return 0

@@ -258,10 +258,12 @@ def storage_bytes(
     capacity: int,
     segment_steps: int,
     frame_stack: int = 0,
+    num_actions: int = 0,
 ) -> int:
-    """Disk that a ring needs, in bytes, without the action masks."""
+    """Disk that a ring needs, in bytes."""
     item = int(np.prod(shape[1:] if frame_stack else shape)) * np.dtype(dtype).itemsize
-    return rows_needed(num_envs, capacity, segment_steps) * num_envs * (item + 10) + 8
+    entry = item + 10 + num_actions
+    return rows_needed(num_envs, capacity, segment_steps) * num_envs * entry + 8
 
 
 def _open(path: Path, shape: tuple[int, ...], dtype: type | np.dtype, new: bool) -> np.memmap:

@@ -89,9 +89,3 @@ class Rules(Agent):
         if state.weights:
             raise ValueError("rules has no network, and these are the weights of one")
         self.steps = int(state.numbers.get("steps", 0))
-
-    @classmethod
-    def storage_bytes(
-        cls, observation_space: gym.Space, config: RulesConfig, setting: Setting
-    ) -> int:
-        return 0

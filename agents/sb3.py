@@ -11,7 +11,7 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -183,10 +183,6 @@ class SB3Agent(Agent):
     @property
     def _optimizer(self) -> torch.optim.Optimizer:
         return self.model.policy.optimizer
-
-    @classmethod
-    def storage_bytes(cls, observation_space: gym.Space, config: Any, setting: Setting) -> int:
-        return 0
 
 
 @dataclass(frozen=True)
@@ -454,7 +450,11 @@ class SB3DQN(SB3Agent):
 
     @classmethod
     def storage_bytes(
-        cls, observation_space: gym.Space, config: SB3DQNConfig, setting: Setting
+        cls,
+        observation_space: gym.Space,
+        action_space: gym.Space,
+        config: SB3DQNConfig,
+        setting: Setting,
     ) -> int:
         """0: the replay memory lies in main memory.
 

@@ -212,7 +212,7 @@ def storage_needed(settings: Settings, world: World) -> int:
     kind, config = agent_class(settings.agent), config_of(settings)
     setting = setting_of(settings, world, config, None)
     try:
-        return kind.storage_bytes(world.spaces()[0], config, setting)
+        return kind.storage_bytes(*world.spaces(), config, setting)
     except ValueError as error:
         raise FathomError(str(error)) from error
 

@@ -193,7 +193,7 @@ def test_records_that_are_not_there_are_told_before_a_run_begins(tmp_path: Path)
     for folder, said in ((tmp_path / "nowhere", "no such file"), (tmp_path, "no games on 5×5")):
         config = AlphaGoConfig(expert_games=str(folder))
         with pytest.raises(ValueError, match=said):
-            AlphaGo.storage_bytes(OBSERVATIONS, config, setting)
+            AlphaGo.storage_bytes(OBSERVATIONS, ACTIONS, config, setting)
 
 
 def test_records_that_changed_after_the_run_began_are_refused(tmp_path: Path) -> None:

@@ -169,11 +169,11 @@ def test_a_gpu_gathers_the_same_stacks(tmp_path: Path) -> None:
 
 
 def test_a_million_atari_frames_take_seven_gigabytes() -> None:
-    size = storage_bytes((4, 84, 84), np.dtype(np.uint8), 8, 1_000_000, 0, 4)
+    size = storage_bytes((4, 84, 84), np.dtype(np.uint8), 8, 1_000_000, 0, 4, 18)
     assert 7.0e9 < size < 7.3e9
 
 
 def test_the_files_are_as_large_as_announced(tmp_path: Path) -> None:
-    Replay(tmp_path, (4, 84, 84), np.dtype(np.uint8), 8, 1_000, 160, 4)
+    Replay(tmp_path, (4, 84, 84), np.dtype(np.uint8), 8, 1_000, 160, 4, 6)
     on_disk = sum(file.stat().st_size for file in tmp_path.iterdir())
-    assert on_disk == storage_bytes((4, 84, 84), np.dtype(np.uint8), 8, 1_000, 160, 4)
+    assert on_disk == storage_bytes((4, 84, 84), np.dtype(np.uint8), 8, 1_000, 160, 4, 6)
