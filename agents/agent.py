@@ -7,7 +7,7 @@ everything else it needs is in its `State`.
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -150,6 +150,14 @@ class Agent(ABC):
             ValueError: main memory has no room for what the agent keeps there.
         """
         return 0
+
+
+def episode_metrics(finished: Sequence[tuple[float, int]]) -> Metrics:
+    """Means of the returns and lengths of the episodes that ended; nothing of none."""
+    if not finished:
+        return {}
+    returns, lengths = np.array(finished).T
+    return {"episode_return": float(returns.mean()), "episode_length": float(lengths.mean())}
 
 
 def generator(seed: int) -> np.random.Generator:

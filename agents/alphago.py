@@ -59,7 +59,7 @@ class AlphaGoConfig:
     min_strength: str = ""
     """Of the records only games in which both players are known to be this strong, a rank such as 6d or a rating such as 2400; empty for all."""
     min_moves: int = 10
-    """Of the records only games of so many moves."""
+    """Of the records only games of at least so many moves."""
     expert_share: float = 1.0
     """Share of the run that learns from the records; from the next segment on it plays itself."""
     layers: int = 12
@@ -267,7 +267,9 @@ class AlphaGo(Agent):
         config, rules = self.config, world.rules
         rng = generator(seed)
         search = SearchConfig(simulations=config.simulations)
-        searches = GoSearches(config.num_envs, rules, self.evaluate, search, seed)
+        # As many positions as a game has, with its random opening and the empty board.
+        history = world.limit + 5
+        searches = GoSearches(config.num_envs, rules, self.evaluate, search, seed, history)
         games: list[list[Position]] = [[] for _ in range(config.num_envs)]
         for g in range(config.num_envs):
             _begin(searches.boards, g, rules, rng)

@@ -26,7 +26,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from agents.adam import Adam, copy_into, gradients_of, image_precision
-from agents.agent import Agent, Metrics, Setting, State, check_numbers, generator
+from agents.agent import Agent, Metrics, Setting, State, check_numbers, episode_metrics, generator
 from agents.compiling import LONG_TRAINING, compiled
 from agents.replay import Batch, Replay, storage_bytes
 from envs.observations import Plain
@@ -314,7 +314,7 @@ class DQN(Agent):
                 replace(transition, actions=transition.actions - self.first_action), masks
             )
             observations = transition.next_observations
-            finished += stream.finished
+            finished += stream.finished.values()
             clock["acting"] += t1 - t0
             clock["environment"] += t2 - t1
             clock["sampling"] += perf_counter() - t2
@@ -332,9 +332,7 @@ class DQN(Agent):
                 if losses:
                     metrics["loss"] = float(torch.stack(losses).mean())
                     metrics["q"] = float(torch.stack(values).mean())
-                if finished:
-                    metrics["episode_return"] = float(np.mean([r for r, _ in finished]))
-                    metrics["episode_length"] = float(np.mean([n for _, n in finished]))
+                metrics |= episode_metrics(finished)
                 losses, values, finished = [], [], []
                 yield metrics
         replay.end(observations, stream.action_masks)

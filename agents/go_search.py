@@ -130,20 +130,17 @@ class GoSearch:
         self._renamed = np.zeros(max(nodes, 2), np.int32)
         self._board = Board(rules)
         self._play = self._network if evaluate else self._playouts
+        self._lines = self.config.batch if evaluate else n
+        self._make_boards()
         if evaluate:
             batch = self.config.batch
             self._cache = _Cache(size)
-            self._work = core.new_boards(batch, rules)
             self._planes = np.zeros((batch, core.PLANES, size * size), np.uint8)
             self._legal = np.zeros((batch, size * size + 1), np.bool_)
             self._leaves = np.zeros(batch, np.int32)
             self._keys = np.zeros(batch, np.uint64)
             self._played = np.zeros(batch, np.float32)
-            self._trial = core.new_boards(1, rules)
-            self._notes = new_notes(1, self._trial)
         else:
-            self._work = core.new_boards(n, rules)
-            self._notes = new_notes(n, self._work)
             self._owned = np.zeros((n, 2, size, size), np.int32)
         self._random = self._rng.integers(2**64, size=(n, 1), dtype=np.uint64)
         self._restart()
@@ -162,6 +159,9 @@ class GoSearch:
         self.stats = SearchStats()
         moves = self._new_moves(board)
         self._board = board.copy()
+        room = core.history_room(board.boards)
+        if room > core.history_room(self._work):
+            self._make_boards(room)
         if moves is None:
             self._restart()
             return
@@ -253,6 +253,12 @@ class GoSearch:
         return ((black - white) / np.maximum(1, self._ended)).astype(np.float32)
 
     # -- the parts --------------------------------------------------------------------------------
+
+    def _make_boards(self, history: int | None = None) -> None:
+        """Boards to follow lines and to play games on; for `history` see `core.new_boards`."""
+        self._work = core.new_boards(self._lines, self.rules, history)
+        self._trial = core.new_boards(1, self.rules, history)
+        self._notes = new_notes(self._lines, self._work)
 
     def _new_moves(self, board: Board) -> list[int] | None:
         """What was played since the last position, or None where the board does not follow it."""
@@ -403,6 +409,9 @@ class Improved(NamedTuple):
 class GoSearches:
     """Searches many games at once, with one call of the network for a leaf of each.
 
+    Args:
+        history: How many positions superko remembers; see `envs.go.core.new_boards`.
+
     Attributes:
         boards: The games, `envs.go.core.Boards`, to be played on: by `advance`, `core.play`,
             `core.clear`, or `set_board`. Every search looks at them afresh.
@@ -415,12 +424,13 @@ class GoSearches:
         evaluate: Evaluate,
         config: SearchConfig | None = None,
         seed: int = 0,
+        history: int | None = None,
     ) -> None:
         self.rules, self.evaluate, self.config = rules, evaluate, config or SearchConfig()
-        self.boards = core.new_boards(n, rules)
+        self.boards = core.new_boards(n, rules, history)
         self._rng = np.random.default_rng(seed)
         size, actions = rules.size, rules.size**2 + 1
-        self._work = core.new_boards(n, rules)
+        self._work = core.new_boards(n, rules, history)
         self._planes = np.zeros((n, core.PLANES, size * size), np.uint8)
         self._legal = np.zeros((n, actions), np.bool_)
         self._leaves = np.zeros(n, np.int32)

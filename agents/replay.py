@@ -110,7 +110,7 @@ class Replay:
         self._valid, self._ages = arrays["valid"], arrays["ages"]
         self._masks = arrays.get("masks")
         self._age = np.zeros(num_envs, dtype=np.uint8)
-        self._written = np.asarray(_open(folder / "written", (1,), np.int64, rows == 0))
+        self._written = _open(folder / "written", (1,), np.int64, rows == 0)
         """Most rows ever written. Above `rows` where a segment was interrupted and is done again."""
         self._frames_on_gpu: torch.Tensor | None = None
         if device.type == "cuda":
@@ -242,7 +242,7 @@ class Replay:
 
     def flush(self) -> None:
         """Bring everything written to the disk."""
-        for memory in self._maps.values():
+        for memory in (self._written, *self._maps.values()):
             memory.flush()
 
 
@@ -275,6 +275,7 @@ def _open(path: Path, shape: tuple[int, ...], dtype: type | np.dtype, new: bool)
             # A full disk is an error here, where it can be said; in a hole of a sparse file it would
             # be a bus error in the middle of training.
             os.posix_fallocate(file.fileno(), 0, size)
+            os.fsync(file.fileno())
     return np.memmap(path, dtype=dtype, mode="r+", shape=shape)
 
 

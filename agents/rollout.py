@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
 
-from agents.agent import Metrics
+from agents.agent import Metrics, episode_metrics
 from agents.policy import Policy, Tensors
 from envs.vector import Transition, Transitions
 
@@ -68,7 +68,11 @@ class Collector:
         self._returns = np.zeros(self.num_envs)
 
     def collect(self, length: int, stop: Callable[[np.ndarray], bool] | None = None) -> Rollout:
-        """Take `length` steps, or fewer when `stop` is true of the (n,) episodes that ended so far."""
+        """Take `length` steps, or fewer when `stop` is true of the (n,) episodes that ended so far.
+
+        With `stop` only the first episode of each environment is reported: the quick ones go on, and
+        short episodes would count for more.
+        """
         policy, stream = self.policy, self.stream
         memory = self._memory
         observations, starts = [policy.tensors(stream.observations)], [stream.starts]
@@ -95,7 +99,9 @@ class Collector:
             starts.append(stream.starts)
             choices.append(choice)
             steps.append(step)
-            self.finished += stream.finished
+            self.finished += [
+                game for i, game in stream.finished.items() if stop is None or ended[i] == 0
+            ]
             ended += step.terminated | step.truncated
             self.clock["acting"] += t1 - t0 + perf_counter() - t2
             self.clock["environment"] += t2 - t1
@@ -137,9 +143,7 @@ class Collector:
         """What a report tells of acting: the episodes that ended since the one before, the clock."""
         metrics: Metrics = {"steps": steps}
         metrics |= {f"time/{phase}": seconds for phase, seconds in self.clock.items()}
-        if self.finished:
-            metrics["episode_return"] = float(np.mean([r for r, _ in self.finished]))
-            metrics["episode_length"] = float(np.mean([n for _, n in self.finished]))
+        metrics |= episode_metrics(self.finished)
         self.finished = []
         return metrics
 

@@ -14,7 +14,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import VectorEnv
 
-from agents.agent import Agent, Metrics, Setting, State
+from agents.agent import Agent, Metrics, Setting, State, episode_metrics
 from agents.rollout import REPORT_EVERY
 from envs.observations import Plain
 from envs.vector import Transitions
@@ -70,14 +70,12 @@ class Rules(Agent):
             observations = stream.step(actions).next_observations
             clock["time/acting"] += t1 - t0
             clock["time/environment"] += perf_counter() - t1
-            finished += stream.finished
+            finished += stream.finished.values()
             done += env.num_envs
             if done - reported >= REPORT_EVERY or done >= steps:
                 reported = done
                 metrics: Metrics = {"steps": done} | clock
-                if finished:
-                    metrics["episode_return"] = float(np.mean([r for r, _ in finished]))
-                    metrics["episode_length"] = float(np.mean([n for _, n in finished]))
+                metrics |= episode_metrics(finished)
                 finished = []
                 yield metrics
         self.steps += done

@@ -26,7 +26,7 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.type_aliases import Schedule, TrainFreq, TrainFrequencyUnit
 
-from agents.agent import Agent, Metrics, Setting, State, check_numbers
+from agents.agent import Agent, Metrics, Setting, State, check_numbers, episode_metrics
 from agents.rollout import REPORT_EVERY
 from agents.sb3_bridge import Bridge, ValidOnly, keep_valid, observations_for_sb3, policy_name
 from envs.observations import Plain
@@ -135,9 +135,7 @@ class SB3Agent(Agent):
         metrics = {ours: float(logged[name]) for name, ours in REPORTED.items() if name in logged}
         if "train/entropy_loss" in logged:
             metrics["entropy"] = -float(logged["train/entropy_loss"])
-        if self.bridge.finished:
-            metrics["episode_return"] = float(np.mean([r for r, _ in self.bridge.finished]))
-            metrics["episode_length"] = float(np.mean([n for _, n in self.bridge.finished]))
+        metrics |= episode_metrics(self.bridge.finished)
         self.bridge.finished = []
         return metrics
 

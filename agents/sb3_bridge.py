@@ -143,7 +143,7 @@ class Bridge(VecEnv):
         step = self._stream.step(self._actions)
         self.seconds += perf_counter() - began
         self.valid.append(step.valid)
-        self.finished += self._stream.finished
+        self.finished += self._stream.finished.values()
         observations = observations_for_sb3(step.next_observations)
         over = step.terminated | step.truncated
         infos: list[dict[str, Any]] = [{"valid": bool(valid)} for valid in step.valid]

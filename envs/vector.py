@@ -60,8 +60,8 @@ class Transitions:
         self.observation_space = self._plain.space
         self.starts = np.ones(env.num_envs, dtype=bool)
         """(n,) bool: whether the current observation is its episode's first."""
-        self.finished: list[tuple[float, int]] = []
-        """Return and length of the games that ended in the last step."""
+        self.finished: dict[int, tuple[float, int]] = {}
+        """Return and length of the games that ended in the last step, by environment."""
         self.action_masks: np.ndarray | None = None
         """(n, actions) bool for the current observations, where the environment gives masks."""
         self.info: dict[str, Any] = {}
@@ -79,14 +79,14 @@ class Transitions:
         self._resetting = np.zeros(n, dtype=bool)
         self._returns = np.zeros(n)
         self._lengths = np.zeros(n, dtype=np.int64)
-        self.finished = []
+        self.finished = {}
         return self.observations
 
     def step(self, actions: np.ndarray) -> Transition:
         """Take one step in every environment."""
         self._steps += 1
         observations, rewards, terminated, truncated, info = self.env.step(actions)
-        rewards = np.asarray(rewards, dtype=np.float32)
+        rewards = np.array(rewards, dtype=np.float32)  # the environment may use its own again
         if not np.isfinite(rewards).all():
             raise self._invalid("reward", rewards)
         terminated = np.asarray(terminated, dtype=bool)
@@ -106,9 +106,9 @@ class Transitions:
             over &= truncated | (info["lives"] == 0)
         self._returns += np.where(valid, rewards, 0)
         self._lengths += valid
-        self.finished = [
-            (float(self._returns[i]), int(self._lengths[i])) for i in np.flatnonzero(over)
-        ]
+        self.finished = {
+            int(i): (float(self._returns[i]), int(self._lengths[i])) for i in np.flatnonzero(over)
+        }
         self._returns[over] = 0
         self._lengths[over] = 0
         self._resetting, self.starts = over, ~valid

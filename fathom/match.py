@@ -1,7 +1,7 @@
 """Games between two players: who is stronger, and how sure that is.
 
 Every opening is played twice, with either colour, so that neither player is luckier than the other; the
-openings are a few random moves, so that no game is played twice. Scores are by area. When both have passed,
+openings are a few random moves, no two alike, so that no game is played twice. Scores are by area. When both have passed,
 each names the dead stones: they are taken off where both agree; else the game goes on, and after two more
 passes everything on the board counts as alive.
 """
@@ -9,10 +9,11 @@ passes everything on the board counts as alive.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,9 @@ from fathom.players import Choice, Limit, Player, record, result_of, without
 
 _CONFIDENT = 1.959964
 """Standard deviations on either side that hold 95 % of a normal distribution."""
+
+_ATTEMPTS = 1_000
+"""At an opening that was not played before."""
 
 VOID = "Void"
 """The result of a game that nobody won or lost."""
@@ -258,11 +262,11 @@ def play_match(
         "seed": seed,
         "openings": openings,
     }
+    beginnings = _openings(rules, seed) if openings else itertools.repeat(Board(rules))
     for k in range(games):
-        board = Board(rules)
-        if openings:
-            for action in random_opening(np.random.default_rng([seed, k // 2]), rules):
-                board.play(action)
+        if k % 2 == 0:
+            beginning = next(beginnings)
+        board = beginning.copy()
         players = (first, second) if k % 2 == 0 else (second, first)
         game = _Game(players, board, limit, [""] * len(board.moves))
         result = VOID
@@ -285,6 +289,23 @@ def play_match(
             break
         shown(tally)
     return tally
+
+
+def _openings(rules: Rules, seed: int) -> Iterator[Board]:
+    """Boards after a few random moves, none of which is another turned or mirrored, as long as there are such."""
+    known: set[bytes] = set()
+    for k in itertools.count():
+        rng = np.random.default_rng([seed, k])
+        for _ in range(_ATTEMPTS):
+            board = Board(rules)
+            for action in random_opening(rng, rules):
+                board.play(action)
+            either = (board.stones, board.stones.T)
+            position = min(np.rot90(stones, k).tobytes() for stones in either for k in range(4))
+            if position not in known:
+                break
+        known.add(position)
+        yield board
 
 
 def free_folder(parent: Path, names: Sequence[str]) -> Path:

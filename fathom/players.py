@@ -1,4 +1,4 @@
-"""Whoever can play Go: a random or a searching player, a trained run, another program.
+"""Go players: a random or a searching player, a trained run, another program.
 
 All look alike to the commands that let them play: `player` makes one from what a person typed, `new_game`
 begins, and `choose` answers a position. The board is the truth, so any position may be asked about at any
@@ -248,10 +248,14 @@ class _Actor(Player):
     def new_game(self, rules: Rules, setup: Sequence[tuple[int, int]] = (), seed: int = 0) -> None:
         super().new_game(rules, setup, seed)
         self._rng = np.random.default_rng(seed)
+        self._seen: list[tuple[int, int]] | None = None
 
     def choose(self, board: Board, limit: Limit, stop: Callable[[], bool] | None = None) -> Choice:
         planes, mask = board.planes()[None], board.legal().astype(np.int8)[None]
-        starts = np.array([len(board.moves) < 2])
+        # What a recurrent policy remembers is of use as long as the game goes on from what it saw.
+        goes_on = self._seen is not None and board.moves[: len(self._seen)] == self._seen
+        self._seen = board.moves.copy()
+        starts = np.array([not goes_on])
         return Choice(int(self._agent.act(planes, mask, starts, self._rng)[0]))
 
 

@@ -15,7 +15,7 @@ from gymnasium.vector.utils import concatenate, create_empty_array
 
 from agents.agent import Agent
 from envs.observations import Observations
-from fathom.disk import replace_file
+from fathom.disk import replace_file, sync_file, sync_folder
 from fathom.errors import FathomError
 from fathom.evaluation import STEP_LIMIT
 from fathom.plugins import World
@@ -103,10 +103,10 @@ def _size(picture: np.ndarray) -> str:
     return f"{picture.shape[1]}×{picture.shape[0]}"
 
 
-def _frames_in(film: Path) -> int:
-    """How many frames a film has; 0 where it is broken."""
+def _frames_in(video: Path) -> int:
+    """How many frames a video has; 0 where it is broken."""
     try:
-        return imageio_ffmpeg.count_frames_and_secs(film)[0]
+        return imageio_ffmpeg.count_frames_and_secs(video)[0]
     except RuntimeError:
         return 0
 
@@ -146,10 +146,12 @@ def _write(path: Path, frames: Generator[np.ndarray], fps: float) -> None:
                 sent += 1
         finally:
             writer.close()
-        # Of the end of a film, which ffmpeg writes after the last frame, it tells us nothing.
+        # Of the end of a video, which ffmpeg writes after the last frame, it tells us nothing.
         if not part.is_file() or _frames_in(part) != sent:
             raise not_whole
+        sync_file(part)
         os.replace(part, path)
+        sync_folder(path.parent)
     finally:
         frames.close()
         part.unlink(missing_ok=True)

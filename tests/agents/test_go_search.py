@@ -202,6 +202,35 @@ def test_noise_changes_priors_and_keeps_them_a_policy() -> None:
     assert not np.allclose(noisy, quiet._trees.priors[0, 0], atol=1e-3)
 
 
+def test_superko_is_not_forgotten_in_a_long_game() -> None:
+    rng, board, short = np.random.default_rng(0), Board(Rules(5)), core.new_boards(1, Rules(5))
+    forgotten: list[int] = []
+    while not forgotten:
+        legal = np.flatnonzero(board.legal()[:-1])
+        board.play(int(rng.choice(legal)) if len(legal) else 25)
+        core.copy_board(short, 0, board.boards, 0)
+        forgotten = [
+            action
+            for action in range(25)
+            if core.verdict(short, 0, action) == core.LEGAL and not board.is_legal(action)
+        ]
+        assert len(board.moves) < 1_000
+
+    def network(planes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        logits = np.zeros((len(planes), 26), np.float32)
+        logits[:, forgotten] = 20
+        return logits, np.zeros(len(planes), np.float32)
+
+    for evaluate in (network, None):
+        search = GoSearch(board.rules, evaluate, SearchConfig(memory=16))
+        search.set_board(board)
+        search.run(simulations=200)
+        assert not {candidate.action for candidate in search.candidates()} & set(forgotten)
+    searches = GoSearches(2, board.rules, network, history=len(board.moves) + 5)
+    searches.set_board(1, board)
+    assert not searches.run(16).policies[1, forgotten].any()
+
+
 def test_a_tree_without_memory_left_ends_the_search() -> None:
     search = GoSearch(FIVE, guess, SearchConfig(memory=1))
     search.run(simulations=100_000)

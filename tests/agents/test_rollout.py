@@ -1,8 +1,12 @@
+import gymnasium as gym
 import numpy as np
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.rollout import advantages
+from agents.agent import Setting
+from agents.policy import Policy, PolicyConfig
+from agents.rollout import Collector, advantages
 
 
 def column(*values: float) -> np.ndarray:
@@ -52,3 +56,36 @@ def test_with_decay_0_they_are_errors_of_one_step(seed: int) -> None:
     over = rng.random((5, 2)) < 0.3
     result = advantages(rewards, values, over, over, 0.9, 0.0)
     np.testing.assert_allclose(result, rewards + 0.9 * ~over * values[1:] - values[:-1])
+
+
+class _Lasting(gym.Env):
+    """An episode of so many steps, each worth 1."""
+
+    observation_space = gym.spaces.Box(0, 1, (1,), np.float32)
+    action_space = gym.spaces.Discrete(2)
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple:
+        super().reset(seed=seed)
+        self.left = self.length
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action: int) -> tuple:
+        self.left -= 1
+        return np.zeros(1, np.float32), 1.0, self.left == 0, False, {}
+
+
+def test_episodes_that_go_on_beside_a_long_one_are_not_reported() -> None:
+    env = SyncVectorEnv(
+        [lambda: _Lasting(2), lambda: _Lasting(11)], autoreset_mode=AutoresetMode.NEXT_STEP
+    )
+    space = env.single_observation_space
+    policy = Policy(space, env.single_action_space, PolicyConfig(), Setting(num_envs=2), 0.99)
+    collector = Collector(policy, env, 0, np.random.default_rng(0))
+    collector.collect(100, stop=lambda ended: bool((ended > 0).all()))
+    assert collector.report(22)["episode_length"] == (2 + 11) / 2
+    collector.restart(0)
+    collector.collect(12)
+    assert collector.finished == [(2, 2)] * 4 + [(11, 11)]

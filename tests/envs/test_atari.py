@@ -68,7 +68,7 @@ def test_scores_are_raw() -> None:
     rng = np.random.default_rng(0)
     while len(games) < 8:
         stream.step(rng.integers(0, 4, 8))
-        games += stream.finished
+        games += stream.finished.values()
     assert max(score for score, _ in games) > 0
 
 

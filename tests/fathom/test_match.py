@@ -1,6 +1,7 @@
 """What a match says is what was played; and nothing that a program does can lose a game."""
 
 import dataclasses
+import itertools
 import json
 import math
 import shutil
@@ -18,7 +19,7 @@ from envs.go.sgf import read_game
 from fathom import plugins, training
 from fathom.cli import main
 from fathom.errors import FathomError
-from fathom.match import VOID, Played, Tally, elo, free_folder, play_match, wilson
+from fathom.match import VOID, Played, Tally, _openings, elo, free_folder, play_match, wilson
 from fathom.players import (
     Choice,
     Limit,
@@ -126,6 +127,16 @@ def test_every_opening_is_played_with_both_colours(tmp_path: Path) -> None:
     assert len(set(openings)) == 3
     assert len(set(first.seeds)) == 6
     assert first.seeds == second.seeds
+
+
+def test_no_opening_is_another_turned_or_mirrored() -> None:
+    positions = set()
+    for board in itertools.islice(_openings(SMALL, 0), 150):
+        assert 2 <= len(board.moves) <= 4
+        stones = board.stones
+        flips = (stones, stones[::-1], stones[:, ::-1], stones[::-1, ::-1])
+        positions.add(min(x.tobytes() for flip in flips for x in (flip, flip.T)))
+    assert len(positions) == 150
 
 
 def test_without_openings_games_begin_on_the_empty_board(tmp_path: Path) -> None:
@@ -402,6 +413,32 @@ def test_an_agent_of_another_kind_plays_if_it_knows_go(tmp_path: Path) -> None:
     assert tally.error is None
     with pytest.raises(FathomError, match=r"was trained in CartPole-v1, not to play Go"):
         player(_run(tmp_path, "CartPole-v1", "reinforce"))
+
+
+def test_a_recurrent_agent_begins_every_game_afresh(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recurrent = player(_run(tmp_path, "Fathom/Go-v0", "ppo", memory="gru"))
+    told: list[bool] = []
+    act = recurrent._agent.act  # type: ignore[attr-defined]
+
+    def noted(planes: Any, masks: Any, starts: np.ndarray, rng: Any) -> np.ndarray:
+        told.append(bool(starts[0]))
+        return act(planes, masks, starts, rng)
+
+    monkeypatch.setattr(recurrent._agent, "act", noted)  # type: ignore[attr-defined]
+    _match(tmp_path, recurrent, player("random"), 4)
+    assert told[:2] == [True, False]
+    assert sum(told) == 4
+    board = Board(SMALL)
+    recurrent.new_game(SMALL)
+    for moves in ((), (12, 7), (12, 8)):  # the last does not follow from the one before
+        told.clear()
+        board = Board(SMALL)
+        for action in moves:
+            board.play(action)
+        recurrent.choose(board, Limit())
+        assert told == [moves != (12, 7)]
 
 
 def _divided() -> Board:
