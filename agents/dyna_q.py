@@ -7,7 +7,7 @@ agent acts, ε-greedily, and the model answers (Sutton 1990).
 
 The model gives the mean of what may follow, and the chance that the episode ends discounts what comes
 after. A network that is nearly linear in what it does not know yet values a mean observation about as it
-values, on the average, the observations that the mean is of.
+values, on average, the observations that the mean is of.
 
 Different from the paper: imagined transitions are made for one batch and then dropped, so none is older
 than the model; each is one step from any remembered observation, not part of a whole imagined dialogue,
@@ -59,7 +59,7 @@ class DynaQConfig(DQNConfig):
 
 
 class WorldModel(nn.Module):
-    """What follows an observation and an action, on the average.
+    """What follows an observation and an action, on average.
 
     That is one vector: the change of the observation, the reward, 1 where the episode ends, and 1 for
     each action that is then legal.

@@ -7,7 +7,7 @@ the value descends to the returns. With memory, a minibatch is whole sequences o
 
 As in the authors' code: advantages are normalised in each minibatch, the gradient's norm is clipped, the
 learning rate falls linearly. Different from it: the value's loss is not clipped (Andrychowicz et al. 2021
-found that it hurts).
+found that it hurts), and the clip range is constant, where the paper lets it fall with the learning rate.
 """
 
 import math
@@ -53,7 +53,7 @@ class PPOConfig(PolicyConfig):
     gae_decay: float = 0.95
     """λ of generalised advantage estimation [0.95]."""
     clip: float = 0.2
-    """ε: how far a probability may move and still gain [0.1]."""
+    """ε: how far a probability may move and still gain [0.1, falling to 0]."""
     value_coefficient: float = 0.5
     """Weight of the value's loss [1]."""
     entropy_coefficient: float = 0.01

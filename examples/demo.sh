@@ -1,11 +1,11 @@
 #!/bin/sh
-# What `make demo` shows: a trained agent's score and film, then fresh ones that learn.
+# What `make demo` shows: a trained agent's score and video, then fresh ones that learn.
 set -eu
 cd "$(dirname "$0")/.."
 stamp=$(date +%Y%m%d-%H%M%S)
 game=ALE/RoadRunner-v5
 
-echo "1. Pong, by the trained agent that ships with Fathom: its score, and a film"
+echo "1. Pong, by the trained agent that ships with Fathom: its score, and a video"
 fathom evaluate runs/reference/pong-dqn --episodes 16
 fathom record runs/reference/pong-dqn --folder "runs/demo/pong-$stamp"
 
@@ -21,9 +21,9 @@ fathom train dqn "$game" --name "demo-$stamp" --steps 40_000 --segment-steps 20_
 cat <<END
 
 What to look at
-  runs/demo/pong-$stamp/         a film of the trained agent
-  runs/maze-$stamp/videos/       a film of the agent that learnt mazes just now
-  runs/demo-$stamp/videos/       a film of the agent that learnt Road Runner
+  runs/demo/pong-$stamp/         a video of the trained agent
+  runs/maze-$stamp/videos/       a video of the agent that learnt mazes just now
+  runs/demo-$stamp/videos/       a video of the agent that learnt Road Runner
   runs/demo-$stamp/run.toml      all that the training was asked to do
   runs/demo-$stamp/metrics.jsonl its curves, and for TensorBoard: .venv/bin/tensorboard --logdir runs
 
@@ -34,5 +34,5 @@ What to try next
   fathom train ppo Fathom/MemoryMaze-v0 --name sign    # a maze in which the agent must remember
   fathom train dqn examples/corridor.py:Corridor       # a world of your own in one file
   fathom train dqn ALE/Pong-v5 --name pong             # stop it with Ctrl-C whenever you like …
-  fathom resume pong                                   # … and it goes on as if nothing had happened
+  fathom resume pong                                   # … and it goes on from its last checkpoint
 END

@@ -112,7 +112,7 @@ class RecordFlags:
     episodes: int = 1
     """Episodes."""
     folder: Path | None = None
-    """Where the films go (default: the run's own folder of videos)."""
+    """Where the videos go (default: the run's own folder of videos)."""
     seed: int = 0
     """Which set of evaluation episodes."""
     device: Device = "auto"

@@ -2,7 +2,7 @@
 
 A command is a line, its answer begins with "=" or "?" and ends with an empty line. Beside the commands of
 the standard it knows those that Sabaki, Lizzie, GoGui, KGS and CGOS send. Whatever arrives, the session goes
-on; what is to be said about it to a person goes to standard error.
+on; messages for people go to standard error.
 """
 
 from __future__ import annotations
@@ -538,7 +538,7 @@ class Engine:
 
 @dataclasses.dataclass
 class Wishes:
-    """What an analysis shall be like."""
+    """Options of an analysis."""
 
     colour: int
     interval: float = 1.0

@@ -1,4 +1,4 @@
-"""The environments under examples/ keep Gymnasium's contract, can be filmed, and are learnt."""
+"""The environments under examples/ keep Gymnasium's contract, can be recorded, and are learnt."""
 
 import json
 import warnings
@@ -46,8 +46,8 @@ def test_ppo_learns_it_and_it_is_filmed(
     assert main([*words, *flags.split(), "--evaluation-episodes", "64", *where]) == 0
     assert json.loads(capsys.readouterr().out)["evaluation"]["mean"] > enough
     assert main(["record", "short", *where]) == 0
-    (film,) = json.loads(capsys.readouterr().out)["videos"]
-    assert Path(film).stat().st_size > 1_000
+    (video,) = json.loads(capsys.readouterr().out)["videos"]
+    assert Path(video).stat().st_size > 1_000
 
 
 def test_dqn_learns_what_has_a_mask(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

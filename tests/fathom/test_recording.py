@@ -1,4 +1,4 @@
-"""A recording is a film that plays, and is there only when it is whole."""
+"""A recording is a video that plays, and is there only when it is whole."""
 
 import resource
 from collections.abc import Generator
@@ -92,16 +92,16 @@ def test_nothing_half_written_is_left(tmp_path: Path) -> None:
 
 def test_a_film_that_a_full_disk_cuts_off_leaves_the_one_before(tmp_path: Path) -> None:
     world = resolve(f"{EXAMPLE}:Corridor", {"length": "7"})
-    (film,) = record(AGENT, world, tmp_path, episodes=1, seed=1, name="walk")
-    whole, limits = film.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    (video,) = record(AGENT, world, tmp_path, episodes=1, seed=1, name="walk")
+    whole, limits = video.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) // 2, limits[1]))
     try:
         with pytest.raises(FathomError, match=r"walk.mp4 could not be written whole"):
             record(AGENT, world, tmp_path, episodes=1, seed=1, name="walk")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert film.read_bytes() == whole
-    assert list(tmp_path.iterdir()) == [film]
+    assert video.read_bytes() == whole
+    assert list(tmp_path.iterdir()) == [video]
 
 
 def test_a_film_that_a_full_disk_cuts_off_in_the_middle_is_one_sentence(tmp_path: Path) -> None:
