@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
 
-from agents.adam import gradients_of, shortened
-from agents.agent import Agent, Metrics, Setting, State, check_numbers, generator
+from agents.adam import clip_by_global_norm, gradients_of
+from agents.agent import Agent, Metrics, Setting, State, check_numbers, generator, linear_schedule
 from agents.compiling import compiled
 from agents.policy import Policy, PolicyConfig
 from agents.rollout import REPORT_EVERY, Collector, Rollout, estimates
@@ -114,7 +114,7 @@ class A2C(Agent):
         self.updates += 1
         rate = config.learning_rate
         if config.anneal:
-            rate *= max(0.0, 1 - self.steps / self.setting.total_steps)
+            rate = linear_schedule(rate, 0, self.setting.total_steps, self.steps)
         # A rollout cut short by the segment's end has another shape than the compiled one.
         learn = self._learn if len(rollout.rewards) == config.rollout_steps else self._learn_from
         return learn(
@@ -161,7 +161,7 @@ class A2C(Agent):
             return loss, torch.stack([policy_loss.detach(), value_loss.detach(), entropy.detach()])
 
         gradients, _, losses = gradients_of(loss_of, policy.adam.online)
-        policy.adam.step(shortened(gradients, config.max_gradient_norm), factors)
+        policy.adam.step(clip_by_global_norm(gradients, config.max_gradient_norm), factors)
         return losses
 
     def state(self) -> State:

@@ -102,7 +102,7 @@ def gradients_of(
     return dict(zip(leaves, found, strict=True)), loss.detach(), beside.detach()
 
 
-def shortened(gradients: Tensors, norm: float) -> Tensors:
+def clip_by_global_norm(gradients: Tensors, norm: float) -> Tensors:
     """The gradients, all scaled by one factor where they are longer together than `norm` (Pascanu
     et al. 2013)."""
     slopes = [g.float() for g in gradients.values()]

@@ -152,6 +152,11 @@ class Agent(ABC):
         return 0
 
 
+def linear_schedule(start: float, end: float, duration: int, step: int) -> float:
+    """Linear from `start` at step 0 to `end` at `duration`, constant after it."""
+    return start + (end - start) * min(1.0, step / max(1, duration))
+
+
 def episode_metrics(finished: Sequence[tuple[float, int]]) -> Metrics:
     """Means of the returns and lengths of the episodes that ended; nothing of none."""
     if not finished:

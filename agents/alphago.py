@@ -23,8 +23,17 @@ import torch
 from gymnasium.vector import VectorEnv
 from torch.func import functional_call
 
-from agents.adam import Adam, copy_into, gradients_of, image_precision, shortened
-from agents.agent import Agent, Metrics, Setting, State, Unsuitable, check_numbers, generator
+from agents.adam import Adam, clip_by_global_norm, copy_into, gradients_of, image_precision
+from agents.agent import (
+    Agent,
+    Metrics,
+    Setting,
+    State,
+    Unsuitable,
+    check_numbers,
+    generator,
+    linear_schedule,
+)
 from agents.compiling import LONG_TRAINING, compiled
 from agents.go_search import GoSearches, SearchConfig
 from agents.positions import Position, SelfPlay, in_all_symmetries, symmetric
@@ -364,7 +373,7 @@ class AlphaGo(Agent):
         """
         self.updates += 1
         seen = symmetric(planes, policies, owners, rng.integers(0, 8, len(planes)))
-        rate = self.config.learning_rate * max(0.0, 1 - self.steps / self.setting.total_steps)
+        rate = linear_schedule(self.config.learning_rate, 0, self.setting.total_steps, self.steps)
         # At first the average leans on what it has seen, or it would stay near the random start.
         keep = min(self.config.average_decay, self.updates / (self.updates + 10))
         # The last batch of a segment may have another shape than the compiled one.
@@ -412,7 +421,7 @@ class AlphaGo(Agent):
         gradients, _, losses = gradients_of(loss_of, self.adam.online)
         for weight in self.adam.weights.values():
             weight.mul_(shrink)
-        self.adam.step(shortened(gradients, MAX_GRADIENT_NORM), factors)
+        self.adam.step(clip_by_global_norm(gradients, MAX_GRADIENT_NORM), factors)
         for name, average in self.average.items():
             average.lerp_(self.adam.weights[name], renewal)
             self.playing[name].copy_(average)

@@ -26,7 +26,16 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from agents.adam import Adam, copy_into, gradients_of, image_precision
-from agents.agent import Agent, Metrics, Setting, State, check_numbers, episode_metrics, generator
+from agents.agent import (
+    Agent,
+    Metrics,
+    Setting,
+    State,
+    check_numbers,
+    episode_metrics,
+    generator,
+    linear_schedule,
+)
 from agents.compiling import LONG_TRAINING, compiled
 from agents.replay import Batch, Replay, storage_bytes
 from envs.observations import Plain
@@ -161,11 +170,6 @@ def td_targets(
         choice_q = choice_q.masked_fill(~masks, -torch.inf)
     best = choice_q.argmax(dim=1, keepdim=True)
     return rewards + discounts * next_q.gather(1, best).squeeze(1)
-
-
-def linear_schedule(start: float, end: float, duration: int, step: int) -> float:
-    """Linear from `start` at step 0 to `end` at `duration`, constant after it."""
-    return start + (end - start) * min(1.0, step / max(1, duration))
 
 
 class DQN(Agent):
@@ -358,7 +362,7 @@ class DQN(Agent):
         self.updates += 1
         rate = self.config.learning_rate
         if self.config.anneal:
-            rate *= max(0.0, 1 - self.steps / self.setting.total_steps)
+            rate = linear_schedule(rate, 0, self.setting.total_steps, self.steps)
         scaled = batch._replace(rewards=batch.rewards * self.config.reward_scale)
         loss, q = self._learn(
             *(part if part is None else part.to(self.device) for part in scaled),

@@ -12,6 +12,7 @@ from typing import Literal
 import gymnasium as gym
 import numpy as np
 import torch
+from gymnasium.wrappers.utils import RunningMeanStd
 from torch import nn
 from torch.func import functional_call
 from torch.nn import functional as F
@@ -119,39 +120,6 @@ def _initialize(network: ActorCritic) -> None:
     nn.init.orthogonal_(network.value.weight, 1.0)
 
 
-class RunningMoments:
-    """Mean and variance of all that was seen (Chan et al. 1979), in float64."""
-
-    def __init__(self, size: int) -> None:
-        self.mean = np.zeros(size)
-        self.variance = np.ones(size)
-        self.count = 1e-4
-
-    def update(self, values: np.ndarray) -> None:
-        """Take in (n, size) values."""
-        n = len(values)
-        if n == 0:
-            return
-        mean, variance = values.mean(axis=0), values.var(axis=0)
-        delta, total = mean - self.mean, self.count + n
-        self.mean = self.mean + delta * n / total
-        self.variance = (
-            self.variance * self.count + variance * n + delta**2 * self.count * n / total
-        ) / total
-        self.count = total
-
-    def tensor(self) -> torch.Tensor:
-        """(2 · size + 1,) for a checkpoint."""
-        return torch.from_numpy(np.concatenate([self.mean, self.variance, [self.count]]))
-
-    def load(self, saved: torch.Tensor) -> None:
-        """Back from a checkpoint."""
-        values = saved.cpu().numpy()
-        size = len(self.mean)
-        self.mean, self.variance = values[:size].copy(), values[size : 2 * size].copy()
-        self.count = float(values[-1])
-
-
 class Policy:
     """The network with all that acting needs: an agent's part that a checkpoint holds.
 
@@ -189,8 +157,8 @@ class Policy:
             last = observation_space.spaces[-1]
         self.moments = None
         if config.normalize_observations and last.shape is not None and len(last.shape) == 1:
-            self.moments = RunningMoments(last.shape[0])
-        self.return_moments = RunningMoments(1) if config.normalize_rewards else None
+            self.moments = RunningMeanStd(shape=last.shape)
+        self.return_moments = RunningMeanStd(shape=(1,)) if config.normalize_rewards else None
         # Compiling takes some seconds; a memory's loop through time would take minutes. A planner
         # spends its time in a kernel that is compiled already.
         self.compiling = (
@@ -209,7 +177,7 @@ class Policy:
         """A batch of plain arrays as the network takes them, normalised where that is asked."""
         parts = list(observations) if isinstance(observations, tuple) else [observations]
         if self.moments is not None:
-            normal = (parts[-1] - self.moments.mean) / np.sqrt(self.moments.variance + 1e-8)
+            normal = (parts[-1] - self.moments.mean) / np.sqrt(self.moments.var + 1e-8)
             parts[-1] = np.clip(normal, -10, 10).astype(np.float32)
         return tuple(as_tensor(part).to(self.device) for part in parts)
 
@@ -276,9 +244,9 @@ class Policy:
         weights = dict(self.adam.weights)
         tensors = self.adam.moments()
         if self.moments is not None:
-            weights["observation_moments"] = self.moments.tensor()
+            weights["observation_moments"] = _packed(self.moments)
         if self.return_moments is not None:
-            tensors["return_moments"] = self.return_moments.tensor()
+            tensors["return_moments"] = _packed(self.return_moments)
         return State(weights, tensors, numbers)
 
     def load(self, state: State) -> None:
@@ -288,6 +256,18 @@ class Policy:
         return_moments = tensors.pop("return_moments", None)
         self.adam.load(weights, tensors or None)
         if self.moments is not None and observation_moments is not None:
-            self.moments.load(observation_moments)
+            _unpack(self.moments, observation_moments)
         if self.return_moments is not None and return_moments is not None:
-            self.return_moments.load(return_moments)
+            _unpack(self.return_moments, return_moments)
+
+
+def _packed(moments: RunningMeanStd) -> torch.Tensor:
+    """(2 · size + 1,) float64, for a checkpoint."""
+    return torch.from_numpy(np.concatenate([moments.mean, moments.var, [moments.count]]))
+
+
+def _unpack(moments: RunningMeanStd, saved: torch.Tensor) -> None:
+    """Back from a checkpoint."""
+    values = saved.cpu().numpy()
+    moments.mean, moments.var = np.split(values[:-1].copy(), 2)
+    moments.count = float(values[-1])

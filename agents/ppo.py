@@ -20,16 +20,16 @@ import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
 
-from agents.adam import gradients_of, shortened
-from agents.agent import Agent, Metrics, Setting, State, check_numbers, generator
+from agents.adam import clip_by_global_norm, gradients_of
+from agents.agent import Agent, Metrics, Setting, State, check_numbers, generator, linear_schedule
 from agents.compiling import compiled
 from agents.policy import Policy, PolicyConfig
 from agents.rollout import REPORT_EVERY, Collector, Rollout, estimates
 from envs.observations import Plain
 
-LOSSES = ("policy_loss", "value_loss", "entropy", "kl", "clipped")
-"""What a report tells of learning: means over the minibatches since the one before. `kl` is the
-divergence from the policy that acted, `clipped` the share of steps where the objective is cut."""
+LOSSES = ("policy_loss", "value_loss", "entropy", "approx_kl", "clip_fraction")
+"""What a report tells of learning: means over the minibatches since the one before. `approx_kl` is
+the divergence from the policy that acted (Schulman 2020), `clip_fraction` the share of steps where the objective is cut."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class PPOConfig(PolicyConfig):
     """Let the learning rate fall linearly to 0 over the run [True]."""
     discount: float = 0.99
     """γ of one step [0.99]."""
-    gae_decay: float = 0.95
+    gae_lambda: float = 0.95
     """λ of generalised advantage estimation [0.95]."""
     clip: float = 0.2
     """ε: how far a probability may move and still gain [0.1, falling to 0]."""
@@ -83,7 +83,7 @@ class PPO(Agent):
                 *("learning_rate", "clip", "max_gradient_norm"),
             ),
             not_negative=("value_coefficient", "entropy_coefficient", "reward_clip"),
-            shares=("discount", "gae_decay"),
+            shares=("discount", "gae_lambda"),
         )
         self.config = config
         self.setting = setting
@@ -133,7 +133,7 @@ class PPO(Agent):
     def _improve(self, rollout: Rollout, rng: np.random.Generator) -> list[torch.Tensor]:
         """Learn from a rollout; the losses of every minibatch."""
         config, policy = self.config, self.policy
-        known = estimates(policy, rollout, config.discount, config.gae_decay)
+        known = estimates(policy, rollout, config.discount, config.gae_lambda)
         table = [
             rollout.starts[:-1], rollout.choices, rollout.masks, known.log_probabilities,
             known.advantages, known.returns, known.weights, *(x[:-1] for x in rollout.observations),
@@ -146,7 +146,7 @@ class PPO(Agent):
         learn = self._learn if length == config.rollout_steps else self._learn_from
         rate = config.learning_rate
         if config.anneal:
-            rate *= max(0.0, 1 - self.steps / self.setting.total_steps)
+            rate = linear_schedule(rate, 0, self.setting.total_steps, self.steps)
         losses = []
         for _ in range(config.epochs):
             order = torch.from_numpy(rng.permutation(width)).to(policy.device)
@@ -177,36 +177,42 @@ class PPO(Agent):
         """One step down the loss of a minibatch; tensors are (time, width, …)."""
         config, policy = self.config, self.policy
         weights = weights.flatten() / weights.sum().clamp(min=1)
-        gains = advantages.flatten()
-        mean = (weights * gains).sum()
-        deviation = (weights * (gains - mean).square()).sum().sqrt()
-        gains = (gains - mean) / (deviation + 1e-8)
+        advantages = advantages.flatten()
+        mean = (weights * advantages).sum()
+        deviation = (weights * (advantages - mean).square()).sum().sqrt()
+        advantages = (advantages - mean) / (deviation + 1e-8)
         choices = choices.flatten(0, 1)
         legal = None if masks is None else masks.flatten(0, 1)
 
         def loss_of(online: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
             outputs, values, _ = policy.apply(online, observations, starts, memory)
-            change = policy.actions.log_probability(outputs, choices, legal)
-            change = change - old_log_probabilities.flatten()
-            ratio = change.exp()
+            log_ratio = policy.actions.log_probability(outputs, choices, legal)
+            log_ratio = log_ratio - old_log_probabilities.flatten()
+            ratio = log_ratio.exp()
             clipped = ratio.clamp(1 - config.clip, 1 + config.clip)
-            policy_loss = -(weights * torch.minimum(ratio * gains, clipped * gains)).sum()
+            policy_loss = -(weights * torch.minimum(ratio * advantages, clipped * advantages)).sum()
             value_loss = (weights * (values - returns.flatten()).square()).sum()
             entropy = (weights * policy.actions.entropy(outputs, legal)).sum()
             with torch.no_grad():
-                divergence = (weights * (ratio - 1 - change)).sum()
-                outside = (weights * ((ratio - 1).abs() > config.clip)).sum()
+                approx_kl = (weights * (ratio - 1 - log_ratio)).sum()
+                clip_fraction = (weights * ((ratio - 1).abs() > config.clip)).sum()
             loss = (
                 policy_loss
                 + config.value_coefficient * value_loss
                 - config.entropy_coefficient * entropy
             )
             return loss, torch.stack(
-                [policy_loss.detach(), value_loss.detach(), entropy.detach(), divergence, outside]
+                [
+                    policy_loss.detach(),
+                    value_loss.detach(),
+                    entropy.detach(),
+                    approx_kl,
+                    clip_fraction,
+                ]
             )
 
         gradients, _, losses = gradients_of(loss_of, policy.adam.online)
-        policy.adam.step(shortened(gradients, config.max_gradient_norm), factors)
+        policy.adam.step(clip_by_global_norm(gradients, config.max_gradient_norm), factors)
         return losses
 
     def state(self) -> State:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
 
-from agents.adam import gradients_of, shortened
+from agents.adam import clip_by_global_norm, gradients_of
 from agents.agent import Agent, Metrics, Setting, State, check_numbers, generator
 from agents.policy import Policy, PolicyConfig
 from agents.rollout import REPORT_EVERY, Collector, Rollout, estimates
@@ -127,7 +127,7 @@ class REINFORCE(Agent):
         gradients, _, losses = gradients_of(loss_of, policy.adam.online)
         self.updates += 1
         policy.adam.step(
-            shortened(gradients, config.max_gradient_norm),
+            clip_by_global_norm(gradients, config.max_gradient_norm),
             policy.adam.factors(config.learning_rate, self.updates),
         )
         return losses

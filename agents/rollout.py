@@ -8,6 +8,7 @@ from time import perf_counter
 import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
+from gymnasium.wrappers.utils import RunningMeanStd
 
 from agents.agent import Metrics, episode_metrics
 from agents.policy import Policy, Tensors
@@ -106,7 +107,7 @@ class Collector:
             self.clock["acting"] += t1 - t0 + perf_counter() - t2
             self.clock["environment"] += t2 - t1
         if policy.moments is not None:
-            policy.moments.update(_vectors(steps))
+            _update(policy.moments, _vectors(steps))
         device = policy.device
         return Rollout(
             observations=tuple(torch.stack(part) for part in zip(*observations, strict=True)),
@@ -128,9 +129,9 @@ class Collector:
             return rewards
         for step in steps:
             self._returns = self._returns * self.policy.discount + step.rewards
-            moments.update(self._returns[step.valid, None])
+            _update(moments, self._returns[step.valid, None])
             self._returns[step.terminated | step.truncated] = 0
-        return np.clip(rewards / np.sqrt(moments.variance + 1e-8), -10, 10).astype(np.float32)
+        return np.clip(rewards / np.sqrt(moments.var + 1e-8), -10, 10).astype(np.float32)
 
     @contextmanager
     def learning(self) -> Iterator[None]:
@@ -146,6 +147,12 @@ class Collector:
         metrics |= episode_metrics(self.finished)
         self.finished = []
         return metrics
+
+
+def _update(moments: RunningMeanStd, values: np.ndarray) -> None:
+    """Take in (n, size) values, of which there may be none."""
+    if len(values):
+        moments.update(values)
 
 
 def _vectors(steps: list[Transition]) -> np.ndarray:

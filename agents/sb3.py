@@ -213,7 +213,7 @@ class OnPolicyAgent(SB3Agent):
             config,
             positive=("rollout_steps", "max_gradient_norm"),
             not_negative=("value_coefficient", "entropy_coefficient"),
-            shares=("gae_decay",),
+            shares=("gae_lambda",),
         )
         super().__init__(observation_space, action_space, config, setting)
         self.rollout_steps = config.rollout_steps
@@ -245,7 +245,7 @@ class SB3PPOConfig(OnPolicyConfig):
     """Passes over a rollout [10]."""
     learning_rate: float = 3e-4
     """Of Adam, at the start [3e-4]."""
-    gae_decay: float = 0.95
+    gae_lambda: float = 0.95
     """λ of generalised advantage estimation [0.95]."""
     clip: float = 0.2
     """ε: how far a probability may move and still gain [0.2]."""
@@ -276,7 +276,7 @@ class SB3PPO(OnPolicyAgent):
             batch_size=config.batch_size,
             n_epochs=config.epochs,
             gamma=config.discount,
-            gae_lambda=config.gae_decay,
+            gae_lambda=config.gae_lambda,
             clip_range=config.clip,
             ent_coef=config.entropy_coefficient,
             vf_coef=config.value_coefficient,
@@ -292,7 +292,7 @@ class SB3A2CConfig(OnPolicyConfig):
 
     learning_rate: float = 7e-4
     """Of RMSProp, at the start [7e-4]."""
-    gae_decay: float = 1.0
+    gae_lambda: float = 1.0
     """λ of generalised advantage estimation [1]."""
 
 
@@ -316,7 +316,7 @@ class SB3A2C(OnPolicyAgent):
             learning_rate=_rate(config.learning_rate, config.anneal),
             n_steps=config.rollout_steps,
             gamma=config.discount,
-            gae_lambda=config.gae_decay,
+            gae_lambda=config.gae_lambda,
             ent_coef=config.entropy_coefficient,
             vf_coef=config.value_coefficient,
             max_grad_norm=config.max_gradient_norm,

@@ -71,15 +71,11 @@ def versions(*packages: str) -> dict[str, str]:
 
 def machine(threads: int, device: str = "cpu") -> dict[str, Any]:
     """Say what the figures were measured on."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return {
-        "processor": models[0] if models else platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
+    from fathom import settings
+
+    return settings.machine() | {
         "threads": threads,
         "device": device,
-        "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
     }
 

@@ -31,11 +31,11 @@ CONTENDERS = ("fathom", "stable-baselines3")
 SETTINGS: dict[str, dict[str, Any]] = {
     "CartPole-v1": {
         "rollout_steps": 32, "minibatches": 1, "epochs": 20, "learning_rate": 1e-3, "discount": 0.98,
-        "gae_decay": 0.8, "clip": 0.2, "entropy_coefficient": 0.0,
+        "gae_lambda": 0.8, "clip": 0.2, "entropy_coefficient": 0.0,
     },
     "ALE/Pong-v5": {
         "rollout_steps": 128, "minibatches": 4, "epochs": 4, "learning_rate": 2.5e-4, "discount": 0.99,
-        "gae_decay": 0.95, "clip": 0.1, "entropy_coefficient": 0.01,
+        "gae_lambda": 0.95, "clip": 0.1, "entropy_coefficient": 0.01,
     },
 }  # fmt: skip
 SPEEDS = ("steps_per_second", "later_steps_per_second")
@@ -117,7 +117,7 @@ def measure_peer(env_id: str, steps: int, options: argparse.Namespace) -> dict[s
         batch_size=NUM_ENVS * own["rollout_steps"] // own["minibatches"],
         n_epochs=own["epochs"],
         gamma=own["discount"],
-        gae_lambda=own["gae_decay"],
+        gae_lambda=own["gae_lambda"],
         clip_range=own["clip"],
         ent_coef=own["entropy_coefficient"],
         seed=options.seed,

@@ -240,7 +240,7 @@ def _train(words: list[str]) -> int:
     with quiet(any(word == "--json" for word in words)) as out:
         from fathom import contract, plugins, training
         from fathom.run import Run, check_name
-        from fathom.settings import Settings, build_config
+        from fathom.settings import build_config
 
         kind = training.agent_class(agent)
         world = plugins.resolve(given[1], env_args) if len(given) > 1 else None
@@ -269,7 +269,7 @@ def _train(words: list[str]) -> int:
             shown.message(f"warning: {complaint}")
         for line in training.summary(settings, needed):
             shown.message(line)
-        run = Run.create(flags.runs_dir, flags.name, Settings(**dataclasses.asdict(settings)))
+        run = Run.create(flags.runs_dir, flags.name, settings)
         shown.message(f"  run {run.folder}")
         return _live(run, flags.json, out)
 

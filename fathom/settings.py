@@ -72,13 +72,15 @@ def machine() -> dict[str, Value]:
     """A short description of this machine."""
     processor = platform.processor() or platform.machine()
     with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                processor = line.partition(":")[2].strip()
-                break
+        words = Path("/proc/cpuinfo").read_text().partition("\n\n")[0].splitlines()
+        facts = {key.strip(): value.strip() for key, _, value in (w.partition(":") for w in words)}
+        # A cloud hides the model's name, but not the numbers that tell the generation.
+        if "cpu family" in facts:
+            processor = "{model name}, family {cpu family}, model {model}".format(**facts)
     described: dict[str, Value] = {
-        "system": platform.platform(),
+        "system": f"{platform.system()} {platform.machine()}",
         "processor": processor,
+        "instructions": torch.backends.cpu.get_cpu_capability(),
         "cores": os.cpu_count() or 1,
     }
     if torch.cuda.is_available():

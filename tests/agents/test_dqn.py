@@ -6,8 +6,8 @@ import pytest
 import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from agents.agent import Setting, State
-from agents.dqn import DQN, DQNConfig, Histogram, QNetwork, linear_schedule, td_targets
+from agents.agent import Setting, State, linear_schedule
+from agents.dqn import DQN, DQNConfig, Histogram, QNetwork, td_targets
 
 
 def test_targets_worked_out_by_hand() -> None:

@@ -11,7 +11,6 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from agents import load_agent
 from agents.agent import Agent, Setting, generator
-from agents.policy import RunningMoments
 from envs.observations import Observations
 from envs.vector import Transitions
 
@@ -183,16 +182,6 @@ def test_a_loaded_state_goes_on_bit_for_bit(algorithm: str, memory: str) -> None
         assert ours.keys() == theirs.keys()
         for name in ours:
             assert torch.equal(ours[name], theirs[name]), name
-
-
-def test_running_moments_are_those_of_all_values_together() -> None:
-    rng = np.random.default_rng(0)
-    values = rng.normal(5, 3, size=(1_000, 2))
-    moments = RunningMoments(2)
-    for part in np.split(values, [10, 300, 301]):
-        moments.update(part)
-    np.testing.assert_allclose(moments.mean, values.mean(axis=0), rtol=1e-5)
-    np.testing.assert_allclose(moments.variance, values.var(axis=0), rtol=1e-4)
 
 
 def test_minibatches_that_do_not_share_out_are_refused_in_a_sentence() -> None:

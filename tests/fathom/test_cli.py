@@ -122,7 +122,7 @@ def test_every_agent_trains_and_goes_on_from_the_command_line(
         ("train ppo CartPole-v1 --discount nan", "finite number, not nan"),
         ("train ppo CartPole-v1 --clip -1", "clip must be above 0"),
         ("train alphago Fathom/Go9-v0 --min-strength strong", "a rank such as 6d"),
-        ("train ppo CartPole-v1 --gae-decay 3", "gae_decay must be in 0…1"),
+        ("train ppo CartPole-v1 --gae-lambda 3", "gae_lambda must be in 0…1"),
         ("train dqn CartPole-v1 --n-step 100 --learning-starts 100", "at least 824"),
         ("train dqn CartPole-v1 --replay-capacity 1", "replay_capacity must be at least 48"),
         ("train dqn CartPole-v1 --seed abc", "--seed must be a whole number, not 'abc'"),
