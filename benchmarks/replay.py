@@ -5,6 +5,7 @@ Fills the memory with noise, then times batches of 32 three-step transitions: 64
     python benchmarks/replay.py
 """
 
+import argparse
 import statistics
 import tempfile
 import time
@@ -20,6 +21,7 @@ TRANSITIONS, NUM_ENVS, BATCHES = 1_000_000, 8, 2_000
 
 def main() -> None:
     """Print both figures."""
+    argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0]).parse_args()
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory(dir=".") as folder:
         replay = Replay(

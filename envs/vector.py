@@ -74,7 +74,7 @@ class Transitions:
         n = self.env.num_envs
         self._steps = 0
         self.observations = self._checked(observations)
-        self.action_masks, self.info = _masks(info), info
+        self.action_masks, self.info = self._legal(info), info
         self.starts = np.ones(n, dtype=bool)
         self._resetting = np.zeros(n, dtype=bool)
         self._returns = np.zeros(n)
@@ -103,6 +103,10 @@ class Transitions:
         )
         over = (terminated | truncated) & valid
         if self.env.metadata.get("life_loss"):
+            if "lives" not in info:
+                raise BrokenEnvironment(
+                    "metadata['life_loss'] promises info['lives'], and there is none"
+                )
             over &= truncated | (info["lives"] == 0)
         self._returns += np.where(valid, rewards, 0)
         self._lengths += valid
@@ -113,7 +117,7 @@ class Transitions:
         self._lengths[over] = 0
         self._resetting, self.starts = over, ~valid
         self.observations = transition.next_observations
-        masks = _masks(info)
+        masks = self._legal(info)
         if (masks is None) != (self.action_masks is None):
             raise BrokenEnvironment(
                 "info['action_mask'] must come with every reset() and step(), or never, and it"
@@ -124,11 +128,32 @@ class Transitions:
         return transition
 
     def _checked(self, observations: Any) -> Plain:
-        plain = self._plain(observations)
+        try:
+            plain = self._plain(observations)
+        except (IndexError, KeyError, TypeError, ValueError) as error:
+            raise BrokenEnvironment(
+                f"the observation of step {self._steps:,} of this segment is none of"
+                f" {self.env.single_observation_space}: {error}"
+            ) from error
         for part in plain if isinstance(plain, tuple) else (plain,):
             if part.dtype.kind == "f" and not np.isfinite(part).all():
                 raise self._invalid(self._plain.name_of_invalid(observations), part)
         return plain
+
+    def _legal(self, info: dict[str, Any]) -> np.ndarray | None:
+        try:
+            masks = _masks(info)
+        except ValueError:
+            masks = np.empty(0)
+        if (
+            masks is not None
+            and self.action_masks is not None
+            and masks.shape != self.action_masks.shape
+        ):
+            raise BrokenEnvironment(
+                f"info['action_mask'] has another shape at step {self._steps:,} of this segment"
+            )
+        return masks
 
     def _invalid(self, field: str, values: np.ndarray) -> BrokenEnvironment:
         bad = ~np.isfinite(values.reshape(len(values), -1)).all(axis=1)

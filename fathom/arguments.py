@@ -203,8 +203,13 @@ _NOT_OF_TYPE = (
 
 
 def _sentence(box: str) -> str:
-    """The first paragraph of an error that tyro framed."""
+    """The first paragraph of an error that tyro framed, and on a terminal coloured."""
+    from rich.text import Text
+
+    box = Text.from_ansi(box).plain
     said: list[str] = []
+    if "╭" not in box:  # where a terminal has no such letters, the title stands above a line
+        box = re.sub(r"\A[^-]*\n *-{5,} *\n", "", box)
     title, parsing, rest = box.partition("Error parsing ")  # a title goes before the sentence
     for line in (rest if parsing else title).splitlines():
         if line.strip()[:1] in ("╭", "╰", "+"):  # the frame; above it stands only the kind of error

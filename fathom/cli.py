@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -134,19 +136,34 @@ class ListFlags:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; gives the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):  # a terminal may lack a letter of ours
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
-        return _dispatch(words)
+        code = _dispatch(words)
+        sys.stdout.flush()
+        return code
     except FathomError as error:
         message = " ".join(str(error).split()).removesuffix(".")
         print(f"fathom: {message}", file=sys.stderr)
         return 2
     except BrokenPipeError:
-        # The reader of our output went away; keep the interpreter from complaining at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()  # its reader went away
         return 0
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EFBIG, errno.EIO) or error.filename is not None:
+            raise
+        _forget_output()
+        print(f"fathom: the output cannot be written: {error.strerror}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("fathom: stopped", file=sys.stderr)
         return 130
+
+
+def _forget_output() -> None:
+    """Keep the interpreter from complaining at its end of what could not be written."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _dispatch(words: list[str]) -> int:
@@ -365,6 +382,7 @@ def _resume(words: list[str]) -> int:
                     file=sys.stderr,
                 )
         if flags.steps is not None and flags.steps > run.settings.steps:
+            check_ranges(steps=flags.steps)
             _extend(run, flags.steps)
         print(protocol_line(run.settings), file=sys.stderr if flags.json else out)
         return _live(run, flags.json, out)
@@ -384,6 +402,7 @@ def _extend(run: Run, steps: int) -> None:
         settings = run.settings
         checkpoint = run.load_checkpoint()
         world = training.world_of(settings)
+        training.prepare(settings.threads, settings.device)
         training.build_agent(settings, world)  # refuses what cannot be
         num_envs = training.config_of(settings).num_envs
         complete = checkpoint is not None and checkpoint.progress.steps >= settings.steps

@@ -92,7 +92,9 @@ def _play(
             played += ended
             for name, values in measured.items():
                 known = transitions.info.get(f"_{name}", np.zeros(num_envs, bool))
-                for value in (transitions.info[name][i] for i in np.flatnonzero(ended & known)):
+                for i in np.flatnonzero(ended & known):
+                    found = transitions.info[name]
+                    value = found[i] if isinstance(found, np.ndarray) else found
                     if not isinstance(value, (Real, np.bool_)) or not math.isfinite(value):
                         raise FathomError(
                             f"{world.reference} gives {value!r} as info[{name!r}], and a measure"

@@ -166,10 +166,11 @@ def _chat(run: Run, words: list[str]) -> int:
     from fathom.run import find
 
     path = flags.transcript or new_transcript(run)
-    if path.exists():
-        raise FathomError(f"{path} exists already: choose another --transcript")
     if path.suffix != ".jsonl":
         raise FathomError(f"a transcript's name ends in .jsonl, unlike {path}")
+    for file in (path, path.with_suffix(".txt")):
+        if file.exists():
+            raise FathomError(f"{file} exists already: choose another --transcript")
     try:  # a chat that cannot be kept had better not begin
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(exist_ok=False)
@@ -287,7 +288,7 @@ def _go_limit(flags: GoFlags, seconds: float = 3.0) -> Any:
 def _go_player(reference: str, flags: GoFlags, timeout: float = 120.0) -> Any:
     from fathom.players import player
 
-    return player(
+    found = player(
         reference,
         runs=flags.runs_dir,
         device=flags.device,
@@ -296,3 +297,6 @@ def _go_player(reference: str, flags: GoFlags, timeout: float = 120.0) -> Any:
         timeout=timeout,
         warn=warn,
     )
+    if flags.simulations == 0 and found.only_searches:
+        raise FathomError(f"{found.name} has no network to play by alone: give it --simulations")
+    return found

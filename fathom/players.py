@@ -11,6 +11,7 @@ import dataclasses
 import math
 import os
 import re
+import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from envs.go.board import BLACK, EMPTY, WHITE, Board, Rules
 from envs.go.core import Boards, compiled, is_eye
 from envs.go.opponents import PLAYOUT, RANDOM, move_of, new_work
 from envs.go.playouts import new_notes, playout
-from envs.go.program import Program, ProgramError, Refused, action_at, vertex
+from envs.go.program import Program, ProgramError, Refused, action_at, is_run_folder, vertex
 from envs.go.sgf import Game
 from envs.kernels import forget_old_kernels
 from fathom.errors import FathomError
@@ -85,6 +86,8 @@ class Player(ABC):
     name: str
     size: int | None = None
     """The only board it knows; None where it plays on any."""
+    only_searches = False
+    """Whether it has no move without simulations."""
 
     def new_game(self, rules: Rules, setup: Sequence[tuple[int, int]] = (), seed: int = 0) -> None:
         """Get ready for a game.
@@ -169,6 +172,7 @@ class _Searcher(Player):
     ) -> None:
         self.name, self.size = name, size
         self._evaluate, self._config, self._resign = evaluate, config, resign
+        self.only_searches = evaluate is None
 
     def new_game(self, rules: Rules, setup: Sequence[tuple[int, int]] = (), seed: int = 0) -> None:
         super().new_game(rules, setup, seed)
@@ -210,8 +214,7 @@ class _Searcher(Player):
 
     def _intuition(self, board: Board) -> Choice:
         """The likeliest move of the network; a pass where that wins."""
-        if self._evaluate is None:
-            raise FathomError(f"{self.name} has no network to play by alone: give it simulations")
+        assert self._evaluate is not None
         logits, values = in_all_symmetries(self._evaluate)(board.planes()[None])
         mask = board.legal()
         mask_eyes(board.boards, 0, mask)
@@ -370,11 +373,11 @@ def player(
 
 
 def _is_run(reference: str, runs: Path) -> bool:
-    folders = (Path(reference), runs / reference, runs / "reference" / reference)
-    try:
-        return bool(reference) and any(os.path.isdir(folder) for folder in folders)
-    except ValueError:  # a null byte
-        return False
+    folders = (reference, str(runs / reference), str(runs / "reference" / reference))
+    return bool(reference) and (
+        any(is_run_folder(folder) for folder in folders)
+        or (any(os.path.isdir(folder) for folder in folders) and shutil.which(reference) is None)
+    )
 
 
 def _of_run(

@@ -14,6 +14,7 @@ import importlib
 import importlib.util
 import inspect
 import json
+import os
 import sys
 import tomllib
 import typing
@@ -30,6 +31,7 @@ from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from envs import atari
+from envs.go.program import is_run_folder
 from envs.observations import Observations
 from fathom.contract import Explained, ExplainedVector, explained, sentence
 from fathom.errors import FathomError
@@ -150,10 +152,11 @@ class World:
             with explained(self.reference, "advise"):
                 actions = np.asarray(env.advise(observations, action_masks))
             n = len(observations[0] if isinstance(observations, tuple) else observations)
-            if actions.shape[:1] != (n,):
+            wanted = (n, *(self.spaces()[1].shape or ()))
+            if actions.shape != wanted:
                 raise FathomError(
-                    f"{self.reference}: advise() must give an action for each of {n} observations,"
-                    f" not an array of the shape {actions.shape}"
+                    f"{self.reference}: advise() must give an action for each of {n} observations, an"
+                    f" array of the shape {wanted}, not {actions.shape}"
                 )
             return actions
 
@@ -223,12 +226,27 @@ def resolve(reference: str, env_args: Mapping[str, str] | None = None) -> World:
         raise FathomError(_unknown_argument(reference, unknown[0], _argument_names(creator)))
     hints = _hints(creator)
     values = {key: _typed(key, str(text), hints.get(key)) for key, text in given.items()}
-    if "understanding" in values and _is_ours(spec):
+    if _is_ours(spec):
+        _make_lasting(values)
+    return World(reference, values, spec)
+
+
+def _make_lasting(arguments: dict[str, Any]) -> None:
+    """Make paths absolute, in the arguments of a world of ours: a run goes on in any folder."""
+    if "split" in arguments:
+        raise FathomError(
+            "--env.split is not for you to set: a run trains on one part and is tested on the other"
+        )
+    if "understanding" in arguments:
         from fathom.run import find
 
-        folder = find(str(values["understanding"]), Path("runs")).folder
-        values["understanding"] = str(folder.resolve())
-    return World(reference, values, spec)
+        folder = find(str(arguments["understanding"]), Path("runs")).folder
+        arguments["understanding"] = str(folder.resolve())
+    for name, marks in (("domain", (".yaml", ".yml")), ("data", ("",)), ("opponent", ("",))):
+        text = str(arguments.get(name, ""))
+        is_path = text.endswith(marks) and (name != "opponent" or is_run_folder(text))
+        if text and is_path and os.path.exists(text):
+            arguments[name] = os.path.abspath(text)
 
 
 def _is_ours(spec: EnvSpec) -> bool:

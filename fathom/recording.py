@@ -91,8 +91,12 @@ def picture(world: World, env: Env) -> np.ndarray:
         raise FathomError(f"{world.reference} cannot be rendered: {said}") from error
     if not isinstance(frame, np.ndarray) or frame.ndim != 3 or frame.shape[2] != 3:
         raise FathomError(f"{world.reference} does not render an RGB picture")
+    if frame.dtype != np.uint8:
+        raise FathomError(
+            f"{world.reference} renders {frame.dtype} numbers, and a picture is of uint8, 0 to 255"
+        )
     factor = max(1, LONG_SIDE // max(frame.shape[:2]))
-    frame = frame.astype(np.uint8, copy=False).repeat(factor, axis=0).repeat(factor, axis=1)
+    frame = frame.repeat(factor, axis=0).repeat(factor, axis=1)
     height, width = frame.shape[:2]
     if height % 2 or width % 2:
         frame = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")

@@ -129,12 +129,17 @@ class Run:
                 temporary.chmod(0o755)
                 run.write_settings()
                 run.checkpoints.mkdir()
-                try:
-                    os.rename(temporary, folder)
-                except OSError as error:
-                    if folder.exists():
-                        raise _taken(folder) from error
-                    raise
+                while True:
+                    try:
+                        os.rename(temporary, folder)
+                        break
+                    except OSError as error:
+                        if not folder.exists():
+                            raise
+                        if name is not None:
+                            raise _taken(folder) from error
+                    # Another run took it meanwhile.
+                    folder = runs / free_name(runs, settings.environment, settings.agent)
                 sync_folder(runs)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -360,32 +365,21 @@ class Run:
 
     @staticmethod
     def _truncate(path: Path, segment: int) -> None:
+        """Keep the lines of the segments before this one; a line that a crash tore apart is of none."""
         if not path.exists():
             return
-        kept, size = 0, path.stat().st_size
         with open(path, "rb") as file:
-            for line in file:
-                try:
-                    keep = line.endswith(b"\n") and json.loads(line)["segment"] < segment
-                except (ValueError, KeyError, TypeError):
-                    keep = False
-                if not keep:
-                    break
-                kept += len(line)
-            if kept == size:
-                return
-            temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-            file.seek(0)
-            with open(temporary, "wb") as copy:
-                remaining = kept
-                while remaining:
-                    block = file.read(min(remaining, 1 << 20))
-                    copy.write(block)
-                    remaining -= len(block)
-                copy.flush()
-                os.fsync(copy.fileno())
-        os.replace(temporary, path)
-        sync_folder(path.parent)
+            lines = file.readlines()
+        kept = [line for line in lines if line.endswith(b"\n") and 0 <= _segment_of(line) < segment]
+        if len(kept) < len(lines):
+            replace_file(path, b"".join(kept))
+
+
+def _segment_of(line: bytes) -> int:
+    try:
+        return int(json.loads(line)["segment"])
+    except (ValueError, KeyError, TypeError):
+        return -1
 
 
 def _digest(description: dict[str, Any]) -> str:

@@ -37,7 +37,7 @@ def test_the_checker_has_nothing_to_say(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_ppo_learns_it_and_it_is_filmed(
+def test_ppo_learns_it_and_it_is_recorded(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     flags, enough = EXAMPLES[name]
@@ -69,3 +69,8 @@ def test_an_illegal_move_in_tictactoe_loses_and_the_mask_tells_of_it() -> None:
     assert not info["action_mask"][taken]
     _, reward, terminated, _, _ = env.step(taken)
     assert (reward, terminated) == (-1, True)
+
+
+def test_the_readme_shows_the_shortest_example_as_it_is() -> None:
+    readme = (FOLDER.parent / "README.md").read_text()
+    assert (FOLDER / "corridor.py").read_text() in readme

@@ -1,6 +1,5 @@
 """What can be asked of a game of Go, checked."""
 
-import os
 import sys
 from dataclasses import dataclass
 from typing import Literal, cast, get_args
@@ -10,7 +9,7 @@ from gymnasium import spaces
 
 from envs.go.board import Board, Rules, handicap_points
 from envs.go.core import BLACK, PLANES, WHITE
-from envs.go.program import Program
+from envs.go.program import Program, is_run_folder
 
 Ko = Literal["simple", "positional", "situational"]
 Colour = Literal["black", "white", "both"]
@@ -89,7 +88,7 @@ class GoConfig:
 
     def start_program(self) -> Program:
         """Start the opponent; ProgramError where it cannot be."""
-        if os.path.isdir(self.opponent):  # Path.is_dir would not bear a long command line
+        if is_run_folder(self.opponent):
             # -P: no folder of the user's may hide one of our packages.
             command = [sys.executable, "-P", "-m", "fathom", "gtp", self.opponent]
             return Program(command, name=self.opponent)

@@ -29,6 +29,11 @@ _LONGEST_ANSWER = 1 << 20
 """Bytes; whoever writes more writes without end."""
 
 
+def is_run_folder(text: str) -> bool:
+    """Whether this names the folder of a run, and not a program."""
+    return os.path.isfile(os.path.join(text, "run.toml"))
+
+
 class ProgramError(ValueError):
     """A program cannot be played with any more, and why."""
 

@@ -59,7 +59,7 @@ def _text(path: Path) -> str:
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
     try:
-        return data.decode()
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError:
         return data.decode("latin-1")  # one file of SNIPS is
 
@@ -120,7 +120,7 @@ def _atis(folder: Path, part: str) -> list[Sentence]:
 
 def _numbers(path: Path, meanings: list[str]) -> list[list[str]]:
     rows = []
-    for line, row in enumerate(_text(path).splitlines(), 1):
+    for line, row in enumerate(_text(path).split("\n"), 1):
         try:
             numbers = [int(word) for word in row.split()]
         except ValueError:
@@ -145,7 +145,7 @@ def _split(sentences: list[Sentence]) -> tuple[list[Sentence], list[Sentence]]:
 
 def _lines(path: Path) -> list[Sentence]:
     found = []
-    for line, text in enumerate(_text(path).splitlines(), 1):
+    for line, text in enumerate(_text(path).split("\n"), 1):
         if not text.strip():
             continue
         try:

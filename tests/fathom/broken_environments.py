@@ -353,6 +353,17 @@ class MeasureIsText(Works):
         return *super().step(action)[:4], {"grade": "A"}
 
 
+class MeasureIsADict(Works):
+    metadata = {"render_modes": [], "measures": ("grade",)}
+
+    def step(self, action):
+        return *super().step(action)[:4], {"grade": {"mark": 1.0}}
+
+
+class HasNoLives(Works):
+    metadata = {"render_modes": [], "life_loss": True}
+
+
 class MeasureIsInfinite(Works):
     metadata = {"render_modes": [], "measures": ("grade",)}
 
@@ -428,6 +439,24 @@ class MaskIsForgottenLater(Works):
     def step(self, action):
         result = super().step(action)
         return result if self.time == 5 else (*result[:4], {"action_mask": np.ones(2, np.int8)})
+
+
+class MaskChangesLater(Works):
+    def reset(self, *, seed=None, options=None):
+        return super().reset(seed=seed)[0], {"action_mask": np.ones(2, np.int8)}
+
+    def step(self, action):
+        result = super().step(action)
+        return *result[:4], {"action_mask": np.ones(3 if self.time == 5 else 2, np.int8)}
+
+
+class LeavesItsSpaceLater(Works):
+    def __init__(self) -> None:
+        super().__init__()
+        self.observation_space = Discrete(3)
+
+    def observe(self) -> Any:
+        return 7 if self.time == 5 else 1
 
 
 class HasAnotherShapeLater(Works):

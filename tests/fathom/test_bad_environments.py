@@ -122,6 +122,10 @@ LATER = {
     "HasAnotherShapeLater": "failed in step 5: ValueError: Output array is the wrong shape",
     "LeavesPythonLater": "failed at line {line}, in step 5 of environment 0: SystemExit: 3",
     "MaskIsForgottenLater": "or never, and it is missing at step 5 of this segment",
+    "MaskChangesLater": "at step 5",
+    "LeavesItsSpaceLater": "the observation of step 5 of this segment is none of Discrete(3)",
+    "HasNoLives": "metadata['life_loss'] promises info['lives'], and there is none",
+    "MeasureIsADict": "as info['grade'], and a measure must be a finite number",
     "MeasureIsInfinite": "as info['grade'], and a measure must be a finite number",
     "MeasureIsText": "gives 'A' as info['grade'], and a measure must be a finite number",
 }
@@ -144,6 +148,8 @@ def test_one_that_breaks_in_training_leaves_the_last_checkpoint(
     mended += f"\nclass {name}(Works):\n    pass\n"
     if name == "GivesNaNLater":
         mended = FILE.read_text().replace("np.nan if self.time == 5 else 0", "0")
+    if name == "LeavesItsSpaceLater":
+        mended = FILE.read_text().replace("7 if self.time == 5 else 1", "1")
     source.write_text(mended)
     assert cli.main(["resume", str(run)]) == 0
 

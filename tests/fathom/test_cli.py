@@ -1,7 +1,10 @@
 """What a person types, and what they get."""
 
 import json
+import os
+import pty
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import envs.dialogue
 from fathom.cli import main
 
 TINY = [
@@ -94,6 +98,52 @@ def test_train_evaluate_record_and_extend(
     assert list(run.glob("events.out.tfevents*"))
 
 
+def test_a_run_can_be_no_longer_than_numbers_are_exact(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _run(tmp_path, "train", "reinforce", "CartPole-v1", "--name", "c", "--steps", "64") == 0
+    assert _run(tmp_path, "resume", "c", "--steps", "9" * 20) == 2
+    assert "--steps can be 9,007,199,254,740,992 at most" in capsys.readouterr().err
+    assert _run(tmp_path, "evaluate", "c", "--episodes", "1") == 0
+
+
+def test_a_domain_of_ones_own_is_found_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shipped = Path(envs.dialogue.__file__).parent / "domains"
+    shutil.copy(shipped / "taxi.yaml", tmp_path / "mine.yaml")
+    shutil.copy(shipped / "taxi.csv", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    words = ["train", "rules", "Fathom/Dialogue-v0", "--env.domain", "mine.yaml", "--steps", "64"]
+    assert _run(tmp_path, *words, "--name", "d") == 0
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert _run(tmp_path, "evaluate", "d", "--episodes", "1") == 0
+
+
+def test_a_flag_s_mistake_is_a_sentence_on_a_terminal_too(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "fathom", "train", "ppo", "CartPole-v1", "--device", "gpu"]
+    parent, child = pty.openpty()  # a terminal: colours are expected of what is written there
+    done = subprocess.run(words, stderr=child, stdout=child, cwd=tmp_path, timeout=60)
+    os.close(child)
+    said = os.read(parent, 10_000).decode()
+    os.close(parent)
+    assert done.returncode == 2
+    assert said.startswith("fathom: invalid choice 'gpu' for argument '--device'")
+    assert "\x1b" not in said
+
+
+@pytest.mark.skipif(
+    not Path("/dev/full").exists(), reason="only Linux has a disk that is always full"
+)
+def test_output_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
+    with open("/dev/full", "w") as full:
+        words = [sys.executable, "-m", "fathom", "list"]
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == "fathom: the output cannot be written: No space left on device\n"
+
+
 @pytest.mark.parametrize("agent", ["dqn", "reinforce", "a2c", "ppo"])
 def test_every_agent_trains_and_goes_on_from_the_command_line(
     agent: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -126,6 +176,7 @@ def test_every_agent_trains_and_goes_on_from_the_command_line(
         ("train dqn CartPole-v1 --n-step 100 --learning-starts 100", "at least 824"),
         ("train dqn CartPole-v1 --replay-capacity 1", "replay_capacity must be at least 48"),
         ("train dqn CartPole-v1 --seed abc", "--seed must be a whole number, not 'abc'"),
+        ("train ppo Fathom/Maze-v0 --env.split test", "--env.split is not for you to set"),
         ("resume c --steps 1e4", "--steps must be a whole number, not '1e4'"),
         ("match random random --timeout nan", "--timeout must be a finite number"),
         ("train dqn Pendulum-v1", "discrete"),

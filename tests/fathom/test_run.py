@@ -326,6 +326,16 @@ def test_going_back_forgets_what_came_after(run: Run) -> None:
     assert (run.folder / "latest").read_text() == "00002\n"
 
 
+def test_a_damaged_line_takes_no_others_with_it(run: Run) -> None:
+    for segment in range(3):
+        run.log_metrics({"segment": segment})
+    path = run.folder / "metrics.jsonl"
+    first, *others = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"x" + first + b"".join(others))
+    run.go_back(2)
+    assert path.read_bytes() == others[0]
+
+
 def test_leftovers_of_a_killed_process_are_swept(run: Run) -> None:
     (run.checkpoints / ".00002.123.tmp").mkdir()
     (run.folder / ".latest.123.tmp").write_text("x")
