@@ -10,6 +10,8 @@ The network that plays, in self-play and everywhere else, is the running average
 (Polyak & Juditsky 1992), which is steadier than any single one.
 """
 
+import os
+import sys
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
@@ -95,6 +97,11 @@ class AlphaGoConfig:
     """The newest positions of self-play, from which batches are drawn."""
     replay_ratio: float = 4.0
     """How often each position of self-play is learnt from, on average."""
+
+    def __post_init__(self) -> None:
+        if self.expert_games:  # a run goes on in whatever folder
+            folder = os.path.abspath(os.path.expanduser(self.expert_games))
+            object.__setattr__(self, "expert_games", folder)
 
 
 class AlphaGo(Agent):
@@ -245,6 +252,9 @@ class AlphaGo(Agent):
                     f"the games in {self.config.expert_games} are not those that the run began with"
                 )
             self._records = digest
+            if self.steps == 0:
+                for line in self._games.report.lines():
+                    print(line, file=sys.stderr)
         games = self._games
         rng = generator(seed)
         clock = {"environment": 0.0, "acting": 0.0, "learning": 0.0}

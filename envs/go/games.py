@@ -233,6 +233,14 @@ class Report:
     broken: list[str] = field(default_factory=list)
     """A line for each record or archive that could not be read."""
 
+    def lines(self) -> list[str]:
+        """What a person should know of it."""
+        said = f"{self.games:,} games, {self.positions:,} positions"
+        if self.skipped:
+            reasons = (f"{number:,} {reason}" for reason, number in self.skipped.items())
+            said += f"; left out: {', '.join(reasons)}"
+        return [*self.broken, *self.disputes, said]
+
 
 def strength(rank: str) -> tuple[str, float] | None:
     """A recorded rank as (scale, height): kyu, dan and professional ranks are on one scale.

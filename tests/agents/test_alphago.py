@@ -82,8 +82,11 @@ def test_some_games_of_self_play_begin_with_random_moves(tmp_path: Path) -> None
     assert 32 < (stones == 0).sum() < 60
 
 
-def test_it_learns_from_experts_first_and_then_from_itself(tmp_path: Path) -> None:
+def test_it_learns_from_experts_first_and_then_from_itself(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     _write_games(tmp_path / "games", 150)
+    (tmp_path / "games" / "broken.sgf").write_text("(;SZ[5];B[aa];W[ff])")
     config = AlphaGoConfig(
         expert_games=str(tmp_path / "games"), expert_share=0.4, layers=4, width=16, batch_size=32,
         num_envs=16, simulations=4,
@@ -91,6 +94,10 @@ def test_it_learns_from_experts_first_and_then_from_itself(tmp_path: Path) -> No
     agent = _agent(config, tmp_path, 1_800)
     with closing(GoVector(1, size=SIZE)) as env:
         ends = [list(agent.train(env, 600, seed))[-1] for seed in range(3)]
+    first, *_, last = capsys.readouterr().err.splitlines()
+    assert first == "broken.sgf: move 2: [ff] is no point of a 5×5 board"
+    assert "left out: " in last
+    assert "1 broken" in last
     # The share ends within the second segment, which the experts still have whole.
     assert ["test_top_1" in end for end in ends] == [True, True, False]
     assert ["game_length" in end for end in ends] == [False, False, True]
@@ -194,6 +201,14 @@ def test_records_that_are_not_there_are_told_before_a_run_begins(tmp_path: Path)
         config = AlphaGoConfig(expert_games=str(folder))
         with pytest.raises(ValueError, match=said):
             AlphaGo.storage_bytes(OBSERVATIONS, ACTIONS, config, setting)
+
+
+def test_a_folder_of_records_is_found_from_any_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert AlphaGoConfig(expert_games="games").expert_games == str(tmp_path / "games")
+    assert AlphaGoConfig().expert_games == ""
 
 
 def test_records_that_changed_after_the_run_began_are_refused(tmp_path: Path) -> None:
