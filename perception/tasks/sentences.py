@@ -120,7 +120,7 @@ def _atis(folder: Path, part: str) -> list[Sentence]:
 
 def _numbers(path: Path, meanings: list[str]) -> list[list[str]]:
     rows = []
-    for line, row in enumerate(_text(path).split("\n"), 1):
+    for line, row in enumerate(_text(path).splitlines(), 1):
         try:
             numbers = [int(word) for word in row.split()]
         except ValueError:
