@@ -156,7 +156,7 @@ def test_a_7z_archive_without_py7zr_says_what_to_install(
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "py7zr", None)
     (tmp_path / "a.7z").write_bytes(b"7z")
-    with pytest.raises(GamesError, match="reading a.7z needs py7zr: pip install py7zr"):
+    with pytest.raises(GamesError, match=r"reading a\.7z needs py7zr: pip install py7zr"):
         list(stream(tmp_path))
 
 
