@@ -28,8 +28,9 @@ from agents.rollout import REPORT_EVERY, Collector, Rollout, estimates
 from envs.observations import Plain
 
 LOSSES = ("policy_loss", "value_loss", "entropy", "approx_kl", "clip_fraction")
-"""What a report tells of learning: means over the minibatches since the one before. `approx_kl` is
-the divergence from the policy that acted (Schulman 2020), `clip_fraction` the share of steps where the objective is cut."""
+"""What a report tells of learning: means over the minibatches since the one before. `approx_kl` is the
+divergence from the policy that acted (Schulman 2020, "Approximating KL divergence"), `clip_fraction` the
+share of steps where the objective is cut."""
 
 
 @dataclass(frozen=True)

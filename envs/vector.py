@@ -141,15 +141,13 @@ class Transitions:
         return plain
 
     def _legal(self, info: dict[str, Any]) -> np.ndarray | None:
+        before, changed = self.action_masks, False
         try:
             masks = _masks(info)
-        except ValueError:
-            masks = np.empty(0)
-        if (
-            masks is not None
-            and self.action_masks is not None
-            and masks.shape != self.action_masks.shape
-        ):
+            changed = masks is not None and before is not None and masks.shape != before.shape
+        except ValueError:  # they differ among each other, or one of them is none
+            changed = True
+        if changed:
             raise BrokenEnvironment(
                 f"info['action_mask'] has another shape at step {self._steps:,} of this segment"
             )

@@ -310,6 +310,7 @@ def _settings(flags: TrainFlags, agent: str, config: Any, world: Any, preset: st
     )
     # Environments step together, so only whole rounds of steps can be done.
     steps = -(-flags.steps // num_envs) * num_envs
+    check_ranges(steps=steps)
     return Settings(
         environment=world.reference,
         agent=agent,
@@ -412,6 +413,7 @@ def _extend(run: Run, steps: int) -> None:
                 "extended; train with --keep-replay to be able to"
             )
         settings.steps = -(-steps // num_envs) * num_envs
+        check_ranges(steps=settings.steps)
         run.write_settings()
 
 

@@ -94,7 +94,7 @@ def _play(
                 known = transitions.info.get(f"_{name}", np.zeros(num_envs, bool))
                 for i in np.flatnonzero(ended & known):
                     found = transitions.info[name]
-                    value = found[i] if isinstance(found, np.ndarray) else found
+                    value = found if isinstance(found, dict) else found[i]
                     if not isinstance(value, (Real, np.bool_)) or not math.isfinite(value):
                         raise FathomError(
                             f"{world.reference} gives {value!r} as info[{name!r}], and a measure"

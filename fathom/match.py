@@ -1,9 +1,9 @@
 """Games between two players: who is stronger, and how sure that is.
 
 Every opening is played twice, with either colour, so that neither player is luckier than the other; the
-openings are a few random moves, no two alike, so that no game is played twice. Scores are by area. When both have passed,
-each names the dead stones: they are taken off where both agree; else the game goes on, and after two more
-passes everything on the board counts as alive.
+openings are a few random moves, no two alike, so that no game is played twice. Scores are by area. When
+both have passed, each names the dead stones: they are taken off where both agree; else the game goes on,
+and after two more passes everything on the board counts as alive.
 """
 
 from __future__ import annotations
@@ -292,7 +292,7 @@ def play_match(
 
 
 def _openings(rules: Rules, seed: int) -> Iterator[Board]:
-    """Boards after a few random moves, none of which is another turned or mirrored, as long as there are such."""
+    """Boards after a few random moves; none is another, turned or mirrored, as long as there are such."""
     known: set[bytes] = set()
     for k in itertools.count():
         rng = np.random.default_rng([seed, k])
@@ -301,7 +301,7 @@ def _openings(rules: Rules, seed: int) -> Iterator[Board]:
             for action in random_opening(rng, rules):
                 board.play(action)
             either = (board.stones, board.stones.T)
-            position = min(np.rot90(stones, k).tobytes() for stones in either for k in range(4))
+            position = min(np.rot90(x, turns).tobytes() for x in either for turns in range(4))
             if position not in known:
                 break
         known.add(position)

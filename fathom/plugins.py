@@ -152,7 +152,7 @@ class World:
             with explained(self.reference, "advise"):
                 actions = np.asarray(env.advise(observations, action_masks))
             n = len(observations[0] if isinstance(observations, tuple) else observations)
-            wanted = (n, *(self.spaces()[1].shape or ()))
+            wanted = (n, *(env.action_space.shape or ()))
             if actions.shape != wanted:
                 raise FathomError(
                     f"{self.reference}: advise() must give an action for each of {n} observations, an"

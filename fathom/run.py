@@ -378,7 +378,7 @@ class Run:
 def _segment_of(line: bytes) -> int:
     try:
         return int(json.loads(line)["segment"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError):
         return -1
 
 

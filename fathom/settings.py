@@ -75,7 +75,7 @@ def machine() -> dict[str, Value]:
         words = Path("/proc/cpuinfo").read_text().partition("\n\n")[0].splitlines()
         facts = {key.strip(): value.strip() for key, _, value in (w.partition(":") for w in words)}
         # A cloud hides the model's name, but not the numbers that tell the generation.
-        if "cpu family" in facts:
+        if {"model name", "cpu family", "model"} <= facts.keys():
             processor = "{model name}, family {cpu family}, model {model}".format(**facts)
     described: dict[str, Value] = {
         "system": f"{platform.system()} {platform.machine()}",

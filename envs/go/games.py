@@ -83,10 +83,6 @@ class GamesError(ValueError):
     """A place without games that can be learned from: one sentence."""
 
 
-class MissingPackage(GamesError):
-    """A record that needs a package which is not installed."""
-
-
 def stream(folder: Path, size: int | None = None) -> Iterator[tuple[str, Game | SgfError | None]]:
     """Every game below a folder, or in a file, with its name; an error for each broken record.
 
@@ -148,7 +144,7 @@ def _files(folder: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, b
                 with path.open("rb") as file:
                     data = _take(file, name)
                 yield name, _too_large(name) if data is None else data
-        except MissingPackage:
+        except GamesError:  # nothing that is wrong with the records
             raise
         except OSError as error:
             yield name, SgfError(f"{name}: {error.strerror or error}")
@@ -202,12 +198,12 @@ def _seven_zip(path: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str,
         import py7zr
         from py7zr.io import BytesIOFactory
     except ImportError:
-        raise MissingPackage(f"reading {path.name} needs py7zr: pip install py7zr") from None
+        raise GamesError(f"reading {path.name} needs py7zr: pip install py7zr") from None
     with py7zr.SevenZipFile(path) as archive:
         names = [file.filename for file in archive.list() if not file.is_directory]
         # Packed as one stream: all or nothing.
         if sum(file.uncompressed for file in archive.list()) > MAX_FILE:
-            raise GamesError(f"larger than {MAX_FILE >> 20} MiB unpacked")
+            raise ValueError(f"larger than {MAX_FILE >> 20} MiB unpacked")
         factory = BytesIOFactory(MAX_FILE)
         targets = [name for name in names if wanted(name)]
         if targets:

@@ -71,7 +71,8 @@ def _at_random(boards: Boards, i: int, random: np.ndarray) -> int:
 def _by_playouts(
     boards: Boards, i: int, work: Boards, tallies: np.ndarray, komi: float, random: np.ndarray
 ) -> int:
-    """The move that was tried most often after UCB1 (Auer et al. 2002), its bonus halved, has shared out the playouts.
+    """The move that was tried most often after UCB1 (Auer et al. 2002) with half its bonus has shared out
+    the playouts.
 
     It may pass only where the position as it stands is won, and does so where that ends the game.
     """

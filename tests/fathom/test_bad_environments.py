@@ -122,7 +122,7 @@ LATER = {
     "HasAnotherShapeLater": "failed in step 5: ValueError: Output array is the wrong shape",
     "LeavesPythonLater": "failed at line {line}, in step 5 of environment 0: SystemExit: 3",
     "MaskIsForgottenLater": "or never, and it is missing at step 5 of this segment",
-    "MaskChangesLater": "at step 5",
+    "MaskChangesLater": "info['action_mask'] has another shape at step 5 of this segment",
     "LeavesItsSpaceLater": "the observation of step 5 of this segment is none of Discrete(3)",
     "HasNoLives": "metadata['life_loss'] promises info['lives'], and there is none",
     "MeasureIsADict": "as info['grade'], and a measure must be a finite number",
