@@ -23,9 +23,9 @@ from typing import BinaryIO, TextIO
 from agents.go_search import Candidate
 from envs.go.board import BLACK, WHITE, Board, IllegalMove, Rules, handicap_points
 from envs.go.core import LARGEST
-from envs.go.program import action_at, vertex
 from envs.go.rendering import ansi
 from envs.go.sgf import read_game
+from envs.go.vertices import action_at, vertex
 from fathom import __version__
 from fathom.errors import FathomError
 from fathom.players import (

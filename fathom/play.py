@@ -17,9 +17,9 @@ from rich.text import Text
 
 from agents.go_search import Candidate
 from envs.go.board import BLACK, WHITE, Board, IllegalMove, Rules, handicap_points
-from envs.go.program import COLUMNS, action_at, vertex
 from envs.go.rendering import ansi, stars
 from envs.go.sgf import write_game
+from envs.go.vertices import COLUMNS, action_at, vertex
 from fathom.errors import FathomError
 from fathom.players import Limit, Player, dead_stones, record, replay, result_of, without, won
 

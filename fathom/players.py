@@ -27,8 +27,9 @@ from envs.go.board import BLACK, EMPTY, WHITE, Board, Rules
 from envs.go.core import Boards, compiled, is_eye
 from envs.go.opponents import PLAYOUT, RANDOM, move_of, new_work
 from envs.go.playouts import new_notes, playout
-from envs.go.program import Program, ProgramError, Refused, action_at, is_run_folder, vertex
+from envs.go.program import Program, ProgramError, Refused, is_run_folder
 from envs.go.sgf import Game
+from envs.go.vertices import action_at, vertex
 from envs.kernels import forget_old_kernels
 from fathom.errors import FathomError
 

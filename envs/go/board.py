@@ -7,13 +7,13 @@ import numpy as np
 
 from envs.go import core
 from envs.go.core import BLACK, EMPTY, WHITE, Boards, Rules
+from envs.go.vertices import vertex
 
 __all__ = [
     *("BLACK", "EMPTY", "WHITE", "Board", "IllegalMove", "Rules"),
     *("handicap_points", "random_opening"),
 ]
 
-_LETTERS = "ABCDEFGHJKLMNOPQRST"
 _WHY = {
     core.OCCUPIED: "there is a stone already",
     core.SUICIDE: "the stone would have no liberty",
@@ -171,10 +171,7 @@ class Board:
 
     def _named(self, colour: int, action: int) -> str:
         name = ("black", "white")[colour - 1]
-        size = self.rules.size
-        if action == size * size:
-            return f"{name}'s pass"
-        return f"{name} {_LETTERS[action % size]}{size - action // size}"
+        return f"{name} {vertex(action, self.rules.size)}"
 
     def _because(self, colour: int, action: int, ruling: int) -> str:
         why = _WHY[ruling]

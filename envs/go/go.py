@@ -12,8 +12,9 @@ import numpy as np
 from envs.go.config import GoConfig
 from envs.go.core import BLACK, WHITE
 from envs.go.opponents import OPPONENTS, move_of, new_work
-from envs.go.program import Program, ProgramError, vertex
+from envs.go.program import Program, ProgramError
 from envs.go.rendering import Thoughts, ansi, picture
+from envs.go.vertices import vertex
 from envs.random import below
 
 

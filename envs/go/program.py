@@ -19,11 +19,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from envs.go.vertices import action_at, vertex
+
 if TYPE_CHECKING:
     from envs.go.board import Rules
-
-COLUMNS = "ABCDEFGHJKLMNOPQRSTUVWXYZ"
-"""The names of the columns from the left; there is no I."""
 
 _LONGEST_ANSWER = 1 << 20
 """Bytes; whoever writes more writes without end."""
@@ -40,31 +39,6 @@ class ProgramError(ValueError):
 
 class Refused(ProgramError):
     """A program answered a command with "?"; it goes on playing."""
-
-
-def vertex(action: int, size: int) -> str:
-    """The name of an action in GTP: "A1" is the point at the bottom left; or "pass"."""
-    if action == size * size:
-        return "pass"
-    row, column = divmod(action, size)
-    return f"{COLUMNS[column]}{size - row}"
-
-
-def action_at(name: str, size: int) -> int:
-    """The action that GTP calls `name`, whatever its case.
-
-    Raises:
-        ValueError: there is no such point.
-    """
-    text = name.strip().upper()
-    if text == "PASS":
-        return size * size
-    column, number = COLUMNS[:size].find(text[:1]), text[1:]
-    if text and column >= 0 and number.isascii() and number.isdecimal() and len(number) < 3:
-        row = size - int(number)
-        if 0 <= row < size:
-            return row * size + column
-    raise ValueError(f"{_shown(name)} is no point of a {size}×{size} board")
 
 
 class Program:

@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from envs.go.program import COLUMNS
+from envs.go.vertices import COLUMNS
 
 PICTURE_SIDE = 640
 """Pixels of the board's side, about."""

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from envs.go.program import Program, ProgramError, Refused, action_at, vertex
+from envs.go.program import Program, ProgramError, Refused
+from envs.go.vertices import action_at, vertex
 
 GNUGO = shutil.which("gnugo") or "/usr/games/gnugo"
 RULES: Any = SimpleNamespace(size=9, komi=7.0)

@@ -1,0 +1,31 @@
+"""The names of a board's points in GTP, which people use as well: "A1" is at the bottom left."""
+
+COLUMNS = "ABCDEFGHJKLMNOPQRSTUVWXYZ"
+"""The names of the columns from the left; there is no I."""
+
+
+def vertex(action: int, size: int) -> str:
+    """The name of an action, or "pass"."""
+    if action == size * size:
+        return "pass"
+    row, column = divmod(action, size)
+    return f"{COLUMNS[column]}{size - row}"
+
+
+def action_at(name: str, size: int) -> int:
+    """The action that is called `name`, whatever its case.
+
+    Raises:
+        ValueError: there is no such point.
+    """
+    text = name.strip().upper()
+    if text == "PASS":
+        return size * size
+    column, number = COLUMNS[:size].find(text[:1]), text[1:]
+    if text and column >= 0 and number.isascii() and number.isdecimal() and len(number) < 3:
+        row = size - int(number)
+        if 0 <= row < size:
+            return row * size + column
+    line = " ".join(name.split())
+    shown = line if len(line) <= 80 else line[:79] + "…"
+    raise ValueError(f"{shown!r} is no point of a {size}×{size} board")
