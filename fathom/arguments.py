@@ -56,15 +56,20 @@ def check_ranges(**numbers: int) -> None:
             raise FathomError(f"{flag} can be {most:,} at most, not {value:,}")
 
 
-def _check_finite(flags: Any) -> None:
-    """Refuse inf and nan, which no flag means anything by; `flags` is a dataclass, perhaps of such."""
+def _check_sane(flags: Any) -> None:
+    """Refuse inf, nan and whole numbers so large that they can only be slips; `flags` is a dataclass,
+    perhaps of such."""
     for item in dataclasses.fields(flags):
         value = getattr(flags, item.name)
         if dataclasses.is_dataclass(value):
-            _check_finite(value)
+            _check_sane(value)
         elif isinstance(value, float) and not math.isfinite(value):
             raise FathomError(
                 f"--{item.name.replace('_', '-')} must be a finite number, not {value}"
+            )
+        elif isinstance(value, int) and value > _MOST:
+            raise FathomError(
+                f"--{item.name.replace('_', '-')} can be {_MOST:,} at most, not {value:,}"
             )
 
 
@@ -183,7 +188,7 @@ def _tyro(
         if flag.startswith("-"):
             raise FathomError(f"there is no flag {flag}{nearest(flag, names)}; see `{prog} --help`")
         raise FathomError(f"{unknown[0]!r} is one word too many; see `{prog} --help`")
-    _check_finite(result)
+    _check_sane(result)
     return result
 
 

@@ -178,6 +178,7 @@ def test_every_agent_trains_and_goes_on_from_the_command_line(
         ("train dqn CartPole-v1 --seed abc", "--seed must be a whole number, not 'abc'"),
         ("train ppo Fathom/Maze-v0 --env.split test", "--env.split is not for you to set"),
         ("resume c --steps 1e4", "--steps must be a whole number, not '1e4'"),
+        ("train dqn CartPole-v1 --hidden 100000000000000000000", "--hidden can be"),
         ("match random random --timeout nan", "--timeout must be a finite number"),
         ("train dqn Pendulum-v1", "discrete"),
         ("train dqn ALE/Pong-v5 --env.protocol rainbow", "machado, nature"),
