@@ -10,6 +10,7 @@ The network that plays, in self-play and everywhere else, is the running average
 (Polyak & Juditsky 1992), which is steadier than any single one.
 """
 
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -72,11 +73,11 @@ class AlphaGoConfig:
     min_moves: int = 10
     """Of the records only games of at least so many moves."""
     expert_share: float = 1.0
-    """Share of the run that learns from the records; from the next segment on it plays itself."""
+    """Share of the run that learns from the records; from the next segment on it plays itself, so a segment has to begin after it."""
     layers: int = 12
     """Convolutions of the network."""
     width: int = 64
-    """Filters of each convolution: 64 for 9×9 boards, 128 for 19×19."""
+    """Filters of each convolution."""
     batch_size: int = 128
     """Positions in one update."""
     learning_rate: float = 2e-3
@@ -136,6 +137,16 @@ class AlphaGo(Agent):
             )
         if config.expert_share < 1 and not config.expert_games:
             raise ValueError("expert_share says nothing without expert_games, and none are given")
+        last = (setting.total_steps - 1) // setting.segment_steps * setting.segment_steps
+        if setting.storage is not None and config.expert_share < 1:
+            taught = config.expert_share * setting.total_steps
+            if last < taught:
+                raise ValueError(
+                    f"no segment begins after the first {taught:,.0f} of {setting.total_steps:,} steps,"
+                    " which expert_share leaves to the records, so that it would never play itself:"
+                    f" segment_steps must be at most {setting.total_steps - math.ceil(taught):,}, not"
+                    f" {setting.segment_steps:,}"
+                )
         shape = observation_space.shape
         if (
             not isinstance(action_space, gym.spaces.Discrete)

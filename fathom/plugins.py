@@ -42,8 +42,8 @@ Value = str | int | float | bool
 NEEDED_PACKAGES = {
     "gymnasium.envs.mujoco": "mujoco",
     "gymnasium.envs.box2d": "Box2D",
-    "gymnasium.envs.phys2d": "jax",
-    "gymnasium.envs.tabular": "jax",
+    "gymnasium.envs.phys2d": "flax",
+    "gymnasium.envs.tabular": "flax",
 }
 """What Gymnasium's own environments need beside it, by the start of their entry point."""
 
@@ -104,7 +104,10 @@ class World:
             env = gymnasium.make(self.spec, disable_env_checker=True, **arguments)
             return Explained(env, self.reference, which)
         except (Exception, SystemExit) as error:
-            raise FathomError(f"{self.reference} cannot be made: {sentence(error)}") from error
+            # What our worlds say is meant to be read, and needs no type of the error before it.
+            ours = self.spec.namespace == "Fathom" and isinstance(error, ValueError)
+            said = str(error) if ours else sentence(error)
+            raise FathomError(f"{self.reference} cannot be made: {said}") from error
 
     def describe(self) -> dict[str, Value]:
         """Return the protocol: what a score in this world has to be printed with."""

@@ -450,7 +450,7 @@ class _Training:
             ) from error
         except Unsuitable as error:
             raise FathomError(
-                f"{self.settings.agent} cannot learn in {self.settings.environment}: {error}"
+                f"{self.settings.agent} cannot learn in {self.settings.environment}: {error}; {stays}"
             ) from error
         except FathomError as error:
             raise FathomError(f"{error}; {stays}") from error

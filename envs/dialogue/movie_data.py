@@ -1,4 +1,4 @@
-"""The movie-ticket domain of the paper (Li et al. 2017), from the files published with its code.
+"""The movie-ticket domain of the paper (Li et al. 2017), from its data as Python literals.
 
 `movie_db.txt` is a knowledge base of showings in 2016, as the text of a Python 2 dictionary;
 `movie_user_goals.txt` has one goal a line, likewise. Both are read as literals, never run. The

@@ -24,9 +24,11 @@ OBSERVATIONS = gym.spaces.Box(0, 1, (19, SIZE, SIZE), np.uint8)
 ACTIONS = gym.spaces.Discrete(SIZE * SIZE + 1)
 
 
-def _agent(config: AlphaGoConfig, storage: Path, steps: int) -> AlphaGo:
+def _agent(
+    config: AlphaGoConfig, storage: Path, steps: int, segment_steps: int | None = None
+) -> AlphaGo:
     torch.manual_seed(0)
-    setting = Setting(config.num_envs, steps, steps, storage=storage)
+    setting = Setting(config.num_envs, segment_steps or steps, steps, storage=storage)
     return AlphaGo(OBSERVATIONS, ACTIONS, config, setting)
 
 
@@ -91,7 +93,7 @@ def test_it_learns_from_experts_first_and_then_from_itself(
         expert_games=str(tmp_path / "games"), expert_share=0.4, layers=4, width=16, batch_size=32,
         num_envs=16, simulations=4,
     )  # fmt: skip
-    agent = _agent(config, tmp_path, 1_800)
+    agent = _agent(config, tmp_path, 1_800, segment_steps=600)
     with closing(GoVector(1, size=SIZE)) as env:
         ends = [list(agent.train(env, 600, seed))[-1] for seed in range(3)]
     first, *_, last = capsys.readouterr().err.splitlines()
@@ -107,6 +109,11 @@ def test_it_learns_from_experts_first_and_then_from_itself(
 def test_a_share_of_the_run_is_one(tmp_path: Path, share: float) -> None:
     with pytest.raises(ValueError, match="expert_share must lie above 0, up to 1"):
         _agent(AlphaGoConfig(expert_games="games", expert_share=share), tmp_path, 100)
+
+
+def test_a_share_after_which_no_segment_begins_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"segment_steps must be at most 300, not 600"):
+        _agent(AlphaGoConfig(expert_games="games", expert_share=0.7), tmp_path, 1_000, 600)
 
 
 def test_a_share_without_records_is_refused(tmp_path: Path) -> None:
