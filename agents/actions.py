@@ -18,10 +18,9 @@ Bounds = Literal["clipped", "squashed"]
 
 
 class ActionDistribution(ABC):
-    """A family of distributions; `outputs` parameters a state, choices of `choice_shape`."""
+    """A family of distributions; `outputs` parameters a state."""
 
     outputs: int
-    choice_shape: tuple[int, ...]
     choice_dtype: torch.dtype
     mask_size: int = 0
     """Length of an action mask; 0 where the family takes none."""
@@ -30,11 +29,11 @@ class ActionDistribution(ABC):
     def sample(
         self, outputs: np.ndarray, masks: np.ndarray | None, rng: np.random.Generator
     ) -> np.ndarray:
-        """Draw choices (n, *choice_shape) from (n, outputs)."""
+        """Draw choices, (n,) or (n, parts), from (n, outputs)."""
 
     @abstractmethod
     def mode(self, outputs: np.ndarray, masks: np.ndarray | None) -> np.ndarray:
-        """The likeliest choices (n, *choice_shape)."""
+        """The likeliest choices, of the same shape."""
 
     @abstractmethod
     def to_environment(self, choices: np.ndarray) -> np.ndarray:
@@ -59,7 +58,6 @@ class Categorical(ActionDistribution):
         self.starts = starts
         self.outputs = self.mask_size = sum(sizes)
         self.several = several
-        self.choice_shape = (len(sizes),) if several else ()
         self.choice_dtype = torch.int64
 
     def sample(
@@ -114,7 +112,6 @@ class Gaussian(ActionDistribution):
         self.bounds = bounds
         self.size = int(np.prod(space.shape))
         self.outputs = 2 * self.size
-        self.choice_shape = (self.size,)
         self.choice_dtype = torch.float32
         self.bounded = space.bounded_below & space.bounded_above
         low = np.where(self.bounded, space.low, -1)

@@ -320,7 +320,6 @@ class AlphaGo(Agent):
                 game.append(Position(np.packbits(seen[g]), policy, int(colours[g])))
             searches.advance(found.actions)
             done += config.num_envs
-            self.steps += config.num_envs
             last = done >= steps
             for g, game in enumerate(games):
                 over = searches.boards.numbers[g, core.PASSES] == 2
@@ -344,6 +343,7 @@ class AlphaGo(Agent):
                 owed -= config.batch_size
                 chosen = rng.integers(0, len(self.replay.winners), config.batch_size)
                 learnt.append(self._update(*self.replay.batch(chosen, self.shape), rng))
+            self.steps += config.num_envs
             clock["acting"] += searched - began
             clock["environment"] += advanced - searched
             clock["learning"] += perf_counter() - advanced

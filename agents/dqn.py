@@ -37,7 +37,7 @@ from agents.agent import (
     linear_schedule,
 )
 from agents.compiling import LONG_TRAINING, compiled
-from agents.replay import Batch, Replay, storage_bytes
+from agents.replay import MOST_ACTIONS, Batch, Replay, storage_bytes
 from envs.observations import Plain
 from envs.vector import Transitions
 from perception.encoders import as_tensor, encoder, is_image
@@ -176,6 +176,8 @@ class DQN(Agent):
     """Deep Q-network."""
 
     Config: ClassVar[type] = DQNConfig
+    compiles: ClassVar[bool] = True
+    """Whether long trainings are compiled."""
 
     def __init__(
         self,
@@ -187,6 +189,11 @@ class DQN(Agent):
         if not isinstance(action_space, gym.spaces.Discrete):
             raise ValueError(
                 f"dqn needs a discrete action space, and this environment's is {action_space}"
+            )
+        if action_space.n > MOST_ACTIONS:
+            raise ValueError(
+                f"dqn's replay memory holds numbers of {MOST_ACTIONS:,} actions at most, and there are"
+                f" {action_space.n:,}"
             )
         if not isinstance(observation_space, gym.spaces.Box):
             raise ValueError(
@@ -221,7 +228,7 @@ class DQN(Agent):
         self.average = {name: w.clone() for name, w in self.adam.weights.items()}
         # Pictures are so much work that compiling pays at once.
         pays = image or setting.total_steps >= LONG_TRAINING
-        compiling = pays and setting.storage is not None
+        compiling = pays and self.compiles and setting.storage is not None
         self._learn: Callable[..., tuple[torch.Tensor, torch.Tensor]] = self._learn_from
         self._values: Callable[[torch.Tensor], torch.Tensor] = self._values_of
         if compiling:

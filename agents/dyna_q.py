@@ -93,6 +93,8 @@ class DynaQ(DQN):
 
     Config: ClassVar[type] = DynaQConfig
     config: DynaQConfig
+    # What is compiled no longer checks types and strides, and imagined batches are not made as real ones are.
+    compiles = False
 
     def __init__(
         self,
@@ -117,8 +119,6 @@ class DynaQ(DQN):
         self.model_adam = Adam(self.model, MODEL_EPSILON, torch.float32)
         self.low = torch.from_numpy(observation_space.low).float()
         self.high = torch.from_numpy(observation_space.high).float()
-        # What is compiled no longer checks types and strides, and imagined batches are not made as real ones are.
-        self._learn, self._values = self._learn_from, self._values_of
         self.model_updates = 0
         self._model_losses: list[torch.Tensor] = []
 

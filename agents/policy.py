@@ -139,7 +139,6 @@ class Policy:
         check_numbers(config, positive=("hidden",))
         self.config = config
         self.discount = discount
-        self.num_envs = setting.num_envs
         self.device = torch.device(setting.device)
         self.actions = distribution(action_space, config.action_bounds)
         self.network = ActorCritic(observation_space, self.actions, config).to(self.device)

@@ -151,7 +151,7 @@ class PPO(Agent):
         losses = []
         for _ in range(config.epochs):
             order = torch.from_numpy(rng.permutation(width)).to(policy.device)
-            for part in order.tensor_split(config.minibatches):
+            for part in order.tensor_split(min(config.minibatches, width)):
                 self.updates += 1
                 memory = rollout.memory[part] if policy.recurrent else rollout.memory[:0]
                 batch: Any = (None if x is None else x.index_select(1, part) for x in table)

@@ -23,6 +23,8 @@ from envs.vector import Transition
 from perception.planes import gather
 
 CPU = torch.device("cpu")
+ACTION_DTYPE = np.uint16
+MOST_ACTIONS = np.iinfo(ACTION_DTYPE).max + 1
 
 
 class DamagedReplay(ValueError):
@@ -89,7 +91,7 @@ class Replay:
         item = shape[1:] if frame_stack else shape
         layout: dict[str, tuple[tuple[int, ...], type | np.dtype]] = {
             "observations": (item, dtype),
-            "actions": ((), np.uint16),
+            "actions": ((), ACTION_DTYPE),
             "rewards": ((), np.float32),
             "terminated": ((), np.bool_),
             "truncated": ((), np.bool_),

@@ -26,7 +26,7 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.type_aliases import Schedule, TrainFreq, TrainFrequencyUnit
 
-from agents.agent import Agent, Metrics, Setting, State, check_numbers, episode_metrics
+from agents.agent import Agent, Metrics, Setting, State, check_numbers, episode_metrics, generator
 from agents.rollout import REPORT_EVERY
 from agents.sb3_bridge import Bridge, ValidOnly, keep_valid, observations_for_sb3, policy_name
 from envs.observations import Plain
@@ -104,7 +104,7 @@ class SB3Agent(Agent):
     def train(self, env: VectorEnv, steps: int, seed: int) -> Iterator[Metrics]:
         model, bridge, n = self.model, self.bridge, self.bridge.num_envs
         bridge.connect(env, seed)
-        model.set_random_seed(seed)
+        model.set_random_seed(int(generator(seed).integers(2**31)))
         model._last_obs = None  # what makes SB3 reset the environments
         # These are the parts of SB3's own `learn`; schedules go by the steps of the whole run.
         left = self.setting.total_steps - model.num_timesteps

@@ -72,11 +72,7 @@ def make_vector(env_id: str, num_envs: int, config: AtariConfig, training: bool)
     life_loss = PROTOCOLS[config.protocol].life_loss and training
     # ALE's `episodic_life` starts a new game after every life; this signal lets it play on.
     env = _make(env_id, num_envs, config, stack_num=FRAME_STACK, life_loss_info=life_loss)
-    env.metadata = {
-        **env.metadata,
-        "frame_stack": FRAME_STACK,
-        "life_loss": life_loss,
-    }
+    env.metadata = {**env.metadata, "life_loss": life_loss}
     return env
 
 
@@ -93,11 +89,7 @@ class AtariSingle(gym.Env):
     """
 
     def __init__(self, env_id: str, config: AtariConfig, render_mode: str | None = None) -> None:
-        self.metadata = {
-            "render_modes": ["rgb_array"],
-            "render_fps": 60 // FRAME_SKIP,
-            "frame_stack": FRAME_STACK,
-        }
+        self.metadata = {"render_modes": ["rgb_array"], "render_fps": 60 // FRAME_SKIP}
         self.render_mode = render_mode
         self._env = make_vector(env_id, 1, config, training=False)
         self._twin: VectorEnv | None = None

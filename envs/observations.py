@@ -159,15 +159,24 @@ def _plain_space(leaf: gym.Space) -> gym.Space:
 def _as_vector(leaf: gym.Space, values: Any) -> np.ndarray:
     """(n, …) values of an elementary space as (n, size) float32."""
     if isinstance(leaf, spaces.Discrete):
-        return np.eye(int(leaf.n), dtype=np.float32)[np.asarray(values) - int(leaf.start)]
+        return _one_hot(np.asarray(values) - int(leaf.start), int(leaf.n))
     if isinstance(leaf, spaces.MultiDiscrete):
         digits = (np.asarray(values) - leaf.start).reshape(len(values), -1)
         sizes = leaf.nvec.ravel()
-        columns = [np.eye(k, dtype=np.float32)[digits[:, i]] for i, k in enumerate(sizes)]
+        columns = [_one_hot(digits[:, i], k) for i, k in enumerate(sizes)]
         return np.concatenate(columns, axis=1)
     if _is_text(leaf):
         return np.stack([_word_counts(text) for text in values])
     return np.asarray(values, dtype=np.float32).reshape(len(values), -1)
+
+
+def _one_hot(digits: np.ndarray, n: int) -> np.ndarray:
+    """(b,) numbers in 0…n−1 as (b, n) float32."""
+    if (digits < 0).any():  # which would count from the end
+        raise IndexError("a number lies below the space's first")
+    rows = np.zeros((len(digits), n), np.float32)
+    rows[np.arange(len(digits)), digits] = 1
+    return rows
 
 
 def _word_counts(text: str) -> np.ndarray:

@@ -57,7 +57,6 @@ class Transitions:
             raise ValueError(f"the vector environment must reset in the next step, not in {mode}")
         self.env = env
         self._plain = Observations(env.single_observation_space)
-        self.observation_space = self._plain.space
         self.starts = np.ones(env.num_envs, dtype=bool)
         """(n,) bool: whether the current observation is its episode's first."""
         self.finished: dict[int, tuple[float, int]] = {}
@@ -77,6 +76,7 @@ class Transitions:
         self.action_masks, self.info = self._legal(info), info
         self.starts = np.ones(n, dtype=bool)
         self._resetting = np.zeros(n, dtype=bool)
+        self._lives = info.get("lives", np.full(n, np.inf))
         self._returns = np.zeros(n)
         self._lengths = np.zeros(n, dtype=np.int64)
         self.finished = {}
@@ -107,7 +107,9 @@ class Transitions:
                 raise BrokenEnvironment(
                     "metadata['life_loss'] promises info['lives'], and there is none"
                 )
-            over &= truncated | (info["lives"] == 0)
+            # A game may end with lives left; then it does not take one.
+            over &= truncated | (info["lives"] == 0) | (info["lives"] >= self._lives)
+            self._lives = info["lives"]
         self._returns += np.where(valid, rewards, 0)
         self._lengths += valid
         self.finished = {

@@ -315,7 +315,7 @@ def _settings(flags: TrainFlags, agent: str, config: Any, world: Any, preset: st
         environment=world.reference,
         agent=agent,
         steps=steps,
-        segment_steps=min(steps, -(-segment_steps // num_envs) * num_envs),
+        segment_steps=-(-segment_steps // num_envs) * num_envs,
         evaluation_episodes=flags.evaluation_episodes,
         seed=flags.seed,
         device=device_to_learn(flags.device),

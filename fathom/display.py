@@ -38,10 +38,10 @@ def score(result: dict[str, Any]) -> str:
     )
     name = f"{result['score']} " if "score" in result else ""
     unit = "episodes" if "episodes" in result else "sentences"
-    return (
-        f"{name}{number(result['mean'])} (95 % interval {number(low)} to {number(high)}, "
-        f"{result[unit]} {unit}){measures}"
-    )
+    spread = f"95 % interval {number(low)} to {number(high)}, {result[unit]} {unit}"
+    if result[unit] == 1:  # of which nothing can be said
+        spread = f"1 {unit[:-1]}"
+    return f"{name}{number(result['mean'])} ({spread}){measures}"
 
 
 def table(rows: list[list[Any]]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from agents.agent import Agent
+from agents.agent import Agent, generator
 from envs.vector import BrokenEnvironment, Transitions
 from fathom.errors import FathomError
 from fathom.plugins import World
@@ -65,7 +65,7 @@ def _play(
     agent: Agent, world: World, num_envs: int, share: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray, dict[str, float]]:
     """Play `share` episodes in each environment; returns, lengths and the mean measures."""
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     returns = np.zeros((share, num_envs))
     lengths = np.zeros((share, num_envs), dtype=np.int64)
     played = np.zeros(num_envs, dtype=np.int64)

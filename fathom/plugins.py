@@ -66,7 +66,7 @@ class World:
     @property
     def frame_stack(self) -> int:
         """How many planes of an observation are a stack of frames (0: it is not one)."""
-        return 4 if self.is_atari else 0
+        return atari.FRAME_STACK if self.is_atari else 0
 
     def make_vector(self, num_envs: int, training: bool) -> VectorEnv:
         """Make `num_envs` copies in one vector environment that resets on the next step."""

@@ -13,15 +13,12 @@ import numpy as np
 from gymnasium import Env, Space
 from gymnasium.vector.utils import concatenate, create_empty_array
 
-from agents.agent import Agent
+from agents.agent import Agent, generator
 from envs.observations import Observations
 from fathom.disk import replace_file, sync_file, sync_folder
 from fathom.errors import FathomError
 from fathom.evaluation import STEP_LIMIT
 from fathom.plugins import World
-
-ATARI_FPS = 15
-"""A decision is shown for four of the console's sixty frames a second."""
 
 DEFAULT_FPS = 30
 LONG_SIDE = 640
@@ -41,7 +38,7 @@ def record(
     paths = []
     env = world.make_single("rgb_array")
     try:
-        fps = ATARI_FPS if world.is_atari else env.metadata.get("render_fps", DEFAULT_FPS)
+        fps = env.metadata.get("render_fps", DEFAULT_FPS)
         for episode in range(episodes):
             suffix = f"-{episode + 1}" if episodes > 1 else ""
             path = folder / f"{name}{suffix}.mp4"
@@ -57,7 +54,7 @@ def record(
 
 def _frames(agent: Agent, world: World, env: Env, seed: int) -> Generator[np.ndarray]:
     """Play one episode and yield its pictures."""
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     plain = Observations(env.observation_space)
     starts = np.ones(1, dtype=bool)
     observation, info = env.reset(seed=seed)

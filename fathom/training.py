@@ -507,7 +507,7 @@ def summary(settings: Settings, needed: int) -> list[str]:
         f"{settings.agent} in {settings.environment}, preset {settings.preset or 'none'}",
         f"  hyperparameters: {parameters}",
         protocol_line(settings),
-        f"  {settings.steps:,} steps in segments of {settings.segment_steps:,}, seed {settings.seed}, "
+        f"  {settings.steps:,} steps in segments of {min(settings.segment_steps, settings.steps):,}, seed {settings.seed}, "
         f"{settings.evaluation_episodes} evaluation episodes a segment",
         f"  device {settings.device}, {settings.threads} threads, replay memory {gigabytes(needed)} on disk",
         *([f"  warning: {notice}"] if notice else []),

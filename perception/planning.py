@@ -40,17 +40,20 @@ class GridPlanner(nn.Module):
     layer.
 
     Args:
-        shape: of one observation; the shortest side counts as channels.
+        shape: of one observation; the side that differs from two equal ones, or else the shorter of the
+            first and the last, counts as channels.
         hidden: features that come out.
         filters: features of a square.
     """
 
     def __init__(self, shape: tuple[int, ...], hidden: int, filters: int = 16) -> None:
         super().__init__()
-        self.channels_last = shape[-1] < shape[0]
+        first, middle, last = shape
+        square = first == middle or middle == last
+        self.channels_last = middle != last if square else last < first
         channels, height, width = (shape[2], *shape[:2]) if self.channels_last else shape
-        # A corridor fills at most about every second square, and a path crosses most of them.
-        self.iterations = height * width // 3
+        # A corridor fills at most about every second square, and a path may cross all of them.
+        self.iterations = height * width // 2
         plans = channels  # value maps, spread side by side
         self.rewards = nn.Conv2d(channels, plans, 1)
         self.costs = nn.Conv2d(channels, plans, 1, bias=False)  # ratios alone matter

@@ -20,8 +20,8 @@ from envs.random import below, chance
 
 ALGORITHMS = ("depth_first", "prim", "kruskal", "wilson")
 
-_MOVES = np.array([(-1, 0), (0, 1), (1, 0), (0, -1)])
-"""Up, right, down, left, as (row, column)."""
+MOVES = np.array([(-1, 0), (0, 1), (1, 0), (0, -1)])
+"""Up, right, down, left, as (row, column): the actions, too."""
 
 
 @numba.njit(cache=True)
@@ -52,13 +52,13 @@ def generate(walls: np.ndarray, algorithm: int, braid: float, random: np.ndarray
 def _open(walls: np.ndarray, columns: int, room: int, move: int) -> None:
     """Open the wall of a room on the side that a move leads to."""
     row, column = 2 * (room // columns) + 1, 2 * (room % columns) + 1
-    walls[row + _MOVES[move, 0], column + _MOVES[move, 1]] = 0
+    walls[row + MOVES[move, 0], column + MOVES[move, 1]] = 0
 
 
 @numba.njit(cache=True)
 def _neighbour(rows: int, columns: int, room: int, move: int) -> int:
     """The room that a move leads to, or −1 where the maze ends."""
-    row, column = room // columns + _MOVES[move, 0], room % columns + _MOVES[move, 1]
+    row, column = room // columns + MOVES[move, 0], room % columns + MOVES[move, 1]
     if 0 <= row < rows and 0 <= column < columns:
         return row * columns + column
     return -1
@@ -180,7 +180,7 @@ def _braid(walls: np.ndarray, share: float, random: np.ndarray) -> None:
         row, column = 2 * (room // columns) + 1, 2 * (room % columns) + 1
         n = ways = 0
         for move in range(4):
-            if not walls[row + _MOVES[move, 0], column + _MOVES[move, 1]]:
+            if not walls[row + MOVES[move, 0], column + MOVES[move, 1]]:
                 ways += 1
             elif _neighbour(rows, columns, room, move) >= 0:
                 options[n] = move

@@ -16,13 +16,10 @@ In a `MemoryMaze` planes 3 and 4 are the sign: up, and down.
 import numba
 import numpy as np
 
-from envs.maze.generation import generate
+from envs.maze.generation import MOVES, generate
 from envs.random import below, draw
 
 WALL, AGENT, GOAL, FIRST_KEY = 0, 1, 2, 3
-MOVES = np.array([(-1, 0), (0, 1), (1, 0), (0, -1)])
-"""Actions as (row, column): up, right, down, left."""
-
 ANYWHERE = -1
 """A start or a goal that is drawn."""
 

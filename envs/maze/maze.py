@@ -9,13 +9,13 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+from envs.maze import generation
 from envs.maze.config import MazeConfig, MemoryMazeConfig
 from envs.maze.generation import ALGORITHMS
 from envs.maze.layout import AGENT, FIRST_KEY, GOAL, WALL, new_maze, new_memory_maze
 from envs.maze.rendering import Window, ansi, picture
 
-MOVES = ((-1, 0), (0, 1), (1, 0), (0, -1))
-"""Actions as (row, column): up, right, down, left."""
+_MOVES = generation.MOVES.tolist()  # numbers of Python, which are quicker one by one
 
 
 class _MazeGame(gym.Env):
@@ -80,7 +80,7 @@ class _MazeGame(gym.Env):
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Move up, right, down or left; a wall or a locked door leaves the agent where it is."""
         self.steps += 1
-        down, right = MOVES[action]
+        down, right = _MOVES[action]
         row, column = self.agent[0] + down, self.agent[1] + right
         if self._may_enter(row, column):
             self._enter(row, column)
@@ -133,7 +133,7 @@ class _MazeGame(gym.Env):
         row) or −1 where it is gone, whether the key is carried, whether the door is shut."""
         planes, (row, column) = self.planes, self.agent
         scale = np.array([self.config.width - 1, self.config.height - 1], np.float32)
-        ways = [float(not planes[WALL, row + dy, column + dx]) for dy, dx in MOVES]
+        ways = [float(not planes[WALL, row + dy, column + dx]) for dy, dx in _MOVES]
         ends = [(column, row) / scale, self.goal[::-1] / scale]
         numbers = [*ends[0], *ends[1], *ways]
         for door in range(self._doors):

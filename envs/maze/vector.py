@@ -10,8 +10,8 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from envs.maze.config import MazeConfig, MemoryMazeConfig
-from envs.maze.generation import ALGORITHMS
-from envs.maze.layout import AGENT, FIRST_KEY, GOAL, MOVES, WALL, new_maze, new_memory_maze
+from envs.maze.generation import ALGORITHMS, MOVES
+from envs.maze.layout import AGENT, FIRST_KEY, GOAL, WALL, new_maze, new_memory_maze
 from envs.random import reseed
 
 _SQUARE, _GOAL, _SHORTEST, _STEPS, _HELD, _OVER = range(6)

@@ -75,6 +75,15 @@ def test_it_learns_what_its_search_finds(tmp_path: Path) -> None:
     assert losses[-1] < 0.9 * losses[0]
 
 
+def test_the_games_that_the_end_of_a_run_cuts_off_are_learnt_from(tmp_path: Path) -> None:
+    agent = _agent(AlphaGoConfig(layers=4, width=16, num_envs=8, simulations=2), tmp_path, 80)
+    before = {name: weight.clone() for name, weight in agent.state().weights.items()}
+    with closing(GoVector(1, size=SIZE, komi=0.5, opponent="self")) as env:
+        *_, report = agent.train(env, 80, seed=0)
+    assert report["updates"] > 0
+    assert any((agent.state().weights[name] != weight).any() for name, weight in before.items())
+
+
 def test_some_games_of_self_play_begin_with_random_moves(tmp_path: Path) -> None:
     agent = _agent(AlphaGoConfig(layers=4, width=8, num_envs=64, simulations=1), tmp_path, 64)
     with closing(GoVector(1, size=SIZE, opponent="self")) as env:

@@ -169,6 +169,12 @@ def test_continuous_actions_are_refused_in_a_sentence() -> None:
         DQN(space, space, DQNConfig(), Setting())
 
 
+def test_more_actions_than_the_memory_can_number_are_refused() -> None:
+    space = gym.spaces.Box(-1, 1, (2,))
+    with pytest.raises(ValueError, match="65,536 actions at most, and there are 70,000"):
+        DQN(space, gym.spaces.Discrete(70_000), DQNConfig(), Setting())
+
+
 @pytest.mark.parametrize(
     "wrong",
     [{"n_step": 0}, {"discount": 1.5}, {"batch_size": -1}, {"value_bins": 1}, {"value_limit": 0}],

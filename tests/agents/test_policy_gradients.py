@@ -200,3 +200,10 @@ def test_no_agent_draws_what_an_environment_of_the_same_seed_draws() -> None:
     drawn = env.np_random.random(8)
     assert not np.isin(generator(5).random(100), drawn).any()
     np.testing.assert_array_equal(generator(5).random(8), generator(5).random(8))
+
+
+def test_a_rollout_narrower_than_its_minibatches_gives_no_empty_ones() -> None:
+    agent = build("ppo", Recall, 17, num_envs=1, rollout_steps=16, minibatches=4, epochs=1)
+    env = SyncVectorEnv([Recall], autoreset_mode=AutoresetMode.NEXT_STEP)
+    list(agent.train(env, 17, seed=0))
+    assert int(agent.state().numbers["updates"]) == 4 + 1

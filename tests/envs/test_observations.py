@@ -113,6 +113,16 @@ def test_a_space_that_no_encoder_fits_is_named(space: gym.Space) -> None:
         Observations(space)
 
 
+def test_a_number_of_many_is_one_place_of_a_vector() -> None:
+    observe = Observations(spaces.Discrete(100_000, start=5))
+    (vector,) = observe(np.array([7]))
+    assert vector.sum() == vector[2] == 1
+    with pytest.raises(IndexError):
+        observe(np.array([4]))
+    with pytest.raises(IndexError):
+        observe(np.array([100_005]))
+
+
 class Breaks(gym.Env):
     """Goes wrong in its third step."""
 
@@ -147,3 +157,43 @@ def test_a_number_that_is_none_is_named(field: str, words: str) -> None:
         BrokenEnvironment, match=f"environment 1 gave {words}.*step 3 of this segment"
     ):
         stream.step(np.zeros(2, np.int64))
+
+
+class TwoLives(gym.Env):
+    """A life is lost in the second step; the game ends in the fourth, with the other life left."""
+
+    metadata = {"life_loss": True}
+    observation_space = spaces.Discrete(2)
+    action_space = spaces.Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[int, dict]:
+        super().reset(seed=seed)
+        self.steps = 0
+        return 0, {"lives": 2}
+
+    def step(self, action: int) -> tuple[int, float, bool, bool, dict]:
+        self.steps += 1
+        return 0, 1.0, self.steps in (2, 4), False, {"lives": 1 if self.steps >= 2 else 2}
+
+
+class LifeLoss(SyncVectorEnv):
+    """Plays on after a lost life, as ALE's vector environment does."""
+
+    def step(self, actions: np.ndarray) -> tuple:
+        result = super().step(actions)
+        self._autoreset_envs = self._autoreset_envs & (self.envs[0].unwrapped.steps == 4)  # type: ignore[attr-defined]
+        return result
+
+
+def test_a_game_that_ends_with_lives_left_has_ended() -> None:
+    env = LifeLoss([TwoLives], autoreset_mode="NextStep")
+    env.metadata = {**env.metadata, "life_loss": True}
+    stream = Transitions(env)
+    stream.reset(0)
+    steps, games = [], []
+    for _ in range(5):
+        steps.append(stream.step(np.zeros(1, np.int64)))
+        games.append(dict(stream.finished))
+    assert [bool(step.terminated[0]) for step in steps] == [False, True, False, True, False]
+    assert [bool(step.valid[0]) for step in steps] == [True, True, True, True, False]
+    assert games == [{}, {}, {}, {0: (4.0, 4)}, {}]

@@ -155,6 +155,14 @@ def test_every_agent_trains_and_goes_on_from_the_command_line(
     assert "1,200 steps" in capsys.readouterr().out
 
 
+def test_a_short_run_that_goes_on_is_not_cut_into_pieces_as_short(tmp_path: Path) -> None:
+    flags = "--steps 160 --evaluation-episodes 2 --name short"
+    assert _run(tmp_path, "train", "ppo", "CartPole-v1", *flags.split()) == 0
+    assert _run(tmp_path, "resume", "short", "--steps", "3000") == 0
+    lines = (tmp_path / "runs" / "short" / "evaluations.jsonl").read_text().splitlines()
+    assert [json.loads(line)["steps"] for line in lines] == [160, 3_000]
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [

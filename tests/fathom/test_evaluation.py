@@ -1,11 +1,14 @@
 """A score is repeatable, and no environment plays more episodes than another."""
 
+import inspect
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 
+from fathom.display import score as shown
 from fathom.errors import FathomError
 from fathom.evaluation import environments_for, evaluate, interval
 from fathom.plugins import resolve
@@ -28,6 +31,43 @@ def test_the_same_seed_gives_the_same_score() -> None:
     one, two = (evaluate(agent, world, 12, seed=3) for _ in range(2))
     assert one == two
     assert one["returns"] != evaluate(agent, world, 12, seed=4)["returns"]
+
+
+class Coin(gym.Env[np.ndarray, int]):
+    """Guess a coin that is tossed after the guess."""
+
+    observation_space = gym.spaces.Box(0, 1, (1,), np.float32)
+    action_space = gym.spaces.Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None) -> Any:
+        super().reset(seed=seed)
+        self.steps = 0
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action: int) -> Any:
+        self.steps += 1
+        right = action == int(self.np_random.random() < 0.5)
+        return np.zeros(1, np.float32), float(right), False, self.steps == 200, {}
+
+
+def test_what_an_agent_draws_is_not_what_the_environment_draws(tmp_path: Path) -> None:
+    class Guesser(Wanderer):
+        def act(self, observations: np.ndarray, masks: Any, starts: Any, rng: Any) -> np.ndarray:
+            return (rng.random(len(observations)) < 0.5).astype(np.int64)
+
+    file = tmp_path / "coin.py"
+    file.write_text(
+        "import gymnasium as gym\nimport numpy as np\nfrom typing import Any\n\n\n"
+        + inspect.getsource(Coin)
+    )
+    agent: Any = Guesser()
+    assert evaluate(agent, resolve(f"{file}:Coin", {}), 1, seed=3)["mean"] < 150
+
+
+def test_of_one_episode_no_interval_is_printed() -> None:
+    result = {"mean": 2.5, "interval": [2.5, 2.5], "episodes": 1}
+    assert shown(result) == "2.5 (1 episode)"
+    assert shown(result | {"episodes": 2}) == "2.5 (95 % interval 2.5 to 2.5, 2 episodes)"
 
 
 def test_a_score_says_what_it_is() -> None:

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from envs.maze.generation import MOVES
 from envs.maze.layout import distances
-from envs.maze.maze import MOVES
 from envs.maze.vector import MazeVector
 from perception.cnn import CNN, CNNS
 from perception.encoders import ImageEncoder, VectorEncoder, as_tensor, encoder
@@ -66,6 +66,16 @@ def test_a_grid_gets_a_planner(shape: tuple[int, ...]) -> None:
     network = encoder(gym.spaces.Box(0, 1, shape, np.uint8), 16)
     assert isinstance(network, GridPlanner)
     assert network(torch.zeros(2, *shape, dtype=torch.uint8)).shape == (2, 16)
+
+
+@pytest.mark.parametrize(
+    ("shape", "last"),
+    [((19, 9, 9), False), ((9, 9, 19), True), ((7, 7, 3), True), ((4, 9, 15), False)],
+)
+def test_of_three_sides_the_one_unlike_two_equal_ones_is_the_channels(
+    shape: tuple[int, ...], last: bool
+) -> None:
+    assert GridPlanner(shape, 16).channels_last == last
 
 
 def test_values_spread_along_the_cheapest_way() -> None:

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import envs
-from envs.maze.generation import ALGORITHMS
+from envs.maze.generation import ALGORITHMS, MOVES
 from envs.maze.layout import AGENT, WALL, distances
-from envs.maze.maze import MOVES, Maze, MemoryMaze
+from envs.maze.maze import Maze, MemoryMaze
 from envs.maze.vector import MazeVector, MemoryMazeVector
 
 assert envs  # registers the ids
