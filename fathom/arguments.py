@@ -57,8 +57,8 @@ def check_ranges(**numbers: int) -> None:
 
 
 def _check_sane(flags: Any) -> None:
-    """Refuse inf, nan, and whole numbers that 64 bits cannot hold; `flags` is a dataclass, perhaps of
-    such."""
+    """Refuse inf, nan and whole numbers so large that they can only be slips; `flags` is a dataclass,
+    perhaps of such."""
     for item in dataclasses.fields(flags):
         value = getattr(flags, item.name)
         if dataclasses.is_dataclass(value):
@@ -67,10 +67,12 @@ def _check_sane(flags: Any) -> None:
             raise FathomError(
                 f"--{item.name.replace('_', '-')} must be a finite number, not {value}"
             )
-        elif isinstance(value, int) and value >= 1 << 63:
-            raise FathomError(
-                f"--{item.name.replace('_', '-')} can be {(1 << 63) - 1:,} at most, not {value:,}"
-            )
+        elif isinstance(value, int):
+            _, most = RANGES.get(item.name, (0, _MOST))
+            if value > most:
+                raise FathomError(
+                    f"--{item.name.replace('_', '-')} can be {most:,} at most, not {value:,}"
+                )
 
 
 def positional(words: list[str]) -> list[str]:
