@@ -412,6 +412,7 @@ class Coin(Count):
 
 
 def test_random_actions_of_dqn_are_not_what_the_environment_draws(tmp_path: Path) -> None:
+    needs_sb3()
     agent = build("sb3-dqn", Coin(), tmp_path, 400, num_envs=1, learning_starts=400)
     (report,) = agent.train(vector(lambda: Coin(length=300)), 400, seed=7)
     assert report["episode_return"] < 225
