@@ -137,9 +137,9 @@ class AlphaGo(Agent):
             )
         if config.expert_share < 1 and not config.expert_games:
             raise ValueError("expert_share says nothing without expert_games, and none are given")
-        last = (setting.total_steps - 1) // setting.segment_steps * setting.segment_steps
         if setting.storage is not None and config.expert_share < 1:
             taught = config.expert_share * setting.total_steps
+            last = (setting.total_steps - 1) // setting.segment_steps * setting.segment_steps
             if last < taught:
                 raise ValueError(
                     f"no segment begins after the first {taught:,.0f} of {setting.total_steps:,} steps,"

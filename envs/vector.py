@@ -76,7 +76,7 @@ class Transitions:
         self.action_masks, self.info = self._legal(info), info
         self.starts = np.ones(n, dtype=bool)
         self._resetting = np.zeros(n, dtype=bool)
-        self._lives = info.get("lives", np.full(n, np.inf))
+        self._lives = np.array(info.get("lives", np.full(n, np.inf)))
         self._returns = np.zeros(n)
         self._lengths = np.zeros(n, dtype=np.int64)
         self.finished = {}
@@ -109,7 +109,7 @@ class Transitions:
                 )
             # A game may end with lives left; then it does not take one.
             over &= truncated | (info["lives"] == 0) | (info["lives"] >= self._lives)
-            self._lives = info["lives"]
+            self._lives = np.array(info["lives"])  # the environment may use its own again
         self._returns += np.where(valid, rewards, 0)
         self._lengths += valid
         self.finished = {

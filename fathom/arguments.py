@@ -49,11 +49,20 @@ RANGES = {
 def check_ranges(**numbers: int) -> None:
     """Refuse numbers out of their range."""
     for name, value in numbers.items():
-        flag, (least, most) = f"--{name.replace('_', '-')}", RANGES[name]
+        least, _ = RANGES[name]
         if value < least:
-            raise FathomError(f"{flag} must be at least {least}, not {value}")
-        if value > most:
-            raise FathomError(f"{flag} can be {most:,} at most, not {value:,}")
+            raise FathomError(f"{_flag(name)} must be at least {least}, not {value}")
+        _check_most(name, value)
+
+
+def _check_most(name: str, value: int) -> None:
+    _, most = RANGES.get(name, (0, _MOST))
+    if value > most:
+        raise FathomError(f"{_flag(name)} can be {most:,} at most, not {value:,}")
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _check_sane(flags: Any) -> None:
@@ -64,15 +73,9 @@ def _check_sane(flags: Any) -> None:
         if dataclasses.is_dataclass(value):
             _check_sane(value)
         elif isinstance(value, float) and not math.isfinite(value):
-            raise FathomError(
-                f"--{item.name.replace('_', '-')} must be a finite number, not {value}"
-            )
+            raise FathomError(f"{_flag(item.name)} must be a finite number, not {value}")
         elif isinstance(value, int):
-            _, most = RANGES.get(item.name, (0, _MOST))
-            if value > most:
-                raise FathomError(
-                    f"--{item.name.replace('_', '-')} can be {most:,} at most, not {value:,}"
-                )
+            _check_most(item.name, value)
 
 
 def positional(words: list[str]) -> list[str]:

@@ -26,6 +26,5 @@ def action_at(name: str, size: int) -> int:
         row = size - int(number)
         if 0 <= row < size:
             return row * size + column
-    line = " ".join(name.split())
-    shown = line if len(line) <= 80 else line[:79] + "…"
+    shown = " ".join(name.split())[:80]
     raise ValueError(f"{shown!r} is no point of a {size}×{size} board")
