@@ -21,23 +21,15 @@ from pathlib import Path
 from typing import BinaryIO, TextIO
 
 from agents.go_search import Candidate
-from envs.go.board import BLACK, WHITE, Board, IllegalMove, Rules, handicap_points
+from envs.go.board import BLACK, WHITE, Board, IllegalMove, Rules, handicap_points, replay
 from envs.go.core import LARGEST
+from envs.go.counting import chains, ownership, result_of, without
 from envs.go.rendering import ansi
 from envs.go.sgf import read_game
 from envs.go.vertices import action_at, vertex
 from fathom import __version__
 from fathom.errors import FathomError
-from fathom.players import (
-    Choice,
-    Limit,
-    Player,
-    chains,
-    ownership,
-    replay,
-    result_of,
-    without,
-)
+from fathom.players import Choice, Limit, Player
 
 LONGEST_LINE = 1 << 16
 """Bytes of a command; longer ones are refused."""
@@ -119,11 +111,25 @@ class Engine:
         }
         self._begin(rules)
 
-    def _begin(self, rules: Rules, setup: tuple[tuple[int, int], ...] = ()) -> None:
-        """A new game; the old one stays where the player does not want it."""
-        board = replay(rules, setup, ())
+    def _begin(
+        self,
+        rules: Rules,
+        setup: tuple[tuple[int, int], ...] = (),
+        moves: Sequence[tuple[int, int]] = (),
+        first: int | None = None,
+    ) -> None:
+        """A game from its first moves on; the old one stays where the player does not want this.
+
+        Args:
+            first: who begins, where not the setup says it.
+        """
+        board = replay(rules, setup, moves, first)
         self.player.new_game(rules, setup, self._seed)
-        self.rules, self.setup, self.board = rules, setup, board
+        self.rules, self.setup, self.board, self._first = rules, setup, board, first
+
+    def _back_to(self, moves: Sequence[tuple[int, int]]) -> None:
+        """The same game up to some moves."""
+        self.board = replay(self.rules, self.setup, moves, self._first)
 
     def handle(self, line: str) -> bool:
         """Answer a line; gives whether to go on."""
@@ -197,9 +203,7 @@ class Engine:
 
     def _do_komi(self, words: list[str]) -> str:
         rules = dataclasses.replace(self.rules, komi=_float(_only(words)))
-        board = replay(rules, self.setup, self.board.moves)
-        self.player.new_game(rules, self.setup, self._seed)
-        self.rules, self.board = rules, board
+        self._begin(rules, self.setup, self.board.moves, self._first)
         return ""
 
     def _do_set_random_seed(self, words: list[str]) -> str:
@@ -221,14 +225,14 @@ class Engine:
             for colour, point in zip(words[::2], words[1::2], strict=True):
                 self._play(_colour(colour), self._vertex(point))
         except ValueError:
-            self.board = replay(self.rules, self.setup, before)
+            self._back_to(before)
             raise
         return ""
 
     def _do_undo(self, words: list[str]) -> str:
         if not self.board.moves:
             raise Refusal("cannot undo")
-        self.board = replay(self.rules, self.setup, self.board.moves[:-1])
+        self._back_to(self.board.moves[:-1])
         return ""
 
     def _do_fixed_handicap(self, words: list[str]) -> str:
@@ -274,13 +278,9 @@ class Engine:
             rules = dataclasses.replace(self.rules, size=game.size, komi=game.komi)
             if game.size < 5:
                 raise Refusal(f"unacceptable size: {game.size}")
-            board = replay(rules, game.setup, game.moves[:moves])
-            if not board.moves:
-                board.to_play = game.to_play
-            self._begin(rules, game.setup)
+            self._begin(rules, game.setup, game.moves[:moves], game.to_play)
         except (ValueError, FathomError) as error:
             raise Refusal(f"cannot load file: {error}") from None
-        self.board = board
         return ""
 
     def _do_showboard(self, words: list[str]) -> str:

@@ -25,11 +25,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from envs.go import core
 from envs.go.board import BLACK, Board, IllegalMove, Rules, random_opening
+from envs.go.counting import result_of, without
 from envs.go.program import ProgramError
-from envs.go.sgf import write_game
+from envs.go.sgf import record, write_game
 from fathom.disk import replace_file
 from fathom.errors import FathomError
-from fathom.players import Choice, Limit, Player, record, result_of, without
+from fathom.players import Choice, Limit, Player
 
 _CONFIDENT = 1.959964
 """Standard deviations on either side that hold 95 % of a normal distribution."""

@@ -16,12 +16,13 @@ from rich.table import Table
 from rich.text import Text
 
 from agents.go_search import Candidate
-from envs.go.board import BLACK, WHITE, Board, IllegalMove, Rules, handicap_points
+from envs.go.board import BLACK, WHITE, Board, IllegalMove, Rules, handicap_points, replay
+from envs.go.counting import dead_stones, result_of, without, won
 from envs.go.rendering import ansi, stars
-from envs.go.sgf import write_game
+from envs.go.sgf import record, write_game
 from envs.go.vertices import COLUMNS, action_at, vertex
 from fathom.errors import FathomError
-from fathom.players import Limit, Player, dead_stones, record, replay, result_of, without, won
+from fathom.players import Limit, Player
 
 _WOOD, _LINE, _STAR = "#dcb26a", "#8f6d38", "#4a3413"
 _STONES = {BLACK: "#0e0e12", WHITE: "#ffffff"}

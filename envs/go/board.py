@@ -3,6 +3,8 @@
 The rules themselves are in `envs.go.core`; `Board.boards` is a batch of one for compiled callers.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from envs.go import core
@@ -11,7 +13,7 @@ from envs.go.vertices import vertex
 
 __all__ = [
     *("BLACK", "EMPTY", "WHITE", "Board", "IllegalMove", "Rules"),
-    *("handicap_points", "random_opening"),
+    *("handicap_points", "random_opening", "replay"),
 ]
 
 _WHY = {
@@ -178,6 +180,34 @@ class Board:
         if ruling == core.REPETITION and self.rules.ko == "simple":
             why = "the ko may not be retaken at once"
         return f"{self._named(colour, action)} is illegal: {why}"
+
+
+def replay(
+    rules: Rules,
+    setup: Sequence[tuple[int, int]] = (),
+    moves: Sequence[tuple[int, int]] = (),
+    to_play: int | None = None,
+) -> Board:
+    """A game up to some moves; after two passes it went on wherever there are more.
+
+    Args:
+        setup: stones that stand before the first move, (colour, point) each.
+        moves: (colour, action) each.
+        to_play: who begins; by default white where black alone has stones on the board, else black.
+
+    Raises:
+        IllegalMove: the rules are against it.
+    """
+    board = Board(rules)
+    for colour, point in setup:
+        board.place(colour, point)
+    handicap = bool(setup) and all(colour == BLACK for colour, _ in setup)
+    board.to_play = to_play or (WHITE if handicap else BLACK)
+    for colour, action in moves:
+        if board.over:
+            board.resume()
+        board.play(action, colour)
+    return board
 
 
 def handicap_points(size: int, n: int) -> list[int]:

@@ -387,3 +387,13 @@ def _lonely(boards: Boards, i: int, row: int, column: int) -> bool:
             if boards.stones[i, point_of(size, r * size + c)] != EMPTY:
                 return False
     return True
+
+
+@compiled
+def mask_eyes(boards: Boards, i: int, mask: np.ndarray) -> None:
+    """Strike the moves into own eyes out of a mask (size² + 1,) of legal actions."""
+    colour = boards.numbers[i, TO_PLAY]
+    for action in range(boards.size * boards.size):
+        point = np.uint64(point_of(boards.size, action))
+        if mask[action] and is_eye(boards, i, point, colour):
+            mask[action] = False

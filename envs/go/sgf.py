@@ -6,12 +6,14 @@ record and the move. Only the main line is read, the first variation at every fo
 
 import codecs
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sgfmill import sgf, sgf_grammar, sgf_properties
 
-from envs.go.core import BLACK, EMPTY, LARGEST, WHITE
+from envs.go.board import BLACK, EMPTY, WHITE, Board
+from envs.go.core import LARGEST
 
 MAX_BYTES = 1 << 18
 """The largest record that is read: long games with much talk take 100 KB."""
@@ -276,3 +278,32 @@ def _set_up(node: dict[str, list[bytes]], size: int, setup: dict[int, int], name
                 setup.pop(action, None)
             elif setup.setdefault(action, colour) != colour:
                 raise SgfError(f"{name}: two stones are set up on one point")
+
+
+def record(
+    board: Board,
+    names: tuple[str, str],
+    result: str,
+    setup: Sequence[tuple[int, int]] = (),
+    comments: Sequence[str] = (),
+) -> Game:
+    """A game as it can be written to a file.
+
+    Args:
+        names: black's and white's.
+        comments: one for each move, or none.
+    """
+    first = board.moves[0][0] if board.moves else board.to_play
+    return Game(
+        size=board.rules.size,
+        moves=tuple(board.moves),
+        setup=tuple(setup),
+        to_play=first,
+        komi=board.rules.komi,
+        handicap=len(setup) if len(setup) > 1 else 0,
+        result=result,
+        rules="Chinese",
+        black=names[0],
+        white=names[1],
+        comments=tuple(comments),
+    )

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from agents.go_search import Candidate
+from envs.go import counting
 from envs.go.board import BLACK, WHITE, Board, Rules
 from fathom import gtp, players
 from fathom.gtp import Clock, Engine, lines
@@ -191,6 +192,19 @@ def test_a_record_is_loaded_up_to_a_move(ask: Session, tmp_path: Path) -> None:
     assert (ask.engine.rules.size, ask.engine.rules.komi, _stones(ask)) == (13, 5.5, 3)
     assert ask(f"loadsgf {path} 3") == "="
     assert _stones(ask) == 2
+
+
+def test_who_begins_in_a_record_still_does_after_a_komi_and_an_undo(
+    ask: Session, tmp_path: Path
+) -> None:
+    path = tmp_path / "white.sgf"
+    path.write_text("(;SZ[9]PL[W];W[dd])")
+    assert ask(f"loadsgf {path} 1", "komi 3") == "="
+    assert ask.engine.board.to_play == WHITE
+    assert ask("play w D4", "undo") == "="
+    assert ask.engine.board.to_play == WHITE
+    assert ask("clear_board") == "="
+    assert ask.engine.board.to_play == BLACK
 
 
 @pytest.mark.parametrize(
@@ -469,9 +483,9 @@ def _lines(rng: random.Random, n: int) -> Sequence[str]:
 def test_a_session_survives_a_hundred_thousand_lines_of_noise(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    few = partial(players.ownership, playouts=2)
-    monkeypatch.setattr(players, "ownership", few)
-    monkeypatch.setattr(gtp, "ownership", few)
+    few = partial(counting.ownership, playouts=2)
+    for module in (counting, players, gtp):
+        monkeypatch.setattr(module, "ownership", few)
     said: list[str] = []
     engine = Engine(player("random"), Rules(), Limit(), said.append)
     answered = moved = 0

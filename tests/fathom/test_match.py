@@ -15,6 +15,8 @@ import pytest
 
 from agents.go_search import SearchConfig
 from envs.go.board import BLACK, WHITE, Board, Rules
+from envs.go.counting import chains, dead_stones, result_of, without
+from envs.go.playouts import mask_eyes
 from envs.go.sgf import read_game
 from fathom import plugins, training
 from fathom.cli import main
@@ -25,13 +27,8 @@ from fathom.players import (
     Limit,
     Player,
     _Searcher,
-    chains,
-    dead_stones,
-    mask_eyes,
     player,
-    result_of,
     rules_from,
-    without,
 )
 from fathom.run import Progress, Run
 from fathom.settings import Settings, build_config
