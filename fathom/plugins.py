@@ -6,6 +6,7 @@ first, then the id is looked up) or ``path/to/file.py:Class``.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import fnmatch
@@ -14,6 +15,7 @@ import importlib
 import importlib.util
 import inspect
 import json
+import math
 import os
 import sys
 import tomllib
@@ -406,14 +408,14 @@ def _unknown_argument(reference: str, name: str, known: list[str]) -> str:
 
 
 def _convert(text: str) -> Value:
-    """Read a flag's text as a bool, an int or a float, and else leave it as it is."""
+    """Read a flag's text as a bool, an int or a finite float, and else leave it as it is."""
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
+    with contextlib.suppress(ValueError):
+        return int(text)
+    with contextlib.suppress(ValueError):
+        if math.isfinite(value := float(text)):  # JSON has no other numbers
+            return value
     return text
 
 

@@ -169,6 +169,7 @@ def test_one_that_breaks_in_training_leaves_the_last_checkpoint(
         ("--env.view bird", "view must be one of full, local, position"),
         ("--env.braid 2", "braid must lie in 0…1, not 2"),
         ("--env.braid much", "--env.braid must be of the type float, not 'much'"),
+        ("--env.braid nan", "--env.braid must be of the type float, not 'nan'"),
         ("--env.doors 9", "doors must be 0 to 3 in a maze of 9×9, not 9"),
         ("--env.colour red", "has no argument 'colour'; it has width, height"),
     ],
