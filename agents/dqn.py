@@ -317,8 +317,18 @@ class DQN(Agent):
                 actions = self.setting.advise(observations, masks)
             else:
                 actions = self._act(self._values, observations, masks, epsilon, rng)
+            stream.send(actions)
+            before, self.steps = self.steps, self.steps + env.num_envs
+            done += env.num_envs
+            clock["acting"] += perf_counter() - t0
+            # While the environments take their step.
+            if self.steps > config.learning_starts and replay.can_sample(config.n_step):
+                for _ in range(self.steps // config.train_every - before // config.train_every):
+                    loss, q = self._improve(replay, rng, clock)
+                    losses.append(loss)
+                    values.append(q)
             t1 = perf_counter()
-            transition = stream.step(actions)
+            transition = stream.receive()
             t2 = perf_counter()
             # The memory counts actions from zero, wherever the space starts.
             replay.append(
@@ -326,16 +336,8 @@ class DQN(Agent):
             )
             observations = transition.next_observations
             finished += stream.finished.values()
-            clock["acting"] += t1 - t0
             clock["environment"] += t2 - t1
             clock["sampling"] += perf_counter() - t2
-            before, self.steps = self.steps, self.steps + env.num_envs
-            done += env.num_envs
-            if self.steps > config.learning_starts and replay.can_sample(config.n_step):
-                for _ in range(self.steps // config.train_every - before // config.train_every):
-                    loss, q = self._improve(replay, rng, clock)
-                    losses.append(loss)
-                    values.append(q)
             if done - reported >= 1_000 or done >= steps:
                 reported = done
                 metrics: Metrics = {"steps": done, "epsilon": epsilon, "updates": self.updates}

@@ -47,8 +47,8 @@ class Transitions:
             lives left (`info["lives"]`) ends an episode for the learner while the game goes on.
 
     Raises:
-        BrokenEnvironment: by `reset` and `step`, for an observation or a reward that is not finite,
-            and where action masks come with some steps and not with others.
+        BrokenEnvironment: by `reset`, `receive` and `step`, for an observation or a reward that is not
+            finite, and where action masks come with some steps and not with others.
     """
 
     def __init__(self, env: VectorEnv) -> None:
@@ -56,6 +56,7 @@ class Transitions:
         if mode != AutoresetMode.NEXT_STEP:
             raise ValueError(f"the vector environment must reset in the next step, not in {mode}")
         self.env = env
+        self._background = hasattr(env, "send") and hasattr(env, "recv")  # as ALE's and EnvPool's
         self._plain = Observations(env.single_observation_space)
         self.starts = np.ones(env.num_envs, dtype=bool)
         """(n,) bool: whether the current observation is its episode's first."""
@@ -84,8 +85,21 @@ class Transitions:
 
     def step(self, actions: np.ndarray) -> Transition:
         """Take one step in every environment."""
+        self.send(actions)
+        return self.receive()
+
+    def send(self, actions: np.ndarray) -> None:
+        """Begin a step in every environment; those with threads of their own take it meanwhile."""
+        self._actions = actions
+        if self._background:
+            self.env.send(actions)  # type: ignore[attr-defined]
+
+    def receive(self) -> Transition:
+        """End the step that `send` began."""
         self._steps += 1
-        observations, rewards, terminated, truncated, info = self.env.step(actions)
+        actions = self._actions
+        found = self.env.recv() if self._background else self.env.step(actions)  # type: ignore[attr-defined]
+        observations, rewards, terminated, truncated, info = found
         rewards = np.array(rewards, dtype=np.float32)  # the environment may use its own again
         if not np.isfinite(rewards).all():
             raise self._invalid("reward", rewards)
