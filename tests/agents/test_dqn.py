@@ -1,10 +1,11 @@
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
 
 from agents.agent import Setting, State, linear_schedule
 from agents.dqn import DQN, DQNConfig, Histogram, QNetwork, td_targets
@@ -105,6 +106,38 @@ def test_dqn_learns_and_takes_no_illegal_action(tmp_path: Path, bins: int) -> No
     torch.testing.assert_close(
         worth[:, 1:], torch.tensor([[1.0, 0.0], [0.0, 1.0]]), atol=0.1, rtol=0
     )
+
+
+def test_dqn_learns_while_the_environments_take_their_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Background(VectorWrapper):
+        """Takes its steps apart, as ALE's vector environment does."""
+
+        def send(self, actions: np.ndarray) -> None:
+            order.append("sent")
+            self.actions = actions
+
+        def recv(self) -> tuple[Any, ...]:
+            order.append("received")
+            return self.env.step(self.actions)
+
+    order: list[str] = []
+    improve = DQN._improve
+    monkeypatch.setattr(DQN, "_improve", lambda *_: (order.append("learnt"), improve(*_))[1])
+    config = DQNConfig(num_envs=4, learning_starts=200, batch_size=8, hidden=8)
+    envs: dict[str, VectorEnv] = {
+        name: SyncVectorEnv([Bandit] * 4, autoreset_mode=AutoresetMode.NEXT_STEP)
+        for name in ("plain", "background")
+    }
+    envs["background"] = Background(envs["background"])
+    states = []
+    for name, env in envs.items():
+        agent = _agent(config, tmp_path / name, env)
+        list(agent.train(env, 400, seed=0))
+        states.append(agent.state().weights)
+    assert order[-3:] == ["sent", "learnt", "received"]
+    assert all(torch.equal(states[0][name], w) for name, w in states[1].items())
 
 
 def test_a_running_average_of_the_network_acts_and_ships(tmp_path: Path) -> None:

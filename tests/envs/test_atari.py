@@ -45,6 +45,25 @@ def test_a_seed_decides_everything_that_follows() -> None:
     assert play() == play()
 
 
+def test_a_step_can_be_begun_and_ended_apart() -> None:
+    def play(apart: bool) -> list[bytes]:
+        stream = Transitions(make_vector("ALE/Pong-v5", 3, AtariConfig(), training=True))
+        stream.reset(seed=2)
+        rng, seen = np.random.default_rng(0), []
+        for _ in range(50):
+            actions = rng.integers(0, 6, 3)
+            before = stream.observations.tobytes()
+            if apart:
+                stream.send(actions)
+                assert stream.observations.tobytes() == before
+            step = stream.receive() if apart else stream.step(actions)
+            assert step.observations.tobytes() == before
+            seen += [step.next_observations.tobytes(), step.rewards.tobytes()]
+        return seen
+
+    assert play(True) == play(False)
+
+
 @pytest.mark.parametrize(("training", "ends"), [(True, True), (False, False)])
 def test_a_lost_life_ends_only_the_learners_episode(training: bool, ends: bool) -> None:
     stream = Transitions(make_vector("ALE/Breakout-v5", 1, AtariConfig("nature"), training))
