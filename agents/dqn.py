@@ -3,9 +3,9 @@
 The agent acts ε-greedily in several environments at once, stores every step in a replay memory, and
 every `train_every` agent steps moves Q(s, a) towards r + γ·max Q'(s', ·), where Q' is a frozen copy
 of the network that is renewed every `target_every` updates. Options: Double Q-learning (van Hasselt
-et al. 2016), dueling heads (Wang et al. 2016), n-step targets (Sutton 1988; Hessel et al. 2018), values
-as histograms, learnt by classification (Farebrother et al. 2024), and for Q' a running average of the
-network (Lillicrap et al. 2016), which then also acts in evaluation.
+et al. 2016), dueling heads (Wang et al. 2016), n-step targets (Sutton 1988; Hessel et al. 2018), layer
+normalisation (Ba et al. 2016), values as histograms, learnt by classification (Farebrother et al. 2024),
+and for Q' a running average of the network (Lillicrap et al. 2016), which then also acts in evaluation.
 
 Different from the paper: Adam takes the place of RMSProp, and on processors that have it the network
 computes in bfloat16 on a copy of the float32 weights that Adam moves.
@@ -84,6 +84,9 @@ class DQNConfig:
     """The histogram spans ± this."""
     cnn: Literal["nature", "nips"] = "nature"
     """Convolutions for images: of Mnih et al. 2015, or the smaller ones of 2013 ["nature"]."""
+    layer_norm: bool = False
+    """For images: normalise what goes into the dense layer's rectifiers, as Gallici et al. 2024
+    do throughout [False]."""
     hidden: int = 512
     """Width of the dense layers [512]."""
     epsilon_start: float = 1.0
@@ -111,7 +114,7 @@ class QNetwork(nn.Module):
 
     def __init__(self, space: gym.Space, num_actions: int, config: DQNConfig) -> None:
         super().__init__()
-        self.encoder = encoder(space, config.hidden, config.cnn)
+        self.encoder = encoder(space, config.hidden, config.cnn, layer_norm=config.layer_norm)
         self.bins = config.value_bins or 1
         self.advantage = nn.Linear(self.encoder.features, num_actions * self.bins)
         self.value = nn.Linear(self.encoder.features, self.bins) if config.dueling else None
@@ -218,6 +221,8 @@ class DQN(Agent):
             else None
         )
         image = is_image(observation_space)
+        if config.layer_norm and not image:
+            raise ValueError("layer_norm is for pictures, and this environment shows none")
         self.network = QNetwork(observation_space, self.num_actions, config).to(self.device)
         if image:
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

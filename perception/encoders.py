@@ -27,14 +27,18 @@ class ImageEncoder(nn.Module):
 
     Args:
         shape: of one image, in either order.
+        layer_norm: normalise what goes into the dense layer's rectifiers (Ba et al. 2016).
     """
 
-    def __init__(self, shape: tuple[int, ...], hidden: int, cnn: str) -> None:
+    def __init__(
+        self, shape: tuple[int, ...], hidden: int, cnn: str, layer_norm: bool = False
+    ) -> None:
         super().__init__()
         if not _channels_first(shape):
             shape = (shape[2], shape[0], shape[1])
         self.cnn = CNN((shape[0], shape[1], shape[2]), CNNS[cnn])
         self.dense = nn.Linear(self.cnn.features, hidden)
+        self.norm = nn.LayerNorm(hidden) if layer_norm else nn.Identity()
         self.features = hidden
 
     def forward(self, observations: torch.Tensor) -> torch.Tensor:
@@ -42,7 +46,7 @@ class ImageEncoder(nn.Module):
             observations = observations.permute(0, 3, 1, 2)
         images = observations.to(memory_format=torch.channels_last)
         images = images.to(self.dense.weight.dtype) * (1 / 255)
-        return F.relu(self.dense(self.cnn(images)))
+        return F.relu(self.norm(self.dense(self.cnn(images))))
 
 
 class VectorEncoder(nn.Module):
@@ -105,7 +109,11 @@ def as_tensor(observations: np.ndarray) -> torch.Tensor:
 
 
 def encoder(
-    space: gym.Space, hidden: int, cnn: str = "nature", activation: Activation = F.relu
+    space: gym.Space,
+    hidden: int,
+    cnn: str = "nature",
+    activation: Activation = F.relu,
+    layer_norm: bool = False,
 ) -> Encoder:
     """Build the encoder for an observation space.
 
@@ -115,16 +123,18 @@ def encoder(
         hidden: width of the dense layers.
         cnn: what images get, a name in `perception.cnn.CNNS`.
         activation: between the layers for vectors.
+        layer_norm: for images, see `ImageEncoder`.
 
     Raises:
         ValueError: no encoder fits the space.
     """
     if isinstance(space, gym.spaces.Tuple):
-        return TupleEncoder([encoder(part, hidden, cnn, activation) for part in space.spaces])
+        parts = [encoder(part, hidden, cnn, activation, layer_norm) for part in space.spaces]
+        return TupleEncoder(parts)
     if not isinstance(space, gym.spaces.Box) or len(space.shape) not in (1, 2, 3):
         raise ValueError(f"no encoder fits the observation space {space}")
     if is_image(space):
-        return ImageEncoder(space.shape, hidden, cnn)
+        return ImageEncoder(space.shape, hidden, cnn, layer_norm)
     if len(space.shape) == 3:
         return GridPlanner(space.shape, hidden)
     if len(space.shape) == 2:

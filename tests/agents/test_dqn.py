@@ -208,6 +208,12 @@ def test_more_actions_than_the_memory_can_number_are_refused() -> None:
         DQN(space, gym.spaces.Discrete(70_000), DQNConfig(), Setting())
 
 
+def test_only_pictures_are_normalised() -> None:
+    space = gym.spaces.Box(-1, 1, (2,))
+    with pytest.raises(ValueError, match="layer_norm is for pictures"):
+        DQN(space, gym.spaces.Discrete(2), DQNConfig(layer_norm=True), Setting())
+
+
 @pytest.mark.parametrize(
     "wrong",
     [{"n_step": 0}, {"discount": 1.5}, {"batch_size": -1}, {"value_bins": 1}, {"value_limit": 0}],

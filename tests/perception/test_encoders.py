@@ -34,6 +34,25 @@ def test_the_nature_cnn_has_the_papers_size() -> None:
     assert sum(p.numel() for p in network.parameters()) == 1_684_128
 
 
+def test_a_normalised_image_encoder_is_blind_to_the_scale_of_its_dense_layer() -> None:
+    space = gym.spaces.Box(0, 255, (4, 84, 84), np.uint8)
+    torch.manual_seed(0)
+    plain, normal = encoder(space, 32), encoder(space, 32, layer_norm=True)
+    batch = torch.from_numpy(np.stack([space.sample(), space.sample()]))
+    for network in (plain, normal):
+        assert isinstance(network, ImageEncoder)
+        before = network(batch)
+        with torch.no_grad():
+            network.dense.weight *= 10
+            network.dense.bias *= 10
+        after = network(batch)
+        if network is normal:  # but for the ε in the root
+            torch.testing.assert_close(after, before, rtol=0.02, atol=0.02)
+            assert 0.2 < after.mean() < 0.6  # rectified normal numbers have a mean of 0.4
+        else:
+            torch.testing.assert_close(after, 10 * before)
+
+
 def test_a_vector_gets_an_mlp() -> None:
     network = encoder(gym.spaces.Box(-1, 1, (6,)), 16)
     assert isinstance(network, VectorEncoder)
