@@ -11,6 +11,7 @@ from envs.go.playouts import (
     _liberties_after,
     _makes_shape,
     expect,
+    mask_eyes,
     new_notes,
     playout,
 )
@@ -221,3 +222,12 @@ def test_first_impressions() -> None:
     assert chances[49] > 0, "a pass"
     beside, far = chances[5 * 7 + 4], chances[1 * 7 + 5]
     assert beside > far, "near the last move"
+
+
+def test_eyes_are_masked() -> None:
+    mask = np.ones(26, bool)
+    board = Board(Rules(5))
+    for point in (1, 5, 6):
+        board.place(BLACK, point)
+    mask_eyes(board.boards, 0, mask)
+    assert np.flatnonzero(~mask).tolist() == [0]
