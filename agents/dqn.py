@@ -435,6 +435,7 @@ class DQN(Agent):
                 self.setting.num_envs,
                 self.config.replay_capacity,
                 self.setting.segment_steps,
+                self.setting.total_steps,
                 self.setting.frame_stack,
                 self.num_actions,
                 self.device,
@@ -491,6 +492,7 @@ class DQN(Agent):
             setting.num_envs,
             config.replay_capacity,
             setting.segment_steps,
+            setting.total_steps,
             setting.frame_stack,
             int(action_space.n),
         )

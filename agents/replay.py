@@ -3,7 +3,7 @@
 The memory is a ring of rows in memory-mapped files; a row is one step of all environments. There is
 room for `capacity` and one segment more, and only the newest `capacity` transitions are sampled: what
 is written after a checkpoint never overwrites what that checkpoint may still sample. A checkpoint is
-therefore a flush and one integer. An image that is a stack of frames is stored as its newest frame;
+therefore a flush and one integer. A run too short to fill the ring has room for its own steps only. An image that is a stack of frames is stored as its newest frame;
 stacks and n-step returns are gathered when sampled.
 
 Rows are contiguous in time. A step that only resets an environment is a row as well: it holds the
@@ -12,7 +12,7 @@ episode's last observation, from which the transition before bootstraps, and is 
 
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numba
 import numpy as np
@@ -28,7 +28,7 @@ MOST_ACTIONS = np.iinfo(ACTION_DTYPE).max + 1
 
 
 class DamagedReplay(ValueError):
-    """A file that a memory was written to is gone or has another size."""
+    """A file that a memory was written to is gone or cut short."""
 
 
 class Batch(NamedTuple):
@@ -57,6 +57,7 @@ class Replay:
         num_envs: environments that are stepped together.
         capacity: transitions that may be sampled.
         segment_steps: agent steps between two checkpoints: the slack.
+        total_steps: agent steps of the whole run; a memory that goes on may have more than before.
         frame_stack: planes of an observation that are a stack of frames, newest last; 0 for none.
         num_actions: width of the action masks; 0 for none.
         device: a GPU holds a copy of the observations, from which it gathers the batches itself.
@@ -74,6 +75,7 @@ class Replay:
         num_envs: int,
         capacity: int,
         segment_steps: int,
+        total_steps: int,
         frame_stack: int = 0,
         num_actions: int = 0,
         device: torch.device = CPU,
@@ -82,7 +84,7 @@ class Replay:
         folder.mkdir(parents=True, exist_ok=True)
         self.num_envs = num_envs
         self.capacity = max(1, capacity // num_envs)
-        self.size = rows_needed(num_envs, capacity, segment_steps)
+        self.size = rows_needed(num_envs, capacity, segment_steps, total_steps)
         self.frame_stack = frame_stack
         self.shape = shape
         self.rows = rows
@@ -101,7 +103,7 @@ class Replay:
         if num_actions:
             layout["masks"] = ((num_actions,), np.bool_)
         self._maps = {
-            name: _open(folder / name, (self.size, num_envs, *inner), kind, rows == 0)
+            name: _open(folder / name, (self.size, num_envs, *inner), kind, rows)
             for name, (inner, kind) in layout.items()
         }
         # Plain views: numba knows no memmap, and every access through one costs a Python object.
@@ -112,7 +114,7 @@ class Replay:
         self._valid, self._ages = arrays["valid"], arrays["ages"]
         self._masks = arrays.get("masks")
         self._age = np.zeros(num_envs, dtype=np.uint8)
-        self._written = _open(folder / "written", (1,), np.int64, rows == 0)
+        self._written = _open(folder / "written", (1,), np.int64, rows)
         """Most rows ever written. Above `rows` where a segment was interrupted and is done again."""
         self._frames_on_gpu: torch.Tensor | None = None
         if device.type == "cuda":
@@ -248,9 +250,12 @@ class Replay:
             memory.flush()
 
 
-def rows_needed(num_envs: int, capacity: int, segment_steps: int) -> int:
-    """Rows of the ring: the capacity, one segment, and the row that closes it."""
-    return max(1, capacity // num_envs) + -(-segment_steps // num_envs) + 1
+def rows_needed(num_envs: int, capacity: int, segment_steps: int, total_steps: int) -> int:
+    """Rows of the ring: the capacity, one segment, and the row that closes it, or all of the run's."""
+    segment_steps = min(segment_steps, total_steps)
+    segment = -(-segment_steps // num_envs) + 1
+    segments = -(-total_steps // segment_steps)
+    return min(max(1, capacity // num_envs) + segment, segments * segment)
 
 
 def storage_bytes(
@@ -259,26 +264,42 @@ def storage_bytes(
     num_envs: int,
     capacity: int,
     segment_steps: int,
+    total_steps: int,
     frame_stack: int = 0,
     num_actions: int = 0,
 ) -> int:
     """Disk that a ring needs, in bytes."""
     item = int(np.prod(shape[1:] if frame_stack else shape)) * np.dtype(dtype).itemsize
     entry = item + 10 + num_actions
-    return rows_needed(num_envs, capacity, segment_steps) * num_envs * entry + 8
+    return rows_needed(num_envs, capacity, segment_steps, total_steps) * num_envs * entry + 8
 
 
-def _open(path: Path, shape: tuple[int, ...], dtype: type | np.dtype, new: bool) -> np.memmap:
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    if not (path.is_file() and path.stat().st_size == size):
-        if not new:
-            raise DamagedReplay(f"{path} of its replay memory is missing or has the wrong size")
-        with path.open("wb") as file:
-            # A full disk is an error here, where it can be said; in a hole of a sparse file it would
-            # be a bus error in the middle of training.
-            os.posix_fallocate(file.fileno(), 0, size)
-            os.fsync(file.fileno())
+def _open(path: Path, shape: tuple[int, ...], dtype: type | np.dtype, rows: int) -> np.memmap:
+    """A file as an array; where `rows` were written before, it must have them, and may become longer."""
+    row = int(np.prod(shape[1:])) * np.dtype(dtype).itemsize
+    size, there = shape[0] * row, path.stat().st_size if path.is_file() else 0
+    if there < min(rows, shape[0]) * row:
+        raise DamagedReplay(f"{path} of its replay memory is missing or too short")
+    if there < size or (there > size and not rows):
+        with path.open("r+b" if rows else "wb") as file:
+            _allocate(file, size)
     return np.memmap(path, dtype=dtype, mode="r+", shape=shape)
+
+
+def _allocate(file: BinaryIO, size: int) -> None:
+    """Make a file `size` bytes long, with room for all of them.
+
+    A full disk is an error here, where it can be said; in a hole of a sparse file it would be a bus
+    error in the middle of training.
+    """
+    there = file.seek(0, os.SEEK_END)
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file.fileno(), there, size - there)
+    else:  # on macOS
+        for start in range(there, size, 2**20):
+            file.write(bytes(min(2**20, size - start)))
+        file.flush()
+    os.fsync(file.fileno())
 
 
 @numba.njit(cache=True)

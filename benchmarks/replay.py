@@ -25,8 +25,9 @@ def main() -> None:
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory(dir=".") as folder:
         replay = Replay(
-            Path(folder), (4, 84, 84), np.dtype(np.uint8), NUM_ENVS, TRANSITIONS, 0, frame_stack=4
-        )
+            Path(folder), (4, 84, 84), np.dtype(np.uint8), NUM_ENVS,
+            capacity=TRANSITIONS, segment_steps=TRANSITIONS, total_steps=TRANSITIONS, frame_stack=4,
+        )  # fmt: skip
         observations = rng.integers(0, 256, (64, NUM_ENVS, 4, 84, 84), dtype=np.uint8)
         nothing = np.zeros(NUM_ENVS, bool)
         replay.begin()

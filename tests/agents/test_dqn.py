@@ -65,7 +65,7 @@ def test_dueling_histograms_are_one_for_each_action() -> None:
 
 def _agent(config: DQNConfig, storage: Path | None, env: gym.vector.VectorEnv) -> DQN:
     torch.manual_seed(0)
-    setting = Setting(num_envs=config.num_envs, segment_steps=4_000, storage=storage)
+    setting = Setting(config.num_envs, segment_steps=4_000, total_steps=20_000, storage=storage)
     return DQN(env.single_observation_space, env.single_action_space, config, setting)
 
 

@@ -28,10 +28,10 @@ def _world() -> World:
     return plugins.resolve(f"{Path(__file__).with_name('asking.py')}:Asking")
 
 
-def _trained(config: DynaQConfig, storage: Path, steps: int) -> DynaQ:
+def _trained(config: DynaQConfig, storage: Path, steps: int, more: int = 0) -> DynaQ:
     torch.manual_seed(0)
     world = _world()
-    setting = Setting(config.num_envs, steps, steps, storage=storage)
+    setting = Setting(config.num_envs, steps, steps + more, storage=storage)
     agent = DynaQ(*world.spaces(), config, setting)
     env = world.make_vector(config.num_envs, training=True)
     reports = list(agent.train(env, steps, seed=1))
@@ -95,7 +95,7 @@ def _copy(state: State) -> State:
 
 
 def test_a_loaded_state_goes_on_bit_for_bit(tmp_path: Path) -> None:
-    agent = _trained(CONFIG, tmp_path, 200)
+    agent = _trained(CONFIG, tmp_path, 200, more=200)
     saved = _copy(agent.state())
     env = _world().make_vector(CONFIG.num_envs, training=True)
     list(agent.train(env, 200, seed=2))

@@ -1,5 +1,6 @@
 """The replay against the plain truth: every observation kept whole in a list."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agents.replay import Replay, storage_bytes
+from agents.replay import DamagedReplay, Replay, rows_needed, storage_bytes
 from envs.vector import Transition
 
 STACK = 3
@@ -59,7 +60,7 @@ def test_a_sample_is_what_happened(
     segment, capacity = 60 * num_envs, 90 * num_envs
     replay = Replay(
         tmp_path_factory.mktemp("ring"), (STACK, 2, 2), np.dtype(np.uint8), num_envs,
-        capacity, segment, STACK,
+        capacity, segment, 4 * segment, STACK,
     )  # fmt: skip
     history: dict[tuple[bytes, int], tuple[float, float, bytes]] = {}
     for _ in range(3):
@@ -95,7 +96,7 @@ def test_a_sample_is_what_happened(
 
 def test_what_is_written_after_a_checkpoint_never_changes_what_it_samples(tmp_path: Path) -> None:
     def replay() -> Replay:
-        return Replay(tmp_path, (STACK, 2, 2), np.dtype(np.uint8), 2, 40, 30, STACK)
+        return Replay(tmp_path, (STACK, 2, 2), np.dtype(np.uint8), 2, 40, 30, 1_000, STACK)
 
     story, first = Story(0, 2), replay()
     first.begin()
@@ -116,7 +117,7 @@ def test_what_is_written_after_a_checkpoint_never_changes_what_it_samples(tmp_pa
 
 def test_two_checkpoints_back_nothing_overwritten_is_sampled(tmp_path: Path) -> None:
     def replay() -> Replay:
-        return Replay(tmp_path, (STACK, 2, 2), np.dtype(np.uint8), 2, 40, 30, STACK)
+        return Replay(tmp_path, (STACK, 2, 2), np.dtype(np.uint8), 2, 40, 30, 1_000, STACK)
 
     story, first = Story(0, 2), replay()
     first.begin()
@@ -134,7 +135,7 @@ def test_two_checkpoints_back_nothing_overwritten_is_sampled(tmp_path: Path) -> 
 
 def test_what_is_written_after_going_back_can_be_sampled(tmp_path: Path) -> None:
     def replay() -> Replay:
-        return Replay(tmp_path, (STACK, 2, 2), np.dtype(np.uint8), 2, 20, 40, STACK)
+        return Replay(tmp_path, (STACK, 2, 2), np.dtype(np.uint8), 2, 20, 40, 1_000, STACK)
 
     story, first = Story(0, 2), replay()
     first.begin()
@@ -158,7 +159,7 @@ def test_what_is_written_after_going_back_can_be_sampled(tmp_path: Path) -> None
 
 def test_a_gpu_gathers_the_same_stacks(tmp_path: Path) -> None:
     story = Story(3, 2)
-    replay = Replay(tmp_path, (STACK, 2, 2), np.dtype(np.uint8), 2, 100, 40, STACK)
+    replay = Replay(tmp_path, (STACK, 2, 2), np.dtype(np.uint8), 2, 100, 40, 1_000, STACK)
     replay.begin()
     for _ in range(60):
         replay.append(story.step())
@@ -169,11 +170,62 @@ def test_a_gpu_gathers_the_same_stacks(tmp_path: Path) -> None:
 
 
 def test_a_million_atari_frames_take_seven_gigabytes() -> None:
-    size = storage_bytes((4, 84, 84), np.dtype(np.uint8), 8, 1_000_000, 0, 4, 18)
+    size = storage_bytes((4, 84, 84), np.dtype(np.uint8), 8, 1_000_000, 1_000, 10**9, 4, 18)
     assert 7.0e9 < size < 7.3e9
 
 
-def test_the_files_are_as_large_as_announced(tmp_path: Path) -> None:
-    Replay(tmp_path, (4, 84, 84), np.dtype(np.uint8), 8, 1_000, 160, 4, 6)
-    on_disk = sum(file.stat().st_size for file in tmp_path.iterdir())
-    assert on_disk == storage_bytes((4, 84, 84), np.dtype(np.uint8), 8, 1_000, 160, 4, 6)
+@pytest.mark.parametrize("total", [120, 800, 10_000])
+@pytest.mark.parametrize("fallocate", [True, False])
+def test_the_files_are_as_large_as_announced(
+    tmp_path: Path, total: int, fallocate: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not fallocate:  # as on macOS
+        monkeypatch.delattr("os.posix_fallocate", raising=False)
+    Replay(tmp_path, (4, 84, 84), np.dtype(np.uint8), 8, 1_000, 160, total, 4, 6)
+    on_disk = sum(file.stat().st_blocks * 512 for file in tmp_path.iterdir())
+    announced = storage_bytes((4, 84, 84), np.dtype(np.uint8), 8, 1_000, 160, total, 4, 6)
+    assert announced <= on_disk < announced + 9 * 4096
+
+
+def test_a_short_run_needs_room_for_its_own_steps_only() -> None:
+    assert rows_needed(8, 1_000, 160, 10_000) == 125 + 20 + 1
+    assert rows_needed(8, 1_000, 160, 400) == 3 * (20 + 1)
+    assert rows_needed(8, 1_000, 160, 80) == 10 + 1
+
+
+@pytest.mark.parametrize("total", [60, 70, 150, 1_000])
+def test_an_extended_run_goes_on_with_what_it_has(tmp_path: Path, total: int) -> None:
+    def replay(total: int, rows: int = 0) -> Replay:
+        return Replay(
+            tmp_path, (STACK, 2, 2), np.dtype(np.uint8), 2, 100, 30, total, STACK, rows=rows
+        )
+
+    story, first = Story(0, 2), replay(60)
+    for _ in range(2):
+        story.start()
+        first.begin()
+        for _ in range(15):
+            first.append(story.step())
+        first.end(story.observations)
+    first.flush()
+    assert first.rows == first.size == 32
+    before = first.sample(64, 2, 0.9, 1.0, np.random.default_rng(1))
+    again = replay(total, rows=32)
+    after = again.sample(64, 2, 0.9, 1.0, np.random.default_rng(1))
+    assert torch.equal(before.observations, after.observations)
+    assert torch.equal(before.next_observations, after.next_observations)
+    assert again.size == rows_needed(2, 100, 30, total)
+
+
+def test_a_file_that_was_cut_short_is_damaged(tmp_path: Path) -> None:
+    def replay(rows: int) -> None:
+        Replay(tmp_path, (STACK, 2, 2), np.dtype(np.uint8), 2, 100, 30, 60, STACK, rows=rows)
+
+    replay(0)
+    replay(32)
+    os.truncate(tmp_path / "rewards", 32 * 2 * 4 - 1)
+    with pytest.raises(DamagedReplay, match="rewards of its replay memory"):
+        replay(32)
+    (tmp_path / "rewards").unlink()
+    with pytest.raises(DamagedReplay, match="rewards of its replay memory"):
+        replay(32)
