@@ -7,7 +7,7 @@ and value; for vectors each has its own, as is usual (Andrychowicz et al. 2021).
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -27,8 +27,20 @@ from perception.planning import GridPlanner
 from perception.rnn import Memory
 
 Tensors = tuple[torch.Tensor, ...]
-Forward = Callable[..., tuple[torch.Tensor, torch.Tensor]]
-"""(starts, memory, *observations) to the policy's outputs and the memory after."""
+Forward = Callable[..., tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
+"""(starts, memory, *observations) to the policy's outputs, the values and the memory after."""
+
+
+class Look(NamedTuple):
+    """What a policy makes of n observations."""
+
+    outputs: torch.Tensor
+    """(n, outputs) parameters of the action distributions."""
+    values: torch.Tensor
+    """(n,)"""
+    memory: torch.Tensor
+    """(n, state_size) after them."""
+
 
 ADAM_EPSILON = 1e-5  # as in the implementations of Mnih et al. 2016 and Schulman et al. 2017
 
@@ -187,10 +199,9 @@ class Policy:
     @torch.no_grad()
     def _act_on(
         self, starts: torch.Tensor, memory: torch.Tensor, *observations: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         sequence = tuple(x.unsqueeze(0) for x in observations)
-        outputs, _, memory = self.apply(self.adam.online, sequence, starts.unsqueeze(0), memory)
-        return outputs, memory
+        return self.apply(self.adam.online, sequence, starts.unsqueeze(0), memory)
 
     def apply(
         self,
@@ -202,21 +213,23 @@ class Policy:
         """`ActorCritic.forward` with the weights given."""
         return functional_call(self.network, weights, (observations, starts, memory))
 
-    def draw(
-        self,
-        forward: Forward,
-        observations: Tensors,
-        masks: np.ndarray | None,
-        starts: np.ndarray,
-        memory: torch.Tensor,
-        rng: np.random.Generator | None,
-    ) -> tuple[np.ndarray, torch.Tensor]:
-        """Choices for a batch of observations, the likeliest without `rng`; and the memory after."""
-        result, memory = forward(torch.from_numpy(starts).to(self.device), memory, *observations)
-        outputs = result.cpu().numpy()
+    def look(
+        self, forward: Forward, observations: Tensors, starts: np.ndarray, memory: torch.Tensor
+    ) -> Look:
+        """What the policy makes of a batch of observations."""
+        outputs, values, memory = forward(
+            torch.from_numpy(starts).to(self.device), memory, *observations
+        )
+        # Copies: on a GPU the next call overwrites them.
+        return Look(outputs.to("cpu", copy=True), values.to("cpu", copy=True), memory)
+
+    def choose(
+        self, outputs: torch.Tensor, masks: np.ndarray | None, rng: np.random.Generator | None
+    ) -> np.ndarray:
+        """Choices drawn by the policy's outputs, or without `rng` the likeliest."""
         if rng is None:
-            return self.actions.mode(outputs, masks), memory
-        return self.actions.sample(outputs, masks, rng), memory
+            return self.actions.mode(outputs.numpy(), masks)
+        return self.actions.sample(outputs.numpy(), masks, rng)
 
     def act(
         self,
@@ -228,15 +241,10 @@ class Policy:
         """The actions of the policy that is evaluated; it remembers the call before."""
         if len(self._memory) != len(starts):
             self._memory = self.memory_at_start(len(starts))
-        choices, self._memory = self.draw(
-            self._act_on,
-            self.tensors(observations),
-            masks,
-            starts,
-            self._memory,
-            None if self.config.greedy_evaluation else rng,
-        )
-        return self.actions.to_environment(choices)
+        look = self.look(self._act_on, self.tensors(observations), starts, self._memory)
+        self._memory = look.memory
+        drawn = None if self.config.greedy_evaluation else rng
+        return self.actions.to_environment(self.choose(look.outputs, masks, drawn))
 
     def state(self, numbers: dict[str, int | float]) -> State:
         """For a checkpoint: the network, and what learning has to keep beside it."""

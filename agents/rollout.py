@@ -11,7 +11,7 @@ from gymnasium.vector import VectorEnv
 from gymnasium.wrappers.utils import RunningMeanStd
 
 from agents.agent import Metrics, episode_metrics
-from agents.policy import Policy, Tensors
+from agents.policy import Look, Policy, Tensors
 from envs.vector import Transition, Transitions
 
 REPORT_EVERY = 2_000
@@ -28,6 +28,10 @@ class Rollout:
     """(length + 1, n) bool: an episode starts with this observation."""
     choices: torch.Tensor
     """(length, n, …) as the action distribution has them."""
+    outputs: torch.Tensor
+    """(length, n, outputs) parameters of the distributions that they were drawn from."""
+    values: np.ndarray
+    """(length + 1, n) of the observations, as the policy that acted had them."""
     masks: torch.Tensor | None
     """(length, n, actions) bool, True where an action was legal."""
     rewards: np.ndarray
@@ -79,19 +83,15 @@ class Collector:
         observations, starts = [policy.tensors(stream.observations)], [stream.starts]
         masks: list[np.ndarray | None] = []
         choices: list[np.ndarray] = []
+        looks: list[Look] = []
         steps: list[Transition] = []
         ended = np.zeros(self.num_envs, dtype=np.int64)
         while len(steps) < length and not (stop is not None and stop(ended)):
             t0 = perf_counter()
             masks.append(stream.action_masks)
-            choice, self._memory = policy.draw(
-                policy.forward,
-                observations[-1],
-                stream.action_masks,
-                stream.starts,
-                self._memory,
-                self.rng,
-            )
+            looks.append(self._look(observations[-1]))
+            self._memory = looks[-1].memory
+            choice = policy.choose(looks[-1].outputs, stream.action_masks, self.rng)
             actions = policy.actions.to_environment(choice)
             t1 = perf_counter()
             step = stream.step(actions)
@@ -109,10 +109,15 @@ class Collector:
         if policy.moments is not None:
             _update(policy.moments, _vectors(steps))
         device = policy.device
+        began = perf_counter()
+        values = [look.values for look in (*looks, self._look(observations[-1]))]
+        self.clock["acting"] += perf_counter() - began
         return Rollout(
             observations=tuple(torch.stack(part) for part in zip(*observations, strict=True)),
             starts=torch.from_numpy(np.stack(starts)).to(device),
             choices=torch.from_numpy(np.stack(choices)).to(device, policy.actions.choice_dtype),
+            outputs=torch.stack([look.outputs for look in looks]).to(device),
+            values=torch.stack(values).numpy(),
             masks=None if masks[0] is None else torch.from_numpy(np.stack(masks)).to(device),  # type: ignore[arg-type]
             rewards=self._normalized(steps),
             terminated=np.stack([step.terminated for step in steps]),
@@ -120,6 +125,9 @@ class Collector:
             valid=np.stack([step.valid for step in steps]),
             memory=memory,
         )
+
+    def _look(self, observations: Tensors) -> Look:
+        return self.policy.look(self.policy.forward, observations, self.stream.starts, self._memory)
 
     def _normalized(self, steps: list[Transition]) -> np.ndarray:
         """(length, n) rewards, divided by the deviation of the discounted return where asked."""
@@ -181,22 +189,18 @@ class Estimates:
 
 @torch.no_grad()
 def estimates(policy: Policy, rollout: Rollout, discount: float, decay: float) -> Estimates:
-    """One pass of the network over a rollout; see `advantages`."""
-    length, n = rollout.rewards.shape
-    outputs, values, _ = policy.apply(
-        policy.adam.online, rollout.observations, rollout.starts, rollout.memory
-    )
+    """What the choices of a rollout were worth; see `advantages`."""
     masks = None if rollout.masks is None else rollout.masks.flatten(0, 1)
     log_probabilities = policy.actions.log_probability(
-        outputs[: length * n], rollout.choices.flatten(0, 1), masks
+        rollout.outputs.flatten(0, 1), rollout.choices.flatten(0, 1), masks
     )
-    table = values.view(length + 1, n).cpu().numpy()
-    gained = advantages(rollout.rewards, table, rollout.terminated, rollout.over, discount, decay)
+    values = rollout.values
+    gained = advantages(rollout.rewards, values, rollout.terminated, rollout.over, discount, decay)
     return Estimates(
-        log_probabilities.view(length, n),
+        log_probabilities.view(rollout.rewards.shape),
         *(
             torch.from_numpy(x).to(policy.device)
-            for x in (gained, gained + table[:-1], rollout.valid.astype(np.float32))
+            for x in (gained, gained + values[:-1], rollout.valid.astype(np.float32))
         ),
     )
 

@@ -1,12 +1,16 @@
+from typing import Literal
+
 import gymnasium as gym
 import numpy as np
+import pytest
+import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.agent import Setting
 from agents.policy import Policy, PolicyConfig
-from agents.rollout import Collector, advantages
+from agents.rollout import Collector, advantages, estimates
 
 
 def column(*values: float) -> np.ndarray:
@@ -89,3 +93,25 @@ def test_episodes_that_go_on_beside_a_long_one_are_not_reported() -> None:
     collector.restart(0)
     collector.collect(12)
     assert collector.finished == [(2, 2)] * 4 + [(11, 11)]
+
+
+@pytest.mark.parametrize("memory", ["none", "lstm"])
+def test_a_rollout_holds_what_the_policy_made_of_it(memory: Literal["none", "lstm"]) -> None:
+    env = SyncVectorEnv(
+        [lambda: _Lasting(2), lambda: _Lasting(5)], autoreset_mode=AutoresetMode.NEXT_STEP
+    )
+    space, config = env.single_observation_space, PolicyConfig(memory=memory)
+    policy = Policy(space, env.single_action_space, config, Setting(num_envs=2), 0.99)
+    collector = Collector(policy, env, 0, np.random.default_rng(0))
+    for length in (3, 7):  # the second begins within episodes
+        rollout = collector.collect(length)
+        with torch.no_grad():
+            outputs, values, _ = policy.apply(
+                policy.adam.online, rollout.observations, rollout.starts, rollout.memory
+            )
+        torch.testing.assert_close(rollout.outputs.flatten(0, 1), outputs[: length * 2])
+        np.testing.assert_allclose(rollout.values.ravel(), values, rtol=1e-5, atol=1e-6)
+        known = estimates(policy, rollout, 0.9, 1.0)
+        chances = outputs[: length * 2].log_softmax(dim=1)
+        expected = chances.gather(1, rollout.choices.flatten().long()[:, None])
+        torch.testing.assert_close(known.log_probabilities.flatten(), expected.squeeze(1))
