@@ -192,7 +192,10 @@ def test_a_short_run_that_goes_on_is_not_cut_into_pieces_as_short(tmp_path: Path
         ("train dqn ALE/Pong-v5 --env.protocol rainbow", "machado, nature"),
         ("train dqn CartPole-v1 --name ../up", "../up"),
         ("train dqn", "an agent and an environment"),
-        ("train dqn CartPole-v1 --steps 1_000_000_000_000 --replay-capacity 1_000_000_000_000", "disk"),
+        (
+            "train dqn CartPole-v1 --steps 1_000_000_000_000 --replay-capacity 1_000_000_000_000",
+            "disk",
+        ),
         ("evaluate nothing", "there is no run"),
         ("resume nothing", "there is no run"),
         (f"evaluate {'n' * 300}", "there is no run"),
