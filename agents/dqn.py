@@ -435,7 +435,7 @@ class DQN(Agent):
                 self.setting.num_envs,
                 self.config.replay_capacity,
                 self.setting.segment_steps,
-                self.setting.total_steps,
+                self.setting.total_steps - self.steps,
                 self.setting.frame_stack,
                 self.num_actions,
                 self.device,

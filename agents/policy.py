@@ -220,8 +220,7 @@ class Policy:
         outputs, values, memory = forward(
             torch.from_numpy(starts).to(self.device), memory, *observations
         )
-        # Copies: on a GPU the next call overwrites them.
-        return Look(outputs.to("cpu", copy=True), values.to("cpu", copy=True), memory)
+        return Look(outputs.cpu(), values.cpu(), memory)
 
     def choose(
         self, outputs: torch.Tensor, masks: np.ndarray | None, rng: np.random.Generator | None

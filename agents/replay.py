@@ -3,8 +3,9 @@
 The memory is a ring of rows in memory-mapped files; a row is one step of all environments. There is
 room for `capacity` and one segment more, and only the newest `capacity` transitions are sampled: what
 is written after a checkpoint never overwrites what that checkpoint may still sample. A checkpoint is
-therefore a flush and one integer. A run too short to fill the ring has room for its own steps only. An image that is a stack of frames is stored as its newest frame;
-stacks and n-step returns are gathered when sampled.
+therefore a flush and one integer. A run too short to fill the ring has room for its own steps only. An
+image that is a stack of frames is stored as its newest frame; stacks and n-step returns are gathered
+when sampled.
 
 Rows are contiguous in time. A step that only resets an environment is a row as well: it holds the
 episode's last observation, from which the transition before bootstraps, and is never sampled itself.
@@ -57,7 +58,7 @@ class Replay:
         num_envs: environments that are stepped together.
         capacity: transitions that may be sampled.
         segment_steps: agent steps between two checkpoints: the slack.
-        total_steps: agent steps of the whole run; a memory that goes on may have more than before.
+        steps_left: agent steps that the run still has to do; a memory that goes on may grow by them.
         frame_stack: planes of an observation that are a stack of frames, newest last; 0 for none.
         num_actions: width of the action masks; 0 for none.
         device: a GPU holds a copy of the observations, from which it gathers the batches itself.
@@ -75,7 +76,7 @@ class Replay:
         num_envs: int,
         capacity: int,
         segment_steps: int,
-        total_steps: int,
+        steps_left: int,
         frame_stack: int = 0,
         num_actions: int = 0,
         device: torch.device = CPU,
@@ -84,7 +85,7 @@ class Replay:
         folder.mkdir(parents=True, exist_ok=True)
         self.num_envs = num_envs
         self.capacity = max(1, capacity // num_envs)
-        self.size = rows_needed(num_envs, capacity, segment_steps, total_steps)
+        self.size = rows_needed(num_envs, capacity, segment_steps, steps_left, rows)
         self.frame_stack = frame_stack
         self.shape = shape
         self.rows = rows
@@ -250,12 +251,14 @@ class Replay:
             memory.flush()
 
 
-def rows_needed(num_envs: int, capacity: int, segment_steps: int, total_steps: int) -> int:
-    """Rows of the ring: the capacity, one segment, and the row that closes it, or all of the run's."""
-    segment_steps = min(segment_steps, total_steps)
-    segment = -(-segment_steps // num_envs) + 1
-    segments = -(-total_steps // segment_steps)
-    return min(max(1, capacity // num_envs) + segment, segments * segment)
+def rows_needed(
+    num_envs: int, capacity: int, segment_steps: int, steps_left: int, rows: int = 0
+) -> int:
+    """Rows of the ring: the capacity, one segment, and the row that closes it. Or the `rows` written and
+    those to come, where they are fewer: then nothing is ever overwritten."""
+    ring = max(1, capacity // num_envs) + -(-segment_steps // num_envs) + 1
+    to_come = -(-steps_left // num_envs) + -(-steps_left // segment_steps)
+    return min(ring, rows + to_come)
 
 
 def storage_bytes(

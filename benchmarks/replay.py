@@ -26,7 +26,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=".") as folder:
         replay = Replay(
             Path(folder), (4, 84, 84), np.dtype(np.uint8), NUM_ENVS,
-            capacity=TRANSITIONS, segment_steps=TRANSITIONS, total_steps=TRANSITIONS, frame_stack=4,
+            capacity=TRANSITIONS, segment_steps=TRANSITIONS, steps_left=TRANSITIONS, frame_stack=4,
         )  # fmt: skip
         observations = rng.integers(0, 256, (64, NUM_ENVS, 4, 84, 84), dtype=np.uint8)
         nothing = np.zeros(NUM_ENVS, bool)
