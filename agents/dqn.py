@@ -87,6 +87,8 @@ class DQNConfig:
     layer_norm: bool = False
     """For images: normalise what goes into the dense layer's rectifiers, as Gallici et al. 2024
     do throughout [False]."""
+    centred_filters: bool = False
+    """For images: take every filter's mean off it, so that an even background excites none [False]."""
     hidden: int = 512
     """Width of the dense layers [512]."""
     epsilon_start: float = 1.0
@@ -114,7 +116,13 @@ class QNetwork(nn.Module):
 
     def __init__(self, space: gym.Space, num_actions: int, config: DQNConfig) -> None:
         super().__init__()
-        self.encoder = encoder(space, config.hidden, config.cnn, layer_norm=config.layer_norm)
+        self.encoder = encoder(
+            space,
+            config.hidden,
+            config.cnn,
+            layer_norm=config.layer_norm,
+            centred_filters=config.centred_filters,
+        )
         self.bins = config.value_bins or 1
         self.advantage = nn.Linear(self.encoder.features, num_actions * self.bins)
         self.value = nn.Linear(self.encoder.features, self.bins) if config.dueling else None
@@ -221,8 +229,9 @@ class DQN(Agent):
             else None
         )
         image = is_image(observation_space)
-        if config.layer_norm and not image:
-            raise ValueError("layer_norm is for pictures, and this environment shows none")
+        for name in ("layer_norm", "centred_filters"):
+            if getattr(config, name) and not image:
+                raise ValueError(f"{name} is for pictures, and this environment shows none")
         self.network = QNetwork(observation_space, self.num_actions, config).to(self.device)
         if image:
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -22,6 +22,7 @@ from agents.adam import Adam, image_precision
 from agents.agent import Setting, State, check_numbers
 from agents.compiling import LONG_TRAINING, compiled
 from envs.observations import Plain
+from perception.cnn import CNN
 from perception.encoders import as_tensor, encoder, is_image
 from perception.planning import GridPlanner
 from perception.rnn import Memory
@@ -53,6 +54,8 @@ class PolicyConfig:
     """Width of the dense layers and of the memory."""
     cnn: Literal["nature", "nips"] = "nature"
     """Convolutions for images."""
+    centred_filters: bool = False
+    """Take every filter's mean off it, so that an even background excites none."""
     memory: Literal["none", "gru", "lstm"] = "none"
     """Recurrent layer between the encoder and the heads, for what must be remembered."""
     action_bounds: Bounds = "clipped"
@@ -72,9 +75,11 @@ class ActorCritic(nn.Module):
         super().__init__()
         # The names begin with `encoder` for what may compute in bfloat16.
         vector = isinstance(space, gym.spaces.Box) and len(space.shape) == 1
-        self.encoder = encoder(space, config.hidden, config.cnn, F.tanh)
+        self.encoder = encoder(
+            space, config.hidden, config.cnn, F.tanh, centred_filters=config.centred_filters
+        )
         self.encoder_of_value = (
-            encoder(space, config.hidden, config.cnn, F.tanh)
+            encoder(space, config.hidden, activation=F.tanh)
             if vector and config.memory == "none"
             else None
         )
@@ -154,6 +159,8 @@ class Policy:
         self.device = torch.device(setting.device)
         self.actions = distribution(action_space, config.action_bounds)
         self.network = ActorCritic(observation_space, self.actions, config).to(self.device)
+        if config.centred_filters and not any(isinstance(m, CNN) for m in self.network.modules()):
+            raise ValueError("centred_filters is for pictures, and this environment shows none")
         image = is_image(observation_space)
         if image:
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

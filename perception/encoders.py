@@ -28,16 +28,24 @@ class ImageEncoder(nn.Module):
     Args:
         shape: of one image, in either order.
         layer_norm: normalise what goes into the dense layer's rectifiers (Ba et al. 2016).
+        centred_filters: see `perception.cnn.CNN`.
     """
 
     def __init__(
-        self, shape: tuple[int, ...], hidden: int, cnn: str, layer_norm: bool = False
+        self,
+        shape: tuple[int, ...],
+        hidden: int,
+        cnn: str,
+        layer_norm: bool = False,
+        centred_filters: bool = False,
     ) -> None:
         super().__init__()
         if not _channels_first(shape):
             shape = (shape[2], shape[0], shape[1])
-        self.cnn = CNN((shape[0], shape[1], shape[2]), CNNS[cnn])
+        self.cnn = CNN((shape[0], shape[1], shape[2]), CNNS[cnn], centred_filters)
         self.dense = nn.Linear(self.cnn.features, hidden)
+        if centred_filters:
+            nn.init.zeros_(self.dense.bias)
         self.norm = nn.LayerNorm(hidden) if layer_norm else nn.Identity()
         self.features = hidden
 
@@ -114,6 +122,7 @@ def encoder(
     cnn: str = "nature",
     activation: Activation = F.relu,
     layer_norm: bool = False,
+    centred_filters: bool = False,
 ) -> Encoder:
     """Build the encoder for an observation space.
 
@@ -123,18 +132,21 @@ def encoder(
         hidden: width of the dense layers.
         cnn: what images get, a name in `perception.cnn.CNNS`.
         activation: between the layers for vectors.
-        layer_norm: for images, see `ImageEncoder`.
+        layer_norm, centred_filters: for images, see `ImageEncoder`.
 
     Raises:
         ValueError: no encoder fits the space.
     """
     if isinstance(space, gym.spaces.Tuple):
-        parts = [encoder(part, hidden, cnn, activation, layer_norm) for part in space.spaces]
+        parts = [
+            encoder(part, hidden, cnn, activation, layer_norm, centred_filters)
+            for part in space.spaces
+        ]
         return TupleEncoder(parts)
     if not isinstance(space, gym.spaces.Box) or len(space.shape) not in (1, 2, 3):
         raise ValueError(f"no encoder fits the observation space {space}")
     if is_image(space):
-        return ImageEncoder(space.shape, hidden, cnn, layer_norm)
+        return ImageEncoder(space.shape, hidden, cnn, layer_norm, centred_filters)
     if len(space.shape) == 3:
         return GridPlanner(space.shape, hidden)
     if len(space.shape) == 2:

@@ -208,10 +208,11 @@ def test_more_actions_than_the_memory_can_number_are_refused() -> None:
         DQN(space, gym.spaces.Discrete(70_000), DQNConfig(), Setting())
 
 
-def test_only_pictures_are_normalised() -> None:
+@pytest.mark.parametrize("option", ["layer_norm", "centred_filters"])
+def test_only_pictures_are_normalised(option: str) -> None:
     space = gym.spaces.Box(-1, 1, (2,))
-    with pytest.raises(ValueError, match="layer_norm is for pictures"):
-        DQN(space, gym.spaces.Discrete(2), DQNConfig(layer_norm=True), Setting())
+    with pytest.raises(ValueError, match=f"{option} is for pictures"):
+        DQN(space, gym.spaces.Discrete(2), DQNConfig(**{option: True}), Setting())
 
 
 @pytest.mark.parametrize(

@@ -161,6 +161,11 @@ def test_it_learns_from_a_dictionary_to_answer_twice() -> None:
     assert score(agent, env) > 1.9
 
 
+def test_filters_are_centred_where_there_are_pictures_alone() -> None:
+    with pytest.raises(ValueError, match="centred_filters is for pictures"):
+        build("ppo", Recall, 100, centred_filters=True)
+
+
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize("memory", ["none", "lstm"])
 def test_a_loaded_state_goes_on_bit_for_bit(algorithm: str, memory: str) -> None:

@@ -53,6 +53,21 @@ def test_a_normalised_image_encoder_is_blind_to_the_scale_of_its_dense_layer() -
             torch.testing.assert_close(after, 10 * before)
 
 
+@pytest.mark.parametrize("name", CNNS)
+def test_an_even_background_excites_no_centred_filter(name: str) -> None:
+    shape = (4, 84, 84)
+    torch.manual_seed(0)
+    plain, centred = (CNN(shape, CNNS[name], centred) for centred in (False, True))
+    backgrounds = torch.tensor([0.2, 0.5, 0.9])[:, None, None, None].expand(3, *shape)
+    torch.testing.assert_close(centred(backgrounds), torch.zeros(3, centred.features))
+    assert plain(backgrounds).max() > 0.05
+    ball = backgrounds.clone()
+    ball[:, :, 40:42, 40:42] = 1.0
+    assert (centred(ball) > 0).any(dim=1).all()
+    # Only the brightness over the background is seen, not the background's own.
+    torch.testing.assert_close(centred(ball - 0.1), centred(ball))
+
+
 def test_a_vector_gets_an_mlp() -> None:
     network = encoder(gym.spaces.Box(-1, 1, (6,)), 16)
     assert isinstance(network, VectorEncoder)
