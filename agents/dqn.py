@@ -40,7 +40,9 @@ from agents.compiling import LONG_TRAINING, compiled
 from agents.replay import MOST_ACTIONS, Batch, Replay, storage_bytes
 from envs.observations import Plain
 from envs.vector import Transitions
-from perception.encoders import as_tensor, encoder, is_image
+from perception.encoders import ImageEncoder, as_tensor, encoder, is_image
+
+PICTURES_IN_MEAN = 1_000  # drawn from the memory, where pictures are centred
 
 
 @dataclass(frozen=True)
@@ -87,8 +89,8 @@ class DQNConfig:
     layer_norm: bool = False
     """For images: normalise what goes into the dense layer's rectifiers, as Gallici et al. 2024
     do throughout [False]."""
-    centred_filters: bool = False
-    """For images: take every filter's mean off it, so that an even background excites none [False]."""
+    centre_pictures: bool = False
+    """For images: take off each the mean of those in the memory at the first update [False]."""
     hidden: int = 512
     """Width of the dense layers [512]."""
     epsilon_start: float = 1.0
@@ -121,7 +123,7 @@ class QNetwork(nn.Module):
             config.hidden,
             config.cnn,
             layer_norm=config.layer_norm,
-            centred_filters=config.centred_filters,
+            centred=config.centre_pictures,
         )
         self.bins = config.value_bins or 1
         self.advantage = nn.Linear(self.encoder.features, num_actions * self.bins)
@@ -229,7 +231,7 @@ class DQN(Agent):
             else None
         )
         image = is_image(observation_space)
-        for name in ("layer_norm", "centred_filters"):
+        for name in ("layer_norm", "centre_pictures"):
             if getattr(config, name) and not image:
                 raise ValueError(f"{name} is for pictures, and this environment shows none")
         self.network = QNetwork(observation_space, self.num_actions, config).to(self.device)
@@ -371,9 +373,16 @@ class DQN(Agent):
         """Learn from one batch of the memory; gives what `_update` does."""
         config = self.config
         began = perf_counter()
-        batch = replay.sample(
-            config.batch_size, config.n_step, config.discount, config.reward_clip or np.inf, rng
-        )
+
+        def sample(size: int) -> Batch:
+            return replay.sample(
+                size, config.n_step, config.discount, config.reward_clip or np.inf, rng
+            )
+
+        if config.centre_pictures and self.updates == 0:
+            assert isinstance(self.network.encoder, ImageEncoder)
+            self.network.encoder.centre(sample(PICTURES_IN_MEAN).observations)
+        batch = sample(config.batch_size)
         sampled = perf_counter()
         found = self._update(batch)
         clock["sampling"] += sampled - began
@@ -459,19 +468,21 @@ class DQN(Agent):
         if self.config.target_rate:
             weights, other = self.average, {f"online.{n}": w for n, w in weights.items()}
         return State(
-            weights,
+            weights | dict(self.network.named_buffers()),
             self.adam.moments() | other,
             {"steps": self.steps, "updates": self.updates, "rows": self._rows},
         )
 
     def load(self, state: State) -> None:
-        self.adam.load(state.weights, None)
+        weights = dict(state.weights)
+        buffers = dict(self.network.named_buffers())
+        copy_into({name: weights.pop(name) for name in buffers if name in weights}, buffers)
+        self.adam.load(weights, None)
         copy_into(self.adam.weights, self.average)
         copy_into(self.adam.weights, self.target)
         if not state.tensors:
             return
         saved = state.tensors
-        weights = state.weights
         if self.config.target_rate:
             weights = {name: saved[f"online.{name}"] for name in weights}
         else:

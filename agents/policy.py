@@ -18,12 +18,11 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from agents.actions import ActionDistribution, Bounds, Gaussian, distribution
-from agents.adam import Adam, image_precision
+from agents.adam import Adam, copy_into, image_precision
 from agents.agent import Setting, State, check_numbers
 from agents.compiling import LONG_TRAINING, compiled
 from envs.observations import Plain
-from perception.cnn import CNN
-from perception.encoders import as_tensor, encoder, is_image
+from perception.encoders import ImageEncoder, TupleEncoder, as_tensor, encoder, is_image
 from perception.planning import GridPlanner
 from perception.rnn import Memory
 
@@ -54,8 +53,8 @@ class PolicyConfig:
     """Width of the dense layers and of the memory."""
     cnn: Literal["nature", "nips"] = "nature"
     """Convolutions for images."""
-    centred_filters: bool = False
-    """Take every filter's mean off it, so that an even background excites none."""
+    centre_pictures: bool = False
+    """Take off each image the mean of those of the first rollout, which then teaches nothing else."""
     memory: Literal["none", "gru", "lstm"] = "none"
     """Recurrent layer between the encoder and the heads, for what must be remembered."""
     action_bounds: Bounds = "clipped"
@@ -76,7 +75,7 @@ class ActorCritic(nn.Module):
         # The names begin with `encoder` for what may compute in bfloat16.
         vector = isinstance(space, gym.spaces.Box) and len(space.shape) == 1
         self.encoder = encoder(
-            space, config.hidden, config.cnn, F.tanh, centred_filters=config.centred_filters
+            space, config.hidden, config.cnn, F.tanh, centred=config.centre_pictures
         )
         self.encoder_of_value = (
             encoder(space, config.hidden, activation=F.tanh)
@@ -137,6 +136,13 @@ def _initialize(network: ActorCritic) -> None:
     nn.init.orthogonal_(network.value.weight, 1.0)
 
 
+def _encoders_of_images(network: ActorCritic) -> dict[int, ImageEncoder]:
+    """By the part of the observation that each takes."""
+    whole = network.encoder
+    parts = whole.parts if isinstance(whole, TupleEncoder) else [whole]
+    return {i: part for i, part in enumerate(parts) if isinstance(part, ImageEncoder)}
+
+
 class Policy:
     """The network with all that acting needs: an agent's part that a checkpoint holds.
 
@@ -159,8 +165,9 @@ class Policy:
         self.device = torch.device(setting.device)
         self.actions = distribution(action_space, config.action_bounds)
         self.network = ActorCritic(observation_space, self.actions, config).to(self.device)
-        if config.centred_filters and not any(isinstance(m, CNN) for m in self.network.modules()):
-            raise ValueError("centred_filters is for pictures, and this environment shows none")
+        self._uncentred = config.centre_pictures
+        if self._uncentred and not _encoders_of_images(self.network):
+            raise ValueError("centre_pictures is for pictures, and this environment shows none")
         image = is_image(observation_space)
         if image:
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -198,6 +205,15 @@ class Policy:
             normal = (parts[-1] - self.moments.mean) / np.sqrt(self.moments.var + 1e-8)
             parts[-1] = np.clip(normal, -10, 10).astype(np.float32)
         return tuple(as_tensor(part).to(self.device) for part in parts)
+
+    def centre(self, observations: Tensors) -> bool:
+        """Where pictures are centred, and not yet: take the mean of these, each (time, n, …)."""
+        if not self._uncentred:
+            return False
+        for part, network in _encoders_of_images(self.network).items():
+            network.centre(observations[part].flatten(0, 1))
+        self._uncentred = False
+        return True
 
     def memory_at_start(self, num_envs: int) -> torch.Tensor:
         """(num_envs, state_size) zeros."""
@@ -254,7 +270,7 @@ class Policy:
 
     def state(self, numbers: dict[str, int | float]) -> State:
         """For a checkpoint: the network, and what learning has to keep beside it."""
-        weights = dict(self.adam.weights)
+        weights = self.adam.weights | dict(self.network.named_buffers())
         tensors = self.adam.moments()
         if self.moments is not None:
             weights["observation_moments"] = _packed(self.moments)
@@ -265,6 +281,9 @@ class Policy:
     def load(self, state: State) -> None:
         """Back to a checkpoint."""
         weights, tensors = dict(state.weights), dict(state.tensors)
+        buffers = dict(self.network.named_buffers())
+        copy_into({name: weights.pop(name) for name in buffers if name in weights}, buffers)
+        self._uncentred = False
         observation_moments = weights.pop("observation_moments", None)
         return_moments = tensors.pop("return_moments", None)
         self.adam.load(weights, tensors or None)

@@ -24,7 +24,7 @@ from agents.adam import clip_by_global_norm, gradients_of
 from agents.agent import Agent, Metrics, Setting, State, check_numbers, generator, linear_schedule
 from agents.compiling import compiled
 from agents.policy import Policy, PolicyConfig
-from agents.rollout import REPORT_EVERY, Collector, Rollout, estimates
+from agents.rollout import REPORT_EVERY, Collector, Rollout, averages, estimates
 from envs.observations import Plain
 
 LOSSES = ("policy_loss", "value_loss", "entropy", "approx_kl", "clip_fraction")
@@ -122,13 +122,13 @@ class PPO(Agent):
             if config.reward_clip:
                 rollout.rewards = rollout.rewards.clip(-config.reward_clip, config.reward_clip)
             with collector.learning():
-                learnt += self._improve(rollout, rng)
+                if not self.policy.centre(rollout.observations):
+                    learnt += self._improve(rollout, rng)
             done += length * n
             self.steps += length * n
             if done - reported >= REPORT_EVERY or done >= steps:
                 reported = done
-                means = torch.stack(learnt).mean(dim=0).tolist()
-                yield collector.report(done) | dict(zip(LOSSES, means, strict=True))
+                yield collector.report(done) | averages(LOSSES, learnt)
                 learnt = []
 
     def _improve(self, rollout: Rollout, rng: np.random.Generator) -> list[torch.Tensor]:

@@ -19,7 +19,7 @@ from gymnasium.vector import VectorEnv
 from agents.adam import clip_by_global_norm, gradients_of
 from agents.agent import Agent, Metrics, Setting, State, check_numbers, generator
 from agents.policy import Policy, PolicyConfig
-from agents.rollout import REPORT_EVERY, Collector, Rollout, estimates
+from agents.rollout import REPORT_EVERY, Collector, Rollout, averages, estimates
 from envs.observations import Plain
 
 LOSSES = ("policy_loss", "baseline_loss", "entropy")
@@ -90,12 +90,12 @@ class REINFORCE(Agent):
             again = np.cumsum(rollout.over, axis=0) - rollout.over > 0
             rollout.valid &= ~again
             with collector.learning():
-                learnt.append(self._improve(rollout))
+                if not self.policy.centre(rollout.observations):
+                    learnt.append(self._improve(rollout))
             done += len(rollout.rewards) * n
             if done - reported >= REPORT_EVERY or done >= steps:
                 reported = done
-                means = torch.stack(learnt).mean(dim=0).tolist()
-                yield collector.report(done) | dict(zip(LOSSES, means, strict=True))
+                yield collector.report(done) | averages(LOSSES, learnt)
                 learnt = []
 
     def _improve(self, rollout: Rollout) -> torch.Tensor:

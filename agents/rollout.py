@@ -1,6 +1,6 @@
 """What policy gradients learn from: steps in several environments side by side, and their advantages."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
@@ -155,6 +155,13 @@ class Collector:
         metrics |= episode_metrics(self.finished)
         self.finished = []
         return metrics
+
+
+def averages(names: Sequence[str], learnt: list[torch.Tensor]) -> Metrics:
+    """The mean of each of the named losses; nothing where nothing was learnt."""
+    if not learnt:
+        return {}
+    return dict(zip(names, torch.stack(learnt).mean(dim=0).tolist(), strict=True))
 
 
 def _update(moments: RunningMeanStd, values: np.ndarray) -> None:

@@ -20,56 +20,37 @@ class CNN(nn.Module):
     Args:
         shape: channels, height and width.
         layers: filters, kernel size and stride of each.
-        centred: take every filter's mean off it (Huang et al. 2017, "Centered weight normalization"),
-            and start biases at zero. An even background then excites no filter, however bright it is.
-            Else it decides for half of the filters whether they are on everywhere or nowhere, and as
-            a step of learning moves all weights of a filter together, more of them end so.
     """
 
     def __init__(
-        self,
-        shape: tuple[int, int, int],
-        layers: tuple[tuple[int, int, int], ...],
-        centred: bool = False,
+        self, shape: tuple[int, int, int], layers: tuple[tuple[int, int, int], ...]
     ) -> None:
         super().__init__()
         channels = (shape[0], *(filters for filters, _, _ in layers))
-        convolutions = [
+        self.convolutions = nn.ModuleList(
             nn.Conv2d(before, *layer) for before, layer in zip(channels, layers, strict=False)
-        ]
-        self.centred = centred
-        if centred:
-            for convolution in convolutions:
-                assert convolution.bias is not None
-                nn.init.zeros_(convolution.bias)
-        self.convolutions = nn.ModuleList(convolutions)
+        )
         with torch.no_grad():
             self.features = self(torch.zeros(1, *shape)).shape[1]
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         x = images
-        for layer in self.convolutions:
-            assert isinstance(layer, nn.Conv2d)
-            weight = layer.weight
-            if self.centred:
-                weight = weight - weight.mean(dim=(1, 2, 3), keepdim=True)
-            x = F.relu(_convolve(x, weight, layer.bias, layer.stride[0]))
+        for convolution in self.convolutions:
+            x = F.relu(_convolve(x, convolution))  # type: ignore[arg-type]
         # Channels innermost, as they lie in memory: flattening then copies nothing.
         return x.permute(0, 2, 3, 1).flatten(1)
 
 
-def _convolve(
-    images: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, stride: int
-) -> torch.Tensor:
-    """`F.conv2d`; at stride 4 with four neighbouring columns seen as channels.
+def _convolve(images: torch.Tensor, layer: nn.Conv2d) -> torch.Tensor:
+    """`layer(images)`; at stride 4 with four neighbouring columns seen as channels.
 
     With channels innermost in memory this is the same convolution under another shape, and few
     channels are what the libraries are slow at: its weight gradient takes half the time.
     """
     n, channels, height, width = images.shape
-    if stride != 4 or width % 4:
-        return F.conv2d(images, weight, bias, stride)
-    filters, _, rows, columns = weight.shape
+    if layer.stride != (4, 4) or width % 4:
+        return F.conv2d(images, layer.weight, layer.bias, layer.stride)
+    filters, _, rows, columns = layer.weight.shape
     images = images.permute(0, 2, 3, 1).reshape(n, height, width // 4, 4 * channels)
-    weight = weight.permute(0, 2, 3, 1).reshape(filters, rows, columns // 4, 4 * channels)
-    return F.conv2d(images.permute(0, 3, 1, 2), weight.permute(0, 3, 1, 2), bias, (4, 1))
+    weight = layer.weight.permute(0, 2, 3, 1).reshape(filters, rows, columns // 4, 4 * channels)
+    return F.conv2d(images.permute(0, 3, 1, 2), weight.permute(0, 3, 1, 2), layer.bias, (4, 1))

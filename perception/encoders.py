@@ -28,8 +28,13 @@ class ImageEncoder(nn.Module):
     Args:
         shape: of one image, in either order.
         layer_norm: normalise what goes into the dense layer's rectifiers (Ba et al. 2016).
-        centred_filters: see `perception.cnn.CNN`.
+        centred: take `mean_picture` off every picture, and start biases at zero (LeCun et al. 1998,
+            "Efficient BackProp", section 4.3). What never changes then excites nothing. Else it is
+            nearly all that the dense layer gets to see, and a filter that it switches off stays off.
     """
+
+    mean_picture: torch.Tensor
+    """(1, channels, height, width) in 0…1; zeros until `centre` is called."""
 
     def __init__(
         self,
@@ -37,24 +42,40 @@ class ImageEncoder(nn.Module):
         hidden: int,
         cnn: str,
         layer_norm: bool = False,
-        centred_filters: bool = False,
+        centred: bool = False,
     ) -> None:
         super().__init__()
         if not _channels_first(shape):
             shape = (shape[2], shape[0], shape[1])
-        self.cnn = CNN((shape[0], shape[1], shape[2]), CNNS[cnn], centred_filters)
+        self.cnn = CNN((shape[0], shape[1], shape[2]), CNNS[cnn])
         self.dense = nn.Linear(self.cnn.features, hidden)
-        if centred_filters:
-            nn.init.zeros_(self.dense.bias)
         self.norm = nn.LayerNorm(hidden) if layer_norm else nn.Identity()
         self.features = hidden
+        self.centred = centred
+        if centred:
+            self.register_buffer("mean_picture", torch.zeros(1, *shape))
+            for layer in (*self.cnn.convolutions, self.dense):
+                nn.init.zeros_(layer.bias)
 
     def forward(self, observations: torch.Tensor) -> torch.Tensor:
-        if not _channels_first(observations.shape[1:]):
-            observations = observations.permute(0, 3, 1, 2)
-        images = observations.to(memory_format=torch.channels_last)
-        images = images.to(self.dense.weight.dtype) * (1 / 255)
+        images = self._in_order(observations).to(memory_format=torch.channels_last)
+        if self.centred:
+            images = (images * (1 / 255) - self.mean_picture).to(self.dense.weight.dtype)
+        else:
+            images = images.to(self.dense.weight.dtype) * (1 / 255)
         return F.relu(self.norm(self.dense(self.cnn(images))))
+
+    @torch.no_grad()
+    def centre(self, observations: torch.Tensor) -> None:
+        """Let `mean_picture` be the mean of these."""
+        self.mean_picture.copy_(self._in_order(observations).float().mean(dim=0) / 255)
+
+    @staticmethod
+    def _in_order(observations: torch.Tensor) -> torch.Tensor:
+        """(batch, channels, height, width)"""
+        if _channels_first(observations.shape[1:]):
+            return observations
+        return observations.permute(0, 3, 1, 2)
 
 
 class VectorEncoder(nn.Module):
@@ -122,7 +143,7 @@ def encoder(
     cnn: str = "nature",
     activation: Activation = F.relu,
     layer_norm: bool = False,
-    centred_filters: bool = False,
+    centred: bool = False,
 ) -> Encoder:
     """Build the encoder for an observation space.
 
@@ -132,21 +153,20 @@ def encoder(
         hidden: width of the dense layers.
         cnn: what images get, a name in `perception.cnn.CNNS`.
         activation: between the layers for vectors.
-        layer_norm, centred_filters: for images, see `ImageEncoder`.
+        layer_norm, centred: for images, see `ImageEncoder`.
 
     Raises:
         ValueError: no encoder fits the space.
     """
     if isinstance(space, gym.spaces.Tuple):
         parts = [
-            encoder(part, hidden, cnn, activation, layer_norm, centred_filters)
-            for part in space.spaces
+            encoder(part, hidden, cnn, activation, layer_norm, centred) for part in space.spaces
         ]
         return TupleEncoder(parts)
     if not isinstance(space, gym.spaces.Box) or len(space.shape) not in (1, 2, 3):
         raise ValueError(f"no encoder fits the observation space {space}")
     if is_image(space):
-        return ImageEncoder(space.shape, hidden, cnn, layer_norm, centred_filters)
+        return ImageEncoder(space.shape, hidden, cnn, layer_norm, centred)
     if len(space.shape) == 3:
         return GridPlanner(space.shape, hidden)
     if len(space.shape) == 2:

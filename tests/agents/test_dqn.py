@@ -208,7 +208,7 @@ def test_more_actions_than_the_memory_can_number_are_refused() -> None:
         DQN(space, gym.spaces.Discrete(70_000), DQNConfig(), Setting())
 
 
-@pytest.mark.parametrize("option", ["layer_norm", "centred_filters"])
+@pytest.mark.parametrize("option", ["layer_norm", "centre_pictures"])
 def test_only_pictures_are_normalised(option: str) -> None:
     space = gym.spaces.Box(-1, 1, (2,))
     with pytest.raises(ValueError, match=f"{option} is for pictures"):

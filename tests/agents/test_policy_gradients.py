@@ -156,14 +156,36 @@ def test_with_memory_it_recalls_and_without_it_guesses(memory: str) -> None:
     assert 0.3 / 3 < score(*learn("ppo", Recall, 2_000), steps=400) < 0.7 / 3
 
 
-def test_it_learns_from_a_dictionary_to_answer_twice() -> None:
-    agent, env = learn("ppo", Pieces, 4_000, cnn="nips", hidden=32)
+@pytest.mark.parametrize("centre", [False, True])
+def test_it_learns_from_a_dictionary_to_answer_twice(centre: bool) -> None:
+    agent, env = learn("ppo", Pieces, 4_000, cnn="nips", hidden=32, centre_pictures=centre)
     assert score(agent, env) > 1.9
+    other = build("ppo", Pieces, 4_000, cnn="nips", hidden=32, centre_pictures=centre)
+    other.load(agent.state())
+    assert score(other, env) > 1.9  # the mean picture is kept
 
 
-def test_filters_are_centred_where_there_are_pictures_alone() -> None:
-    with pytest.raises(ValueError, match="centred_filters is for pictures"):
-        build("ppo", Recall, 100, centred_filters=True)
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_the_first_rollout_shows_the_mean_picture_and_teaches_nothing_else(algorithm: str) -> None:
+    agent, env = build(algorithm, Pieces, 200, cnn="nips", centre_pictures=True), vector(Pieces)
+
+    def changes(steps: int) -> set[str]:
+        before = {name: weight.clone() for name, weight in agent.state().weights.items()}
+        list(agent.train(env, steps, seed=0))
+        after = agent.state().weights
+        return {name for name in before if not torch.equal(before[name], after[name])}
+
+    mean = "encoder.parts.0.mean_picture"
+    assert changes(8) == {mean}  # a step in each environment
+    assert 0 < agent.state().weights[mean].max() < 200 / 255  # some pictures are bright, some dark
+    learnt = changes(160)
+    assert learnt
+    assert mean not in learnt
+
+
+def test_pictures_are_centred_where_there_are_some() -> None:
+    with pytest.raises(ValueError, match="centre_pictures is for pictures"):
+        build("ppo", Recall, 100, centre_pictures=True)
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
