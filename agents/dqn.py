@@ -3,9 +3,10 @@
 The agent acts ε-greedily in several environments at once, stores every step in a replay memory, and
 every `train_every` agent steps moves Q(s, a) towards r + γ·max Q'(s', ·), where Q' is a frozen copy
 of the network that is renewed every `target_every` updates. Options: Double Q-learning (van Hasselt
-et al. 2016), dueling heads (Wang et al. 2016), n-step targets (Sutton 1988; Hessel et al. 2018), layer
-normalisation (Ba et al. 2016), values as histograms, learnt by classification (Farebrother et al. 2024),
-and for Q' a running average of the network (Lillicrap et al. 2016), which then also acts in evaluation.
+et al. 2016), dueling heads (Wang et al. 2016), n-step targets (Sutton 1988; Hessel et al. 2018),
+layer normalisation (Ba et al. 2016), pictures less their mean (LeCun et al. 1998), values as
+histograms, learnt by classification (Farebrother et al. 2024), and for Q' a running average of the
+network (Lillicrap et al. 2016), which then also acts in evaluation.
 
 Different from the paper: Adam takes the place of RMSProp, and on processors that have it the network
 computes in bfloat16 on a copy of the float32 weights that Adam moves.
@@ -371,23 +372,20 @@ class DQN(Agent):
         self, replay: Replay, rng: np.random.Generator, clock: Metrics
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Learn from one batch of the memory; gives what `_update` does."""
-        config = self.config
         began = perf_counter()
-
-        def sample(size: int) -> Batch:
-            return replay.sample(
-                size, config.n_step, config.discount, config.reward_clip or np.inf, rng
-            )
-
-        if config.centre_pictures and self.updates == 0:
+        if self.config.centre_pictures and self.updates == 0:
             assert isinstance(self.network.encoder, ImageEncoder)
-            self.network.encoder.centre(sample(PICTURES_IN_MEAN).observations)
-        batch = sample(config.batch_size)
+            self.network.encoder.centre(self._sample(replay, PICTURES_IN_MEAN, rng).observations)
+        batch = self._sample(replay, self.config.batch_size, rng)
         sampled = perf_counter()
         found = self._update(batch)
         clock["sampling"] += sampled - began
         clock["learning"] += perf_counter() - sampled
         return found
+
+    def _sample(self, replay: Replay, size: int, rng: np.random.Generator) -> Batch:
+        c = self.config
+        return replay.sample(size, c.n_step, c.discount, c.reward_clip or np.inf, rng)
 
     def _update(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Learn from one batch; gives the loss and the mean Q of the actions taken."""
