@@ -106,7 +106,7 @@ def clip_by_global_norm(gradients: Tensors, norm: float) -> Tensors:
     """The gradients, all scaled by one factor where they are longer together than `norm` (Pascanu
     et al. 2013)."""
     slopes = [g.float() for g in gradients.values()]
-    length = torch.stack(torch._foreach_norm(slopes)).norm()
+    length = torch.stack([torch.linalg.vector_norm(g) for g in slopes]).norm()
     factor = (norm / (length + 1e-6)).clamp(max=1.0)
     return dict(zip(gradients, torch._foreach_mul(slopes, factor), strict=True))
 

@@ -3,7 +3,7 @@
 import importlib
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
@@ -11,7 +11,7 @@ from types import FunctionType, MethodType
 from typing import Any
 
 import torch
-from torch._inductor.runtime.cache_dir_utils import cache_dir
+from torch._inductor.runtime.cache_dir_utils import cache_dir, default_cache_dir
 
 LONG_TRAINING = 100_000
 """A run of at least so many agent steps is compiled, which takes some seconds."""
@@ -20,6 +20,8 @@ _WARM_UPS = 3
 """Calls on a GPU before the capture; they compile and let the libraries allocate what they need."""
 
 _CPU_OPTIONS: dict[str, Any] = {
+    # What calls the kernels is compiled as well: Python takes a twelfth of an update between them.
+    "cpp_wrapper": True,
     # By way of the exponential function tanh takes a fifth of the time, and errs by 1e-7.
     "cpp.use_decompose_tanh": True,
     # A g++ that has torch's libraries to build against knows the processors of its time: trying that
@@ -114,26 +116,27 @@ def _mark() -> Iterator[None]:
     """Leaves a mark on the disk while something is compiled."""
     cache = Path(cache_dir())
     cache.mkdir(parents=True, exist_ok=True)
-    forget_half_written(cache)
+    # Headers lie in a folder of their own, whatever else the user has moved.
+    forget_half_written(cache, {cache, Path(default_cache_dir())})
     mark = cache / f"compiling-{os.getpid()}"
     mark.touch()
     yield
     mark.unlink(missing_ok=True)
 
 
-def forget_half_written(cache: Path) -> None:
-    """Delete what processes that were killed while they compiled may have left half written in the
-    cache: the next one to load such a library would crash."""
+def forget_half_written(cache: Path, folders: Collection[Path]) -> None:
+    """Delete libraries and headers that processes which were killed while they compiled, and left their
+    mark in the cache, may have left half written in these folders: the next one would crash on them."""
     for mark in cache.glob("compiling-*"):
         process = mark.name.partition("-")[2]
         if not process.isdigit() or _alive(int(process)):
             continue
         with suppress(FileNotFoundError):  # another process does the same at this moment
             since = mark.stat().st_mtime
-            for library in cache.rglob("*.so"):
+            for file in (file for folder in folders for file in folder.rglob("*")):
                 with suppress(FileNotFoundError):
-                    if library.stat().st_mtime >= since:
-                        library.unlink()
+                    if file.suffix in (".so", ".gch") and file.stat().st_mtime >= since:
+                        file.unlink()
             mark.unlink()
 
 

@@ -15,13 +15,15 @@ def test_what_a_killed_compiler_left_half_written_is_thrown_away(tmp_path: Path)
     killed.wait()
     for name, time in [
         ("whole.so", 1), (f"compiling-{killed.pid}", 2), ("broken.so", 3),
-        (f"compiling-{os.getpid()}", 4), ("compiling-nobody", 5),
+        (f"compiling-{os.getpid()}", 4), ("compiling-nobody", 5), ("whole.h.gch", 1),
+        ("broken.h.gch", 3), ("broken.h", 3),
     ]:  # fmt: skip
         (tmp_path / name).touch()
         os.utime(tmp_path / name, (time, time))
-    forget_half_written(tmp_path)
+    forget_half_written(tmp_path, {tmp_path})
     left = {path.name for path in tmp_path.iterdir()}
-    assert left == {"whole.so", f"compiling-{os.getpid()}", "compiling-nobody"}
+    marks = {f"compiling-{os.getpid()}", "compiling-nobody"}
+    assert left == marks | {"whole.so", "whole.h.gch", "broken.h"}
 
 
 @dataclass
