@@ -48,19 +48,19 @@ PICTURES_IN_MEAN = 1_000  # drawn from the memory, where pictures are centred
 
 @dataclass(frozen=True)
 class DQNConfig:
-    """Hyperparameters; the paper's value in brackets."""
+    """Hyperparameters; the paper's value in brackets. The defaults are for small worlds of one's own."""
 
     num_envs: int = 8
     """Environments stepped together [1]."""
     replay_capacity: int = 100_000
     """Transitions that may be sampled [1,000,000]."""
-    learning_starts: int = 10_000
+    learning_starts: int = 1_000
     """Agent steps before the first update [50,000]."""
     train_every: int = 4
     """Agent steps, over all environments, between two updates [4]."""
     batch_size: int = 32
     """Transitions an update [32]. The replay ratio is batch_size / train_every."""
-    learning_rate: float = 1e-4
+    learning_rate: float = 5e-4
     """Of Adam (Kingma & Ba 2015) [RMSProp, 2.5e-4]."""
     anneal: bool = False
     """Let the learning rate fall linearly to zero over the run [False]."""
@@ -68,9 +68,9 @@ class DQNConfig:
     """Of Adam (Hessel et al. 2018)."""
     discount: float = 0.99
     """γ of one agent step [0.99]."""
-    n_step: int = 1
+    n_step: int = 3
     """Rewards in a target before it bootstraps [1]."""
-    target_every: int = 2_500
+    target_every: int = 250
     """Updates between two copies to the target network [10,000]."""
     target_rate: float = 0.0
     """Instead of copies: the share of the way that the target network goes towards the online one at
@@ -92,13 +92,13 @@ class DQNConfig:
     do throughout [False]."""
     centre_pictures: bool = False
     """For images: take off each the mean of those in the memory at the first update [False]."""
-    hidden: int = 512
+    hidden: int = 256
     """Width of the dense layers [512]."""
     epsilon_start: float = 1.0
     """First probability of a random action [1.0]."""
     epsilon_end: float = 0.01
     """Last probability of a random action [0.1]."""
-    epsilon_steps: int = 250_000
+    epsilon_steps: int = 20_000
     """Agent steps over which ε falls linearly [1,000,000]."""
     warm_start: int = 0
     """First agent steps, in which the world's own rules act and no ε [0]."""

@@ -63,6 +63,7 @@ def measure_ours(options: argparse.Namespace) -> dict[str, Any]:
         target_every=TARGET_STEPS // TRAIN_EVERY,
         double=False,
         dueling=False,
+        hidden=512,
         epsilon_start=EPSILON,
         epsilon_end=EPSILON,
     )
