@@ -76,10 +76,10 @@ def main() -> None:
         seen = pictures(game)
         for reference in options.run or ():
             agent, _, progress = trained_agent(find(reference, Path("runs")), print, "cpu")
-            assert isinstance(agent, DQN)
-            assert isinstance(agent.network.encoder, ImageEncoder)
-            title = f"{game}, {reference} after {progress.steps:,} steps"
-            show(title, figures(agent.network.encoder, seen))
+            encoder = agent.network.encoder if isinstance(agent, DQN) else None
+            if not isinstance(encoder, ImageEncoder):
+                parser.error(f"{reference} is not a DQN that sees pictures")
+            show(f"{game}, {reference} after {progress.steps:,} steps", figures(encoder, seen))
         for cnn in () if options.run else CNNS:
             for centred in (False, True):
                 found = []
