@@ -3,6 +3,7 @@
 import importlib
 import os
 import shutil
+import warnings
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
@@ -34,8 +35,8 @@ def compiled(function: Callable[..., Any], device: torch.device) -> Callable[...
     """Compile a method that takes tensors of constant shapes.
 
     The function must keep what it changes in the same tensors, and give a tensor or a tuple of
-    them. On a GPU the result is overwritten by the next call. Without a C++ compiler on a CPU the
-    function is returned as it is.
+    them. On a GPU the result is overwritten by the next call. Where a CPU's compiler is missing or
+    fails, the function runs as it is.
     """
     if device.type == "cuda":
         return _Captured(torch.compile(_copied(function), dynamic=False, fullgraph=True))
@@ -66,7 +67,8 @@ class _Kernel:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
-        self._kernel: Callable[..., Any] | None = None
+        self._call: Callable[..., Any] = self._first
+        self._kernel: Callable[..., Any] = function
         self._arguments: list[Any] = []
         """All tensors that the kernel takes; those that are not inputs stay where they are."""
         self._places: list[tuple[int, int]] = []
@@ -76,8 +78,9 @@ class _Kernel:
         """The function's results: numbers of the kernel's outputs, or −1 - i where it gives input i back."""
 
     def __call__(self, *inputs: torch.Tensor | None) -> Any:
-        if self._kernel is None:
-            return self._first(inputs)
+        return self._call(*inputs)
+
+    def _quickly(self, *inputs: torch.Tensor | None) -> Any:
         arguments = self._arguments.copy()
         for place, i in self._places:
             arguments[place] = inputs[i]
@@ -85,7 +88,9 @@ class _Kernel:
         results = tuple(outputs[k] if k >= 0 else inputs[-1 - k] for k in self._results)
         return results[0] if self._single else results
 
-    def _first(self, inputs: tuple[torch.Tensor | None, ...]) -> Any:
+    def _first(self, *inputs: torch.Tensor | None) -> Any:
+        from torch._dynamo.exc import BackendCompilerFailed  # takes a second to import
+
         outputs: list[torch.Tensor] = []
 
         def backend(graph: torch.fx.GraphModule, examples: list[Any]) -> Callable[..., Any]:
@@ -99,8 +104,18 @@ class _Kernel:
             return call
 
         quick = torch.compile(self._function, dynamic=False, fullgraph=True, backend=backend)
-        with _mark():
-            result = quick(*inputs)
+        try:
+            with _mark():
+                result = quick(*inputs)
+        except BackendCompilerFailed as error:  # before anything was computed
+            said = str(error).splitlines()
+            reason = next((line for line in said if "error:" in line), said[0])
+            warnings.warn(
+                f"g++ fails, so learning is not compiled and slower: {reason}", stacklevel=2
+            )
+            self._call = self._function
+            return self._function(*inputs)
+        self._call = self._quickly
         self._single = isinstance(result, torch.Tensor)
         number = {id(x): -1 - i for i, x in enumerate(inputs) if x is not None}
         self._places = [

@@ -1,10 +1,12 @@
 """What makes functions of tensors fast must survive what happens to a machine."""
 
 import os
+import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 import torch
 
 from agents.compiling import compiled, forget_half_written
@@ -41,6 +43,26 @@ def test_each_agent_is_compiled_for_itself() -> None:
         quick = compiled(scale.scaled, torch.device("cpu"))
         for _ in range(2):
             torch.testing.assert_close(quick(x), scale.scaled(x))
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="nothing to break")
+def test_what_cannot_be_compiled_here_runs_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = f"""#!/bin/sh
+        case "$*" in *--version*) exec {shutil.which("g++")} "$@";; esac
+        echo "error: Python.h: no such file" >&2
+        exit 1"""
+    (tmp_path / "g++").write_text(broken)
+    (tmp_path / "g++").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+    scale, x = Scale(1.25), torch.linspace(-3, 3, 11)
+    quick = compiled(scale.scaled, torch.device("cpu"))
+    with pytest.warns(UserWarning, match="not compiled.*Python.h"):
+        first = quick(x)
+    for found in (first, quick(x)):
+        torch.testing.assert_close(found, scale.scaled(x))
 
 
 @dataclass
