@@ -111,7 +111,7 @@ class _Kernel:
             said = str(error).splitlines()
             reason = next((line for line in said if "error:" in line), said[0])
             warnings.warn(
-                f"g++ fails, so learning is not compiled and slower: {reason}", stacklevel=2
+                f"compiling fails, so learning is slower than it could be: {reason}", stacklevel=2
             )
             self._call = self._function
             return self._function(*inputs)

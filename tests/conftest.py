@@ -1,5 +1,10 @@
 """Settings for all tests."""
 
+import shutil
+import sysconfig
+from pathlib import Path
+
+import pytest
 import torch
 from hypothesis import settings
 
@@ -9,3 +14,9 @@ settings.load_profile("fathom")
 
 # For networks this small a second thread costs more than it brings, most of all on a busy machine.
 torch.set_num_threads(1)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Where there is all that compiling needs, code of ours that cannot be compiled is an error."""
+    if shutil.which("g++") and Path(sysconfig.get_path("include"), "Python.h").is_file():
+        config.addinivalue_line("filterwarnings", "error:compiling fails:UserWarning")
