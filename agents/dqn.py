@@ -243,14 +243,20 @@ class DQN(Agent):
         self.target = {name: w.clone() for name, w in self.adam.online.items()}
         # bfloat16 would round the small steps of an average away.
         self.average = {name: w.clone() for name, w in self.adam.weights.items()}
+        n, every = config.num_envs, config.train_every
+        self.together = 1 if n % every else n // every
+        """Updates whose targets are worked out at once: those of one step of all environments, where it
+        always has as many."""
         # Pictures are so much work that compiling pays at once.
         pays = image or setting.total_steps >= LONG_TRAINING
         compiling = pays and self.compiles and setting.storage is not None
         self._learn: Callable[..., tuple[torch.Tensor, torch.Tensor]] = self._learn_from
         self._values: Callable[[torch.Tensor], torch.Tensor] = self._values_of
+        self._target_values: Callable[[torch.Tensor], torch.Tensor] = self._target_values_of
         if compiling:
             self._learn = compiled(self._learn_from, self.device)
             self._values = compiled(self._values_of, self.device)
+            self._target_values = compiled(self._target_values_of, self.device)
         self.steps = 0
         self.updates = 0
         self._rows = 0
@@ -304,10 +310,13 @@ class DQN(Agent):
         return self._mean(functional_call(self.network, self.adam.online, (observations,)))
 
     @torch.no_grad()
+    def _target_values_of(self, observations: torch.Tensor) -> torch.Tensor:
+        return self._mean(functional_call(self.network, self.target, (observations,)))
+
     def _settled_values_of(self, observations: torch.Tensor) -> torch.Tensor:
         """Of the network that is evaluated."""
-        weights = self.target if self.config.target_rate else self.adam.online
-        return self._mean(functional_call(self.network, weights, (observations,)))
+        average = self.config.target_rate > 0
+        return (self._target_values_of if average else self._values_of)(observations)
 
     def _mean(self, output: torch.Tensor) -> torch.Tensor:
         """The values, (batch, actions), that the network's output stands for."""
@@ -340,7 +349,8 @@ class DQN(Agent):
             clock["acting"] += perf_counter() - t0
             # While the environments take their step.
             if self.steps > config.learning_starts and replay.can_sample(config.n_step):
-                for _ in range(self.steps // config.train_every - before // config.train_every):
+                due = self.steps // config.train_every - before // config.train_every
+                for _ in range(due // self.together):
                     loss, q = self._improve(replay, rng, clock)
                     losses.append(loss)
                     values.append(q)
@@ -371,14 +381,14 @@ class DQN(Agent):
     def _improve(
         self, replay: Replay, rng: np.random.Generator, clock: Metrics
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Learn from one batch of the memory; gives what `_update` does."""
+        """Learn from `together` batches of the memory; gives what `_update` does."""
         began = perf_counter()
         if self.config.centre_pictures and self.updates == 0:
             assert isinstance(self.network.encoder, ImageEncoder)
             self.network.encoder.centre(self._sample(replay, PICTURES_IN_MEAN, rng).observations)
-        batch = self._sample(replay, self.config.batch_size, rng)
+        batches = self._sample(replay, self.together * self.config.batch_size, rng)
         sampled = perf_counter()
-        found = self._update(batch)
+        found = self._update(batches)
         clock["sampling"] += sampled - began
         clock["learning"] += perf_counter() - sampled
         return found
@@ -387,24 +397,39 @@ class DQN(Agent):
         c = self.config
         return replay.sample(size, c.n_step, c.discount, c.reward_clip or np.inf, rng)
 
-    def _update(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """Learn from one batch; gives the loss and the mean Q of the actions taken."""
-        self.updates += 1
-        rate = self.config.learning_rate
-        if self.config.anneal:
+    def _update(self, batches: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Learn from one batch after the other; gives the loss and the mean Q of the actions taken of each.
+
+        The target network values what follows in all of them at once, which takes less time than one by
+        one; where it is renewed between two of them, the batches after these are the first to see it.
+        """
+        config = self.config
+        rate = config.learning_rate
+        if config.anneal:
             rate = linear_schedule(rate, 0, self.setting.total_steps, self.steps)
-        scaled = batch._replace(rewards=batch.rewards * self.config.reward_scale)
-        loss, q = self._learn(
-            *(part if part is None else part.to(self.device) for part in scaled),
-            self.adam.factors(rate, self.updates),
+        following = batches.next_observations.to(self.device)
+        batches = batches._replace(
+            rewards=batches.rewards * config.reward_scale, next_observations=following
         )
-        if self.config.target_rate:
-            online, average = self.adam.weights.values(), self.average.values()
-            torch._foreach_lerp_(list(average), list(online), self.config.target_rate)
-            copy_into(self.average, self.target)
-        elif self.updates % self.config.target_every == 0:
-            copy_into(self.adam.online, self.target)
-        return loss.clone(), q.clone()
+        parts = [part if part is None else part.to(self.device) for part in batches]
+        parts.append(self._target_values(following))
+        losses, values = [], []
+        for start in range(0, len(following), config.batch_size):
+            self.updates += 1
+            one = slice(start, start + config.batch_size)
+            loss, q = self._learn(
+                *(part if part is None else part[one] for part in parts),
+                self.adam.factors(rate, self.updates),
+            )
+            losses.append(loss.clone())
+            values.append(q.clone())
+            if config.target_rate:
+                online, average = self.adam.weights.values(), self.average.values()
+                torch._foreach_lerp_(list(average), list(online), config.target_rate)
+                copy_into(self.average, self.target)
+            elif self.updates % config.target_every == 0:
+                copy_into(self.adam.online, self.target)
+        return torch.stack(losses), torch.stack(values)
 
     def _learn_from(
         self,
@@ -414,6 +439,7 @@ class DQN(Agent):
         next_observations: torch.Tensor,
         discounts: torch.Tensor,
         next_masks: torch.Tensor | None,
+        next_q: torch.Tensor,
         factors: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """One step down the Huber loss of the temporal-difference error, or the cross-entropy of the
@@ -429,7 +455,6 @@ class DQN(Agent):
             return loss, self._mean(taken.detach()).mean()
 
         with torch.no_grad():
-            next_q = self._mean(functional_call(self.network, self.target, (next_observations,)))
             choice_q = self._values_of(next_observations) if self.config.double else next_q
             targets = td_targets(rewards, discounts, next_q, choice_q, next_masks)
         gradients, loss, q = gradients_of(loss_of, self.adam.online)

@@ -114,6 +114,7 @@ class DynaQ(DQN):
             not_negative=("planning", "model_starts"),
         )
         super().__init__(observation_space, action_space, config, setting)
+        self.together = 1  # imagined batches come between real ones
         self.size = observation_space.shape[0]
         self.model = WorldModel(self.size, self.num_actions, config.model_hidden).to(self.device)
         self.model_adam = Adam(self.model, MODEL_EPSILON, torch.float32)

@@ -140,6 +140,45 @@ def test_dqn_learns_while_the_environments_take_their_step(
     assert all(torch.equal(states[0][name], w) for name, w in states[1].items())
 
 
+@pytest.mark.parametrize(("num_envs", "together"), [(4, 2), (3, 1), (1, 1)])
+def test_the_targets_of_one_step_are_worked_out_at_once(
+    tmp_path: Path, num_envs: int, together: int
+) -> None:
+    config = DQNConfig(
+        num_envs=num_envs,
+        train_every=2,
+        learning_starts=100,
+        batch_size=8,
+        hidden=8,
+        target_every=5,
+    )
+    env = SyncVectorEnv([Bandit] * num_envs, autoreset_mode=AutoresetMode.NEXT_STEP)
+    agent = _agent(config, tmp_path, env)
+    learn, values = agent._learn, agent._target_values
+    valued: list[tuple[torch.Tensor, torch.Tensor]] = []
+    learnt = 0
+
+    def values_watched(observations: torch.Tensor) -> torch.Tensor:
+        assert len(observations) == together * config.batch_size
+        found = values(observations)
+        size = config.batch_size
+        valued.extend(zip(observations.split(size), found.split(size), strict=True))
+        return found
+
+    def learn_watched(*batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        nonlocal learnt
+        learnt += 1
+        following, next_q = valued.pop(0)
+        assert torch.equal(batch[3], following)
+        assert torch.equal(batch[6], next_q)
+        return learn(*batch)
+
+    agent._learn, agent._target_values = learn_watched, values_watched
+    list(agent.train(env, 400, seed=0))
+    assert learnt == agent.updates > 100
+    assert not valued
+
+
 def test_a_running_average_of_the_network_acts_and_ships(tmp_path: Path) -> None:
     config = DQNConfig(
         num_envs=4, replay_capacity=4_000, learning_starts=200, hidden=8, target_rate=0.25
