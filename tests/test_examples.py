@@ -60,6 +60,15 @@ def test_dqn_learns_what_has_a_mask(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert json.loads(capsys.readouterr().out)["evaluation"]["mean"] > 0.3
 
 
+def test_dqn_learns_the_corridor_by_its_defaults(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", "dqn", f"{FOLDER / 'corridor.py'}:Corridor", "--runs-dir", str(tmp_path)]
+    flags = "--steps 12_000 --evaluation-episodes 64 --threads 1 --json"
+    assert main([*words, *flags.split()]) == 0
+    assert json.loads(capsys.readouterr().out)["evaluation"]["mean"] > 0.8
+
+
 def test_an_illegal_move_in_tictactoe_loses_and_the_mask_tells_of_it() -> None:
     env = resolve(f"{FOLDER / 'tictactoe.py'}:TicTacToe", {}).make_single(None)
     board, info = env.reset(seed=1)
