@@ -378,6 +378,8 @@ class _Training:
         notice = self.agent.notice
         if notice and self.progress.steps and self._unfinished():  # a new run's summary has it
             self.warnings.append(notice)
+        if self.progress.steps and self._unfinished():
+            self.warnings += _changed_rules(self.settings, self.world)
 
     def _unfinished(self) -> bool:
         return self.progress.steps < self.settings.steps
@@ -511,6 +513,18 @@ def summary(settings: Settings, needed: int) -> list[str]:
         f"{settings.evaluation_episodes} evaluation episodes a segment",
         f"  device {settings.device}, {settings.threads} threads, replay memory {gigabytes(needed)} on disk",
         *([f"  warning: {notice}"] if notice else []),
+    ]
+
+
+def _changed_rules(settings: Settings, world: World) -> list[str]:
+    """A sentence for each entry of the protocol that is not what it was when the run began. Those of
+    versions are the command line's to compare."""
+    now = world.describe()
+    return [
+        f"{name} was {then} when the run began and is {now[name]}, so the results may differ from those of"
+        " an uninterrupted run"
+        for name, then in settings.protocol.items()
+        if now.get(name, then) != then and name not in ("ale_py", "gymnasium")
     ]
 
 

@@ -90,7 +90,11 @@ class Dialogue(gym.Env):
 
     def protocol(self) -> dict[str, int | str]:
         """What a score must be printed with."""
-        return {"domain": self.config.domain, "max_turns": self.config.max_turns}
+        return {
+            "domain": self.config.domain,
+            "domain_digest": self.domain.digest(),
+            "max_turns": self.config.max_turns,
+        }
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

@@ -8,6 +8,7 @@ domain file says all of it in YAML; `docs/dialogue.md` writes one from nothing,
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,11 @@ class Domain:
     phrases: Phrases
     numbers: tuple[Mapping[str, int], ...]
     """Of each slot: the number of a value by its `key_of`."""
+
+    def digest(self) -> str:
+        """Twelve hexadecimal digits of all that its file and knowledge base say: the start of a SHA-256."""
+        said = (self.task, self.slots, self.rows.tolist(), self.goals.tolist(), self.change_of_mind)
+        return sha256(repr((*said, self.phrases)).encode()).hexdigest()[:12]
 
     def index(self, slot: str) -> int:
         """The number of a slot; raises KeyError."""

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import resource
 import shutil
 import signal
@@ -107,8 +108,8 @@ def test_a_run_can_be_no_longer_than_numbers_are_exact(
     assert _run(tmp_path, "evaluate", "c", "--episodes", "1") == 0
 
 
-def test_a_domain_of_ones_own_is_found_from_any_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_domain_of_ones_own_is_found_from_any_folder_and_its_change_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shipped = Path(envs.dialogue.__file__).parent / "domains"
     shutil.copy(shipped / "taxi.yaml", tmp_path / "mine.yaml")
@@ -119,6 +120,13 @@ def test_a_domain_of_ones_own_is_found_from_any_folder(
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert _run(tmp_path, "evaluate", "d", "--episodes", "1") == 0
+    assert _run(tmp_path, "resume", "d", "--steps", "512") == 0
+    assert "when the run began" not in capsys.readouterr().out
+    domain = tmp_path / "mine.yaml"
+    domain.write_text(domain.read_text().replace("question: 0.5", "question: 0.4", 1))
+    assert _run(tmp_path, "resume", "d", "--steps", "768") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert re.search("warning: domain_digest was [0-9a-f]{12} when the run began and is", said)
 
 
 def test_a_flag_s_mistake_is_a_sentence_on_a_terminal_too(tmp_path: Path) -> None:

@@ -50,6 +50,19 @@ def problem(path: str) -> str:
     return sentence.replace(str(Path(path).parent) + "/", "")
 
 
+def test_a_digest_tells_a_file_from_another(tmp_path: Path) -> None:
+    one = load_domain(cafe(tmp_path)).digest()
+    assert load_domain(cafe(tmp_path, "# a comment changes nothing\n")).digest() == one
+    changes = [
+        ("0.9", "0.8"),
+        ("size: small, price: 2", "size: large, price: 2"),
+        ("a drink", "tea"),
+    ]
+    others = {load_domain(changed(tmp_path, *change)).digest() for change in changes}
+    others.add(load_domain(cafe(tmp_path, "phrases: {agent: {book: [Done.]}}\n")).digest())
+    assert len(others | {one}) == 5
+
+
 def test_a_small_file_is_a_domain(tmp_path: Path) -> None:
     domain = load_domain(cafe(tmp_path))
     assert domain.name == "cafe"
