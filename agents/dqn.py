@@ -244,9 +244,9 @@ class DQN(Agent):
         # bfloat16 would round the small steps of an average away.
         self.average = {name: w.clone() for name, w in self.adam.weights.items()}
         n, every = config.num_envs, config.train_every
-        self.together = 1 if n % every else n // every
+        self.together = 1 if n % every or n // every > config.target_every else n // every
         """Updates whose targets are worked out at once: those of one step of all environments, where it
-        always has as many."""
+        always has as many, and no more than fall between two copies to the target network."""
         # Pictures are so much work that compiling pays at once.
         pays = image or setting.total_steps >= LONG_TRAINING
         compiling = pays and self.compiles and setting.storage is not None

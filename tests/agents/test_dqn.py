@@ -140,7 +140,7 @@ def test_dqn_learns_while_the_environments_take_their_step(
     assert all(torch.equal(states[0][name], w) for name, w in states[1].items())
 
 
-@pytest.mark.parametrize(("num_envs", "together"), [(4, 2), (3, 1), (1, 1)])
+@pytest.mark.parametrize(("num_envs", "together"), [(4, 2), (3, 1), (1, 1), (12, 1)])
 def test_the_targets_of_one_step_are_worked_out_at_once(
     tmp_path: Path, num_envs: int, together: int
 ) -> None:
