@@ -123,7 +123,8 @@ class World:
         finally:
             env.close()
         try:
-            json.dumps(dict(own or {}), allow_nan=False)
+            # As a run's folder gives it back, in which a tuple is a list.
+            own = json.loads(json.dumps(dict(own or {}), allow_nan=False))
         except (TypeError, ValueError) as error:
             raise FathomError(
                 f"{self.reference}: protocol() must give a dictionary of numbers and texts, not {own!r}"
