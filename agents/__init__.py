@@ -15,7 +15,7 @@ AGENTS: dict[str, str] = {
     "ppo": "agents.ppo:PPO",
     "dyna-q": "agents.dyna_q:DynaQ",
     "alphago": "agents.alphago:AlphaGo",
-    "rules": "agents.rules:Rules",
+    "scripted": "agents.scripted:Scripted",
     "sb3-a2c": "agents.sb3:SB3A2C",
     "sb3-dqn": "agents.sb3:SB3DQN",
     "sb3-ppo": "agents.sb3:SB3PPO",
@@ -27,7 +27,7 @@ PACKAGES = dict.fromkeys(("sb3-a2c", "sb3-dqn", "sb3-ppo"), "stable-baselines3")
 """The package that an agent needs and Fathom comes without; Fathom's extra `sb3` brings it."""
 
 
-class MissingPackage(ImportError):
+class MissingPackageError(ImportError):
     """An agent needs a package that is not installed."""
 
 
@@ -46,7 +46,7 @@ def load_agent(name: str) -> type[Agent]:
         missing = (error.name or "").partition(".")[0]
         if package is None or missing != package.replace("-", "_"):
             raise
-        raise MissingPackage(
+        raise MissingPackageError(
             f"{name} needs {package}, which is not installed; "
             'install it with: pip install "fathom-rl[sb3]"'
         ) from error

@@ -17,12 +17,20 @@ import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
 
-from agents.adam import clip_by_global_norm, gradients_of
-from agents.agent import Agent, Metrics, Setting, State, check_numbers, generator, linear_schedule
-from agents.compiling import compiled
-from agents.policy import Policy, PolicyConfig
-from agents.rollout import REPORT_EVERY, Collector, Rollout, averages, estimates
-from envs.observations import Plain
+from agents.agent import (
+    Agent,
+    AgentState,
+    Metrics,
+    RunContext,
+    check_numbers,
+    generator,
+    linear_schedule,
+)
+from agents.parts.adam import clip_by_global_norm, gradients_of
+from agents.parts.compiling import compiled
+from agents.parts.policy import Policy, PolicyConfig
+from agents.parts.rollout import REPORT_EVERY, Collector, Rollout, averages, estimates
+from envs.observations import FlatObservation
 
 LOSSES = ("policy_loss", "value_loss", "entropy")
 
@@ -37,7 +45,7 @@ class A2CConfig(PolicyConfig):
     """Steps in each environment between two updates [5]."""
     learning_rate: float = 7e-4
     """Of Adam, at the start [RMSProp, drawn at random]."""
-    anneal: bool = True
+    anneal_lr: bool = True
     """Let the learning rate fall linearly to 0 over the run [True]."""
     discount: float = 0.99
     """γ of one step [0.99]."""
@@ -61,7 +69,7 @@ class A2C(Agent):
         observation_space: gym.Space,
         action_space: gym.Space,
         config: A2CConfig,
-        setting: Setting,
+        context: RunContext,
     ) -> None:
         check_numbers(
             config,
@@ -70,8 +78,8 @@ class A2C(Agent):
             shares=("discount",),
         )
         self.config = config
-        self.setting = setting
-        self.policy = Policy(observation_space, action_space, config, setting, config.discount)
+        self.context = context
+        self.policy = Policy(observation_space, action_space, config, context, config.discount)
         self._learn: Callable[..., torch.Tensor] = self._learn_from
         if self.policy.compiling:
             self._learn = compiled(self._learn_from, self.policy.device)
@@ -80,7 +88,7 @@ class A2C(Agent):
 
     def act(
         self,
-        observations: Plain,
+        observations: FlatObservation,
         action_masks: np.ndarray | None,
         starts: np.ndarray,
         rng: np.random.Generator,
@@ -113,12 +121,12 @@ class A2C(Agent):
         known = estimates(policy, rollout, config.discount, decay=1.0)
         self.updates += 1
         rate = config.learning_rate
-        if config.anneal:
-            rate = linear_schedule(rate, 0, self.setting.total_steps, self.steps)
+        if config.anneal_lr:
+            rate = linear_schedule(rate, 0, self.context.total_steps, self.steps)
         # A rollout cut short by the segment's end has another shape than the compiled one.
         learn = self._learn if len(rollout.rewards) == config.rollout_steps else self._learn_from
         return learn(
-            policy.adam.factors(rate, self.updates),
+            policy.adam.step_scalars(rate, self.updates),
             rollout.memory,
             rollout.starts[:-1],
             rollout.choices,
@@ -131,7 +139,7 @@ class A2C(Agent):
 
     def _learn_from(
         self,
-        factors: torch.Tensor,
+        step_scalars: torch.Tensor,
         memory: torch.Tensor,
         starts: torch.Tensor,
         choices: torch.Tensor,
@@ -147,8 +155,8 @@ class A2C(Agent):
         choices = choices.flatten(0, 1)
         legal = None if masks is None else masks.flatten(0, 1)
 
-        def loss_of(online: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-            outputs, values, _ = policy.apply(online, observations, starts, memory)
+        def loss_of(compute_params: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+            outputs, values, _ = policy.apply(compute_params, observations, starts, memory)
             likely = policy.actions.log_probability(outputs, choices, legal)
             policy_loss = -(weights * likely * advantages.flatten()).sum()
             value_loss = (weights * (values - returns.flatten()).square()).sum()
@@ -160,14 +168,14 @@ class A2C(Agent):
             )
             return loss, torch.stack([policy_loss.detach(), value_loss.detach(), entropy.detach()])
 
-        gradients, _, losses = gradients_of(loss_of, policy.adam.online)
-        policy.adam.step(clip_by_global_norm(gradients, config.max_gradient_norm), factors)
+        gradients, _, losses = gradients_of(loss_of, policy.adam.compute_params)
+        policy.adam.step(clip_by_global_norm(gradients, config.max_gradient_norm), step_scalars)
         return losses
 
-    def state(self) -> State:
+    def state(self) -> AgentState:
         return self.policy.state({"steps": self.steps, "updates": self.updates})
 
-    def load(self, state: State) -> None:
+    def load(self, state: AgentState) -> None:
         self.policy.load(state)
         if state.tensors:
             self.steps = int(state.numbers["steps"])

@@ -2,7 +2,7 @@
 
 A run is a chain of segments. Each segment is a pure function of the checkpoint it starts from, the
 run's seed and its own number, so an agent keeps nothing random between two calls of `train`, and
-everything else it needs is in its `State`.
+everything else it needs is in its `AgentState`.
 """
 
 import math
@@ -17,21 +17,21 @@ import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
 
-from envs.observations import Plain
+from envs.observations import FlatObservation
 
 Metrics = dict[str, float]
 
-Advice = Callable[[Plain, np.ndarray | None], np.ndarray]
+ExpertAction = Callable[[FlatObservation, np.ndarray | None], np.ndarray]
 """A world's rule of thumb: plain observations of n environments and their (n, actions) bool masks, if
 it has such, to (n,) actions."""
 
 
-class Unsuitable(ValueError):
+class UnsuitableEnvironmentError(ValueError):
     """An environment turned out, at its first reset, to be one that the agent cannot learn in."""
 
 
 @dataclass
-class State:
+class AgentState:
     """What a checkpoint holds: tensors and numbers only, so that loading it can execute nothing."""
 
     weights: dict[str, torch.Tensor]
@@ -43,7 +43,7 @@ class State:
 
 
 @dataclass(frozen=True)
-class Setting:
+class RunContext:
     """What a run tells its agent about the place where it learns."""
 
     num_envs: int = 1
@@ -56,7 +56,7 @@ class Setting:
     storage: Path | None = None
     """Folder for bulky memory-mapped memory; None for an agent that only acts."""
     device: str = "cpu"
-    advise: Advice | None = None
+    expert_action: ExpertAction | None = None
     """What the world's own rules would do, where it has any."""
 
 
@@ -75,7 +75,7 @@ class Agent(ABC):
         observation_space: gym.Space,
         action_space: gym.Space,
         config: Any,
-        setting: Setting,
+        context: RunContext,
     ) -> None:
         """Build the networks.
 
@@ -100,7 +100,7 @@ class Agent(ABC):
     @abstractmethod
     def act(
         self,
-        observations: Plain,
+        observations: FlatObservation,
         action_masks: np.ndarray | None,
         starts: np.ndarray,
         rng: np.random.Generator,
@@ -115,7 +115,9 @@ class Agent(ABC):
             rng: draws what is random.
         """
 
-    def annotate(self, env: gym.Env, observations: Plain, action_masks: np.ndarray | None) -> None:
+    def annotate(
+        self, env: gym.Env, observations: FlatObservation, action_masks: np.ndarray | None
+    ) -> None:
         """Let the next picture of an environment show what the agent thinks, where it can.
 
         Args:
@@ -125,11 +127,11 @@ class Agent(ABC):
         return
 
     @abstractmethod
-    def state(self) -> State:
+    def state(self) -> AgentState:
         """What the next segment needs; flushes what lies in the storage folder."""
 
     @abstractmethod
-    def load(self, state: State) -> None:
+    def load(self, state: AgentState) -> None:
         """Go back to a state.
 
         Raises:
@@ -142,7 +144,7 @@ class Agent(ABC):
         observation_space: gym.Space,
         action_space: gym.Space,
         config: Any,
-        setting: Setting,
+        context: RunContext,
     ) -> int:
         """Disk that the storage folder will need, in bytes: nothing, unless an agent says otherwise.
 

@@ -26,28 +26,28 @@ import torch
 from gymnasium.vector import VectorEnv
 from torch.func import functional_call
 
-from agents.adam import Adam, clip_by_global_norm, copy_into, gradients_of, image_precision
 from agents.agent import (
     Agent,
+    AgentState,
     Metrics,
-    Setting,
-    State,
-    Unsuitable,
+    RunContext,
+    UnsuitableEnvironmentError,
     check_numbers,
     generator,
     linear_schedule,
 )
-from agents.compiling import LONG_TRAINING, compiled
-from agents.go_search import GoSearches, SearchConfig
-from agents.positions import Position, SelfPlay, in_all_symmetries, symmetric
+from agents.parts.adam import Adam, clip_by_global_norm, copy_into, gradients_of, image_precision
+from agents.parts.compiling import LONG_TRAINING, compiled
+from agents.parts.positions import Position, SelfPlay, in_all_symmetries, symmetric
+from agents.search.go_search import GoSearches, SearchConfig
 from envs.go import core
 from envs.go.board import random_opening
 from envs.go.config import GoConfig
 from envs.go.games import ExpertGames, GamesError, expert_games, has_games, strength
 from envs.go.go import Go
 from envs.go.rendering import Thoughts
-from envs.observations import Plain
-from perception.policy_value import PolicyValueNetwork
+from envs.observations import FlatObservation
+from perception.networks.policy_value import PolicyValueNetwork
 
 LOSSES = ("policy_loss", "value_loss", "owner_loss")
 
@@ -118,7 +118,7 @@ class AlphaGo(Agent):
         observation_space: gym.Space,
         action_space: gym.Space,
         config: AlphaGoConfig,
-        setting: Setting,
+        context: RunContext,
     ) -> None:
         check_numbers(
             config,
@@ -137,15 +137,15 @@ class AlphaGo(Agent):
             )
         if config.expert_share < 1 and not config.expert_games:
             raise ValueError("expert_share says nothing without expert_games, and none are given")
-        if setting.storage is not None and config.expert_share < 1:
-            taught = config.expert_share * setting.total_steps
-            last = (setting.total_steps - 1) // setting.segment_steps * setting.segment_steps
+        if context.storage is not None and config.expert_share < 1:
+            taught = config.expert_share * context.total_steps
+            last = (context.total_steps - 1) // context.segment_steps * context.segment_steps
             if last < taught:
                 raise ValueError(
-                    f"no segment begins after the first {taught:,.0f} of {setting.total_steps:,} steps,"
+                    f"no segment begins after the first {taught:,.0f} of {context.total_steps:,} steps,"
                     " which expert_share leaves to the records, so that it would never play itself:"
-                    f" segment_steps must be at most {setting.total_steps - math.ceil(taught):,}, not"
-                    f" {setting.segment_steps:,}"
+                    f" segment_steps must be at most {context.total_steps - math.ceil(taught):,}, not"
+                    f" {context.segment_steps:,}"
                 )
         shape = observation_space.shape
         if (
@@ -158,9 +158,9 @@ class AlphaGo(Agent):
                 "alphago plays Go alone: Fathom/Go-v0, Fathom/Go9-v0 or Fathom/Go19-v0"
             )
         self.config = config
-        self.setting = setting
+        self.context = context
         self.shape = shape
-        self.device = torch.device(setting.device)
+        self.device = torch.device(context.device)
         self.network = PolicyValueNetwork(shape[0], shape[1], config.layers, config.width)
         self.network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.adam = Adam(self.network, ADAM_EPSILON, image_precision(self.device))
@@ -169,10 +169,10 @@ class AlphaGo(Agent):
         self.player = deepcopy(self.network).requires_grad_(False)
         """Computes with the average, in the precision of the network."""
         for name, weight in self.player.named_parameters():
-            weight.data = self.adam.online[name].detach().clone()
+            weight.data = self.adam.compute_params[name].detach().clone()
         self.playing: dict[str, torch.Tensor] = dict(self.player.named_parameters())
         self._learn: Callable[..., torch.Tensor] = self._learn_from
-        if setting.storage is not None and setting.total_steps >= LONG_TRAINING:
+        if context.storage is not None and context.total_steps >= LONG_TRAINING:
             self._learn = compiled(self._learn_from, self.device)
         self.replay = SelfPlay.empty(shape)
         self._games: ExpertGames | None = None
@@ -199,7 +199,7 @@ class AlphaGo(Agent):
 
     def act(
         self,
-        observations: Plain,
+        observations: FlatObservation,
         action_masks: np.ndarray | None,
         starts: np.ndarray,
         rng: np.random.Generator,
@@ -210,7 +210,9 @@ class AlphaGo(Agent):
             logits = np.where(action_masks, logits, -np.inf)
         return logits.argmax(axis=1)
 
-    def annotate(self, env: gym.Env, observations: Plain, action_masks: np.ndarray | None) -> None:
+    def annotate(
+        self, env: gym.Env, observations: FlatObservation, action_masks: np.ndarray | None
+    ) -> None:
         """The five likeliest moves, and black's chance to win so far."""
         assert isinstance(observations, np.ndarray)
         assert action_masks is not None
@@ -231,35 +233,37 @@ class AlphaGo(Agent):
     # -- learning -------------------------------------------------------------------------------
 
     def train(self, env: VectorEnv, steps: int, seed: int) -> Iterator[Metrics]:
-        taught = self.config.expert_share * self.setting.total_steps
+        taught = self.config.expert_share * self.context.total_steps
         if self.config.expert_games and self.steps < taught:
             return self._from_experts(steps, seed)
         config = getattr(env.unwrapped, "config", None)
         if not isinstance(config, GoConfig):
-            raise Unsuitable(
+            raise UnsuitableEnvironmentError(
                 "it plays itself only on the boards of Fathom/Go-v0, without a time limit"
             )
         if config.handicap:
-            raise Unsuitable("it plays itself on even boards only, without --env.handicap")
+            raise UnsuitableEnvironmentError(
+                "it plays itself on even boards only, without --env.handicap"
+            )
         return self._from_itself(config, steps, seed)
 
     def _from_experts(self, steps: int, seed: int) -> Iterator[Metrics]:
         """Learn from `steps` positions of the records, drawn uniformly."""
         if self._games is None:
-            assert self.setting.storage is not None, "an agent that trains needs a storage folder"
+            assert self.context.storage is not None, "an agent that trains needs a storage folder"
             try:
                 self._games = expert_games(
                     Path(self.config.expert_games),
                     self.shape[1],
-                    cache=self.setting.storage / "games.safetensors",
+                    cache=self.context.storage / "games.safetensors",
                     min_strength=self.config.min_strength or None,
                     min_moves=self.config.min_moves,
                 )
             except GamesError as error:
-                raise Unsuitable(str(error)) from error
+                raise UnsuitableEnvironmentError(str(error)) from error
             digest = self._games.digest()
             if self._records not in (None, digest):
-                raise Unsuitable(
+                raise UnsuitableEnvironmentError(
                     f"the games in {self.config.expert_games} are not those that the run began with"
                 )
             self._records = digest
@@ -310,15 +314,15 @@ class AlphaGo(Agent):
         owed = 0.0
         while done < steps:
             began = perf_counter()
-            found = searches.run()
+            result = searches.run()
             searched = perf_counter()
             colours = searches.boards.numbers[:, core.TO_PLAY].copy()
             seen = np.zeros((config.num_envs, *self.shape), np.uint8)
             for g, game in enumerate(games):
                 core.planes(searches.boards, g, seen[g])
-                policy = found.policies[g].astype(np.float16)
+                policy = result.policies[g].astype(np.float16)
                 game.append(Position(np.packbits(seen[g]), policy, int(colours[g])))
-            searches.advance(found.actions)
+            searches.advance(result.actions)
             done += config.num_envs
             last = done >= steps
             for g, game in enumerate(games):
@@ -394,13 +398,13 @@ class AlphaGo(Agent):
         """
         self.updates += 1
         seen = symmetric(planes, policies, owners, rng.integers(0, 8, len(planes)))
-        rate = linear_schedule(self.config.learning_rate, 0, self.setting.total_steps, self.steps)
+        rate = linear_schedule(self.config.learning_rate, 0, self.context.total_steps, self.steps)
         # At first the average leans on what it has seen, or it would stay near the random start.
         keep = min(self.config.average_decay, self.updates / (self.updates + 10))
         # The last batch of a segment may have another shape than the compiled one.
         learn = self._learn if len(planes) == self.config.batch_size else self._learn_from
         losses = learn(
-            self.adam.factors(rate, self.updates),
+            self.adam.step_scalars(rate, self.updates),
             torch.tensor([1 - rate * self.config.weight_decay, 1 - keep], device=self.device),
             *(torch.from_numpy(x).to(self.device) for x in (*seen, winners.astype(np.float32))),
         )
@@ -408,7 +412,7 @@ class AlphaGo(Agent):
 
     def _learn_from(
         self,
-        factors: torch.Tensor,
+        step_scalars: torch.Tensor,
         shares: torch.Tensor,
         planes: torch.Tensor,
         policies: torch.Tensor,
@@ -424,8 +428,8 @@ class AlphaGo(Agent):
         shrink, renewal = shares
         planes = planes.to(memory_format=torch.channels_last)
 
-        def loss_of(online: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-            logits, values, owned = functional_call(self.network, online, (planes,))
+        def loss_of(compute_params: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+            logits, values, owned = functional_call(self.network, compute_params, (planes,))
             policy_loss = -(policies * logits.log_softmax(dim=1)).sum(dim=1).mean()
             # What nobody knows teaches nothing.
             value_loss = (winners.abs() * (values - winners).square()).mean()
@@ -439,10 +443,10 @@ class AlphaGo(Agent):
                 [policy_loss.detach(), value_loss.detach(), owner_loss.detach()]
             )
 
-        gradients, _, losses = gradients_of(loss_of, self.adam.online)
+        gradients, _, losses = gradients_of(loss_of, self.adam.compute_params)
         for weight in self.adam.weights.values():
             weight.mul_(shrink)
-        self.adam.step(clip_by_global_norm(gradients, MAX_GRADIENT_NORM), factors)
+        self.adam.step(clip_by_global_norm(gradients, MAX_GRADIENT_NORM), step_scalars)
         for name, average in self.average.items():
             average.lerp_(self.adam.weights[name], renewal)
             self.playing[name].copy_(average)
@@ -450,24 +454,26 @@ class AlphaGo(Agent):
 
     # -- the life of a run ----------------------------------------------------------------------
 
-    def state(self) -> State:
-        online = {f"online.{name}": w for name, w in self.adam.weights.items()}
+    def state(self) -> AgentState:
+        compute_params = {f"online.{name}": w for name, w in self.adam.weights.items()}
         numbers: dict[str, int | float] = {"steps": self.steps, "updates": self.updates}
         if self._records is not None:
             numbers["records"] = self._records
-        return State(
-            dict(self.average), self.adam.moments() | online | self.replay.tensors(), numbers
+        return AgentState(
+            dict(self.average),
+            self.adam.moments() | compute_params | self.replay.tensors(),
+            numbers,
         )
 
-    def load(self, state: State) -> None:
+    def load(self, state: AgentState) -> None:
         copy_into(state.weights, self.average)
         copy_into(self.average, self.playing)
         tensors = dict(state.tensors)
-        online = {
+        compute_params = {
             name: tensors.pop(f"online.{name}", weight) for name, weight in state.weights.items()
         }
         replay = {name: tensors.pop(name) for name in SelfPlay.NAMES if name in tensors}
-        self.adam.load(online, tensors or None)
+        self.adam.load(compute_params, tensors or None)
         if tensors:
             self.replay = SelfPlay(*(part.cpu().numpy() for part in replay.values()))
             self.steps = int(state.numbers["steps"])
@@ -481,7 +487,7 @@ class AlphaGo(Agent):
         observation_space: gym.Space,
         action_space: gym.Space,
         config: AlphaGoConfig,
-        setting: Setting,
+        context: RunContext,
     ) -> int:
         assert observation_space.shape is not None
         if config.expert_games:

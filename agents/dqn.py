@@ -1,8 +1,8 @@
 """Deep Q-network (Mnih et al. 2015), with what later papers made standard as options.
 
 The agent acts ε-greedily in several environments at once, stores every step in a replay memory, and
-every `train_every` agent steps moves Q(s, a) towards r + γ·max Q'(s', ·), where Q' is a frozen copy
-of the network that is renewed every `target_every` updates. Options: Double Q-learning (van Hasselt
+every `train_frequency` agent steps moves Q(s, a) towards r + γ·max Q'(s', ·), where Q' is a frozen copy
+of the network that is renewed every `target_update_interval` updates. Options: Double Q-learning (van Hasselt
 et al. 2016), dueling heads (Wang et al. 2016), n-step targets (Sutton 1988; Hessel et al. 2018),
 layer normalisation (Ba et al. 2016), pictures less their mean (LeCun et al. 1998), values as
 histograms, learnt by classification (Farebrother et al. 2024), and for Q' a running average of the
@@ -26,22 +26,22 @@ from torch import nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from agents.adam import Adam, copy_into, gradients_of, image_precision
 from agents.agent import (
     Agent,
+    AgentState,
     Metrics,
-    Setting,
-    State,
+    RunContext,
     check_numbers,
     episode_metrics,
     generator,
     linear_schedule,
 )
-from agents.compiling import LONG_TRAINING, compiled
-from agents.replay import MOST_ACTIONS, Batch, Replay, storage_bytes
-from envs.observations import Plain
+from agents.parts.adam import Adam, copy_into, gradients_of, image_precision
+from agents.parts.compiling import LONG_TRAINING, compiled
+from agents.parts.replay import MOST_ACTIONS, Batch, Replay, storage_bytes
+from envs.observations import FlatObservation
 from envs.vector import Transitions
-from perception.encoders import ImageEncoder, as_tensor, encoder, is_image
+from perception.networks.encoders import ImageEncoder, as_tensor, encoder, is_image
 
 PICTURES_IN_MEAN = 1_000  # drawn from the memory, where pictures are centred
 
@@ -56,13 +56,13 @@ class DQNConfig:
     """Transitions that may be sampled [1,000,000]."""
     learning_starts: int = 1_000
     """Agent steps before the first update [50,000]."""
-    train_every: int = 4
+    train_frequency: int = 4
     """Agent steps, over all environments, between two updates [4]."""
     batch_size: int = 32
     """Transitions an update [32]. The replay ratio is batch_size / train_every."""
     learning_rate: float = 5e-4
     """Of Adam (Kingma & Ba 2015) [RMSProp, 2.5e-4]."""
-    anneal: bool = False
+    anneal_lr: bool = False
     """Let the learning rate fall linearly to zero over the run [False]."""
     adam_epsilon: float = 1.5e-4
     """Of Adam (Hessel et al. 2018)."""
@@ -70,9 +70,9 @@ class DQNConfig:
     """γ of one agent step [0.99]."""
     n_step: int = 3
     """Rewards in a target before it bootstraps [1]."""
-    target_every: int = 250
+    target_update_interval: int = 250
     """Updates between two copies to the target network [10,000]."""
-    target_rate: float = 0.0
+    tau: float = 0.0
     """Instead of copies: the share of the way that the target network goes towards the online one at
     every update [0, copies]. This average of the last 1 / target_rate networks then is what acts in
     evaluation, and what ships (Polyak & Juditsky 1992)."""
@@ -90,9 +90,9 @@ class DQNConfig:
     layer_norm: bool = False
     """For images: normalise what goes into the dense layer's rectifiers, as Gallici et al. 2024
     do throughout [False]."""
-    centre_pictures: bool = False
+    subtract_mean_image: bool = False
     """For images: take off each the mean of those in the memory at the first update [False]."""
-    hidden: int = 256
+    hidden_size: int = 256
     """Width of the dense layers [512]."""
     epsilon_start: float = 1.0
     """First probability of a random action [1.0]."""
@@ -100,7 +100,7 @@ class DQNConfig:
     """Last probability of a random action [0.1]."""
     epsilon_steps: int = 20_000
     """Agent steps over which ε falls linearly [1,000,000]."""
-    warm_start: int = 0
+    expert_steps: int = 0
     """First agent steps, in which the world's own rules act and no ε [0]."""
     evaluation_epsilon: float = 0.001
     """Probability of a random action in evaluation [0.05]."""
@@ -121,10 +121,10 @@ class QNetwork(nn.Module):
         super().__init__()
         self.encoder = encoder(
             space,
-            config.hidden,
+            config.hidden_size,
             config.cnn,
             layer_norm=config.layer_norm,
-            centred=config.centre_pictures,
+            centred=config.subtract_mean_image,
         )
         self.bins = config.value_bins or 1
         self.advantage = nn.Linear(self.encoder.features, num_actions * self.bins)
@@ -198,7 +198,7 @@ class DQN(Agent):
         observation_space: gym.Space,
         action_space: gym.Space,
         config: DQNConfig,
-        setting: Setting,
+        context: RunContext,
     ) -> None:
         if not isinstance(action_space, gym.spaces.Discrete):
             raise ValueError(
@@ -214,25 +214,25 @@ class DQN(Agent):
                 "dqn's replay memory holds one array a step, and this environment shows several: "
                 f"{observation_space}; a policy gradient such as ppo takes them"
             )
-        _check(config, setting.frame_stack)
-        if config.warm_start and setting.advise is None:
+        _check(config, context.frame_stack)
+        if config.expert_steps and context.expert_action is None:
             raise ValueError(
                 "warm_start needs a world with rules of its own, and this one has none"
             )
         assert observation_space.shape is not None
         self.config = config
-        self.setting = setting
+        self.context = context
         self.num_actions = int(action_space.n)
         self.first_action = int(action_space.start)
         self.observation_space = observation_space
-        self.device = torch.device(setting.device)
+        self.device = torch.device(context.device)
         self.histogram = (
             Histogram(config.value_bins, config.value_limit, self.device)
             if config.value_bins
             else None
         )
         image = is_image(observation_space)
-        for name in ("layer_norm", "centre_pictures"):
+        for name in ("layer_norm", "subtract_mean_image"):
             if getattr(config, name) and not image:
                 raise ValueError(f"{name} is for pictures, and this environment shows none")
         self.network = QNetwork(observation_space, self.num_actions, config).to(self.device)
@@ -240,16 +240,16 @@ class DQN(Agent):
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         precision = image_precision(self.device) if image else torch.float32
         self.adam = Adam(self.network, config.adam_epsilon, precision)
-        self.target = {name: w.clone() for name, w in self.adam.online.items()}
+        self.target = {name: w.clone() for name, w in self.adam.compute_params.items()}
         # bfloat16 would round the small steps of an average away.
         self.average = {name: w.clone() for name, w in self.adam.weights.items()}
-        n, every = config.num_envs, config.train_every
-        self.together = 1 if n % every or n // every > config.target_every else n // every
+        n, every = config.num_envs, config.train_frequency
+        self.together = 1 if n % every or n // every > config.target_update_interval else n // every
         """Updates whose targets are worked out at once: those of one step of all environments, where it
         always has as many, and no more than fall between two copies to the target network."""
         # Pictures are so much work that compiling pays at once.
-        pays = image or setting.total_steps >= LONG_TRAINING
-        compiling = pays and self.compiles and setting.storage is not None
+        pays = image or context.total_steps >= LONG_TRAINING
+        compiling = pays and self.compiles and context.storage is not None
         self._learn: Callable[..., tuple[torch.Tensor, torch.Tensor]] = self._learn_from
         self._values: Callable[[torch.Tensor], torch.Tensor] = self._values_of
         self._target_values: Callable[[torch.Tensor], torch.Tensor] = self._target_values_of
@@ -266,7 +266,7 @@ class DQN(Agent):
 
     def act(
         self,
-        observations: Plain,
+        observations: FlatObservation,
         action_masks: np.ndarray | None,
         starts: np.ndarray,
         rng: np.random.Generator,
@@ -282,7 +282,7 @@ class DQN(Agent):
     def _act(
         self,
         values: Callable[[torch.Tensor], torch.Tensor],
-        observations: Plain,
+        observations: FlatObservation,
         masks: np.ndarray | None,
         epsilon: float,
         rng: np.random.Generator,
@@ -307,7 +307,7 @@ class DQN(Agent):
 
     @torch.no_grad()
     def _values_of(self, observations: torch.Tensor) -> torch.Tensor:
-        return self._mean(functional_call(self.network, self.adam.online, (observations,)))
+        return self._mean(functional_call(self.network, self.adam.compute_params, (observations,)))
 
     @torch.no_grad()
     def _target_values_of(self, observations: torch.Tensor) -> torch.Tensor:
@@ -315,7 +315,7 @@ class DQN(Agent):
 
     def _settled_values_of(self, observations: torch.Tensor) -> torch.Tensor:
         """Of the network that is evaluated."""
-        average = self.config.target_rate > 0
+        average = self.config.tau > 0
         return (self._target_values_of if average else self._values_of)(observations)
 
     def _mean(self, output: torch.Tensor) -> torch.Tensor:
@@ -339,23 +339,23 @@ class DQN(Agent):
             t0 = perf_counter()
             masks = stream.action_masks
             epsilon = self._epsilon()
-            if self.setting.advise is not None and self.steps < config.warm_start:
-                actions = self.setting.advise(observations, masks)
+            if self.context.expert_action is not None and self.steps < config.expert_steps:
+                actions = self.context.expert_action(observations, masks)
             else:
                 actions = self._act(self._values, observations, masks, epsilon, rng)
-            stream.send(actions)
+            stream.step_async(actions)
             before, self.steps = self.steps, self.steps + env.num_envs
             done += env.num_envs
             clock["acting"] += perf_counter() - t0
             # While the environments take their step.
             if self.steps > config.learning_starts and replay.can_sample(config.n_step):
-                due = self.steps // config.train_every - before // config.train_every
+                due = self.steps // config.train_frequency - before // config.train_frequency
                 for _ in range(due // self.together):
                     loss, q = self._improve(replay, rng, clock)
                     losses.append(loss)
                     values.append(q)
             t1 = perf_counter()
-            transition = stream.receive()
+            transition = stream.step_wait()
             t2 = perf_counter()
             # The memory counts actions from zero, wherever the space starts.
             replay.append(
@@ -383,15 +383,15 @@ class DQN(Agent):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Learn from `together` batches of the memory; gives what `_update` does."""
         began = perf_counter()
-        if self.config.centre_pictures and self.updates == 0:
+        if self.config.subtract_mean_image and self.updates == 0:
             assert isinstance(self.network.encoder, ImageEncoder)
             self.network.encoder.centre(self._sample(replay, PICTURES_IN_MEAN, rng).observations)
         batches = self._sample(replay, self.together * self.config.batch_size, rng)
         sampled = perf_counter()
-        found = self._update(batches)
+        result = self._update(batches)
         clock["sampling"] += sampled - began
         clock["learning"] += perf_counter() - sampled
-        return found
+        return result
 
     def _sample(self, replay: Replay, size: int, rng: np.random.Generator) -> Batch:
         c = self.config
@@ -405,8 +405,8 @@ class DQN(Agent):
         """
         config = self.config
         rate = config.learning_rate
-        if config.anneal:
-            rate = linear_schedule(rate, 0, self.setting.total_steps, self.steps)
+        if config.anneal_lr:
+            rate = linear_schedule(rate, 0, self.context.total_steps, self.steps)
         following = batches.next_observations.to(self.device)
         batches = batches._replace(
             rewards=batches.rewards * config.reward_scale, next_observations=following
@@ -419,16 +419,16 @@ class DQN(Agent):
             one = slice(start, start + config.batch_size)
             loss, q = self._learn(
                 *(part if part is None else part[one] for part in parts),
-                self.adam.factors(rate, self.updates),
+                self.adam.step_scalars(rate, self.updates),
             )
             losses.append(loss.clone())
             values.append(q.clone())
-            if config.target_rate:
-                online, average = self.adam.weights.values(), self.average.values()
-                torch._foreach_lerp_(list(average), list(online), config.target_rate)
+            if config.tau:
+                compute_params, average = self.adam.weights.values(), self.average.values()
+                torch._foreach_lerp_(list(average), list(compute_params), config.tau)
                 copy_into(self.average, self.target)
-            elif self.updates % config.target_every == 0:
-                copy_into(self.adam.online, self.target)
+            elif self.updates % config.target_update_interval == 0:
+                copy_into(self.adam.compute_params, self.target)
         return torch.stack(losses), torch.stack(values)
 
     def _learn_from(
@@ -440,13 +440,13 @@ class DQN(Agent):
         discounts: torch.Tensor,
         next_masks: torch.Tensor | None,
         next_q: torch.Tensor,
-        factors: torch.Tensor,
+        step_scalars: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """One step down the Huber loss of the temporal-difference error, or the cross-entropy of the
         values' histograms."""
 
-        def loss_of(online: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-            output = functional_call(self.network, online, (observations,))
+        def loss_of(compute_params: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+            output = functional_call(self.network, compute_params, (observations,))
             taken = output[torch.arange(len(actions), device=output.device), actions]
             if self.histogram is None:
                 loss = F.smooth_l1_loss(taken, targets)
@@ -457,46 +457,46 @@ class DQN(Agent):
         with torch.no_grad():
             choice_q = self._values_of(next_observations) if self.config.double else next_q
             targets = td_targets(rewards, discounts, next_q, choice_q, next_masks)
-        gradients, loss, q = gradients_of(loss_of, self.adam.online)
-        self.adam.step(gradients, factors)
+        gradients, loss, q = gradients_of(loss_of, self.adam.compute_params)
+        self.adam.step(gradients, step_scalars)
         return loss, q
 
     # -- the life of a run ----------------------------------------------------------------------
 
     def _open_replay(self) -> Replay:
         if self._replay is None:
-            assert self.setting.storage is not None, "an agent that trains needs a storage folder"
+            assert self.context.storage is not None, "an agent that trains needs a storage folder"
             space = self.observation_space
             assert space.shape is not None
             assert space.dtype is not None
             self._replay = Replay(
-                self.setting.storage,
+                self.context.storage,
                 space.shape,
                 space.dtype,
-                self.setting.num_envs,
+                self.context.num_envs,
                 self.config.replay_capacity,
-                self.setting.segment_steps,
-                self.setting.total_steps - self.steps,
-                self.setting.frame_stack,
+                self.context.segment_steps,
+                self.context.total_steps - self.steps,
+                self.context.frame_stack,
                 self.num_actions,
                 self.device,
                 self._rows,
             )
         return self._replay
 
-    def state(self) -> State:
+    def state(self) -> AgentState:
         if self._replay is not None:
             self._replay.flush()
         weights, other = self.adam.weights, {f"target.{n}": w for n, w in self.target.items()}
-        if self.config.target_rate:
+        if self.config.tau:
             weights, other = self.average, {f"online.{n}": w for n, w in weights.items()}
-        return State(
+        return AgentState(
             weights | dict(self.network.named_buffers()),
             self.adam.moments() | other,
             {"steps": self.steps, "updates": self.updates, "rows": self._rows},
         )
 
-    def load(self, state: State) -> None:
+    def load(self, state: AgentState) -> None:
         weights = dict(state.weights)
         buffers = dict(self.network.named_buffers())
         copy_into({name: weights.pop(name) for name in buffers if name in weights}, buffers)
@@ -506,7 +506,7 @@ class DQN(Agent):
         if not state.tensors:
             return
         saved = state.tensors
-        if self.config.target_rate:
+        if self.config.tau:
             weights = {name: saved[f"online.{name}"] for name in weights}
         else:
             copy_into({name: saved[f"target.{name}"] for name in self.target}, self.target)
@@ -523,7 +523,7 @@ class DQN(Agent):
         observation_space: gym.Space,
         action_space: gym.Space,
         config: DQNConfig,
-        setting: Setting,
+        context: RunContext,
     ) -> int:
         shape, dtype = observation_space.shape, observation_space.dtype
         assert shape is not None
@@ -532,11 +532,11 @@ class DQN(Agent):
         return storage_bytes(
             shape,
             dtype,
-            setting.num_envs,
+            context.num_envs,
             config.replay_capacity,
-            setting.segment_steps,
-            setting.total_steps,
-            setting.frame_stack,
+            context.segment_steps,
+            context.total_steps,
+            context.frame_stack,
             int(action_space.n),
         )
 
@@ -545,13 +545,20 @@ def _check(config: DQNConfig, frame_stack: int) -> None:
     check_numbers(
         config,
         positive=(
-            *("num_envs", "replay_capacity", "train_every", "batch_size", "n_step", "target_every"),
-            *("hidden", "learning_rate", "reward_scale"),
+            *(
+                "num_envs",
+                "replay_capacity",
+                "train_frequency",
+                "batch_size",
+                "n_step",
+                "target_update_interval",
+            ),
+            *("hidden_size", "learning_rate", "reward_scale"),
         ),
         not_negative=(
-            *("learning_starts", "adam_epsilon", "epsilon_steps", "warm_start", "reward_clip"),
+            *("learning_starts", "adam_epsilon", "epsilon_steps", "expert_steps", "reward_clip"),
         ),
-        shares=("discount", "target_rate", "epsilon_start", "epsilon_end", "evaluation_epsilon"),
+        shares=("discount", "tau", "epsilon_start", "epsilon_end", "evaluation_epsilon"),
     )
     # Three rows to draw from: of a one-step episode's end, a reset and a segment's end, one counts.
     needed = (config.n_step + frame_stack + 3) * config.num_envs

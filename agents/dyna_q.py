@@ -29,10 +29,10 @@ from torch import nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from agents.adam import Adam, Tensors, gradients_of
-from agents.agent import Metrics, Setting, State, check_numbers
+from agents.agent import AgentState, Metrics, RunContext, check_numbers
 from agents.dqn import DQN, DQNConfig
-from agents.replay import Batch, Replay
+from agents.parts.adam import Adam, Tensors, gradients_of
+from agents.parts.replay import Batch, Replay
 
 MODEL_EPSILON = 1e-8
 """Of the model's Adam."""
@@ -65,12 +65,12 @@ class WorldModel(nn.Module):
     each action that is then legal.
     """
 
-    def __init__(self, size: int, num_actions: int, hidden: int) -> None:
+    def __init__(self, size: int, num_actions: int, hidden_size: int) -> None:
         super().__init__()
         answer = size + 2 + num_actions
-        self.first = nn.Linear(size + num_actions, hidden)
-        self.second = nn.Linear(hidden, hidden)
-        self.mean = nn.Linear(hidden, answer)
+        self.first = nn.Linear(size + num_actions, hidden_size)
+        self.second = nn.Linear(hidden_size, hidden_size)
+        self.mean = nn.Linear(hidden_size, answer)
         self.log_deviations = nn.Parameter(torch.zeros(answer))
         """How far the numbers of an answer lie from their means: what chance decides weighs less."""
 
@@ -101,7 +101,7 @@ class DynaQ(DQN):
         observation_space: gym.Space,
         action_space: gym.Space,
         config: DynaQConfig,
-        setting: Setting,
+        context: RunContext,
     ) -> None:
         if not isinstance(observation_space, gym.spaces.Box) or len(observation_space.shape) != 1:
             raise ValueError(
@@ -113,7 +113,7 @@ class DynaQ(DQN):
             positive=("model_updates", "model_batch_size", "model_learning_rate", "model_hidden"),
             not_negative=("planning", "model_starts"),
         )
-        super().__init__(observation_space, action_space, config, setting)
+        super().__init__(observation_space, action_space, config, context)
         self.together = 1  # imagined batches come between real ones
         self.size = observation_space.shape[0]
         self.model = WorldModel(self.size, self.num_actions, config.model_hidden).to(self.device)
@@ -134,7 +134,7 @@ class DynaQ(DQN):
         self, replay: Replay, rng: np.random.Generator, clock: Metrics
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Learn from one real batch, teach the model, then learn from what it imagines."""
-        found = super()._improve(replay, rng, clock)
+        result = super()._improve(replay, rng, clock)
         began = perf_counter()
         for _ in range(self.config.model_updates):
             self._model_losses.append(self._learn_model(replay, rng))
@@ -144,7 +144,7 @@ class DynaQ(DQN):
                 if imagined is not None:
                     self._update(imagined)
         clock["learning"] += perf_counter() - began
-        return found
+        return result
 
     def _learn_model(self, replay: Replay, rng: np.random.Generator) -> torch.Tensor:
         """One step down the model's loss; gives the loss of a transition."""
@@ -169,11 +169,11 @@ class DynaQ(DQN):
             loss = F.gaussian_nll_loss(means, answers, spread, reduction="none").sum(dim=1).mean()
             return loss, loss.detach()
 
-        gradients, loss, _ = gradients_of(loss_of, self.model_adam.online)
+        gradients, loss, _ = gradients_of(loss_of, self.model_adam.compute_params)
         self.model_updates += 1
         self.model_adam.step(
             gradients,
-            self.model_adam.factors(self.config.model_learning_rate, self.model_updates),
+            self.model_adam.step_scalars(self.config.model_learning_rate, self.model_updates),
         )
         return loss
 
@@ -222,7 +222,7 @@ class DynaQ(DQN):
         choices = F.one_hot(actions, self.num_actions).float()
         means, _ = functional_call(
             self.model,
-            self.model_adam.online,
+            self.model_adam.compute_params,
             (observations.to(self.device), choices.to(self.device)),
         )
         change, rewards, ends, legal = means.cpu().split([self.size, 1, 1, self.num_actions], dim=1)
@@ -231,22 +231,22 @@ class DynaQ(DQN):
         following = torch.clamp(observations + change, self.low, self.high)
         return following, rewards.squeeze(1), ends.squeeze(1).clamp(0, 1), masks
 
-    def state(self) -> State:
+    def state(self) -> AgentState:
         state = super().state()
         weights = {f"model.{name}": w for name, w in self.model_adam.weights.items()}
         moments = {f"model.{name}": m for name, m in self.model_adam.moments().items()}
-        return State(
+        return AgentState(
             state.weights,
             state.tensors | weights | moments,
             state.numbers | {"model_updates": self.model_updates},
         )
 
-    def load(self, state: State) -> None:
+    def load(self, state: AgentState) -> None:
         own: Tensors = {}
         others: Tensors = {}
         for name, tensor in state.tensors.items():
             (own if name.startswith("model.") else others)[name] = tensor
-        super().load(State(state.weights, others, state.numbers))
+        super().load(AgentState(state.weights, others, state.numbers))
         if not own:
             return
         own = {name.removeprefix("model."): tensor for name, tensor in own.items()}

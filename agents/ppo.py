@@ -20,12 +20,20 @@ import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
 
-from agents.adam import clip_by_global_norm, gradients_of
-from agents.agent import Agent, Metrics, Setting, State, check_numbers, generator, linear_schedule
-from agents.compiling import compiled
-from agents.policy import Policy, PolicyConfig
-from agents.rollout import REPORT_EVERY, Collector, Rollout, averages, estimates
-from envs.observations import Plain
+from agents.agent import (
+    Agent,
+    AgentState,
+    Metrics,
+    RunContext,
+    check_numbers,
+    generator,
+    linear_schedule,
+)
+from agents.parts.adam import clip_by_global_norm, gradients_of
+from agents.parts.compiling import compiled
+from agents.parts.policy import Policy, PolicyConfig
+from agents.parts.rollout import REPORT_EVERY, Collector, Rollout, averages, estimates
+from envs.observations import FlatObservation
 
 LOSSES = ("policy_loss", "value_loss", "entropy", "approx_kl", "clip_fraction")
 """What a report tells of learning: means over the minibatches since the one before. `approx_kl` is the
@@ -43,17 +51,17 @@ class PPOConfig(PolicyConfig):
     """Steps in each environment between two phases of learning [128]."""
     epochs: int = 4
     """Passes over a rollout [3]."""
-    minibatches: int = 4
+    num_minibatches: int = 4
     """Parts a rollout is learnt from in [4]."""
     learning_rate: float = 2.5e-4
     """Of Adam, at the start [2.5e-4]."""
-    anneal: bool = True
+    anneal_lr: bool = True
     """Let the learning rate fall linearly to 0 over the run [True]."""
     discount: float = 0.99
     """γ of one step [0.99]."""
     gae_lambda: float = 0.95
     """λ of generalised advantage estimation [0.95]."""
-    clip: float = 0.2
+    clip_range: float = 0.2
     """ε: how far a probability may move and still gain [0.1, falling to 0]."""
     value_coefficient: float = 0.5
     """Weight of the value's loss [1]."""
@@ -75,25 +83,25 @@ class PPO(Agent):
         observation_space: gym.Space,
         action_space: gym.Space,
         config: PPOConfig,
-        setting: Setting,
+        context: RunContext,
     ) -> None:
         check_numbers(
             config,
             positive=(
-                *("num_envs", "rollout_steps", "epochs", "minibatches"),
-                *("learning_rate", "clip", "max_gradient_norm"),
+                *("num_envs", "rollout_steps", "epochs", "num_minibatches"),
+                *("learning_rate", "clip_range", "max_gradient_norm"),
             ),
             not_negative=("value_coefficient", "entropy_coefficient", "reward_clip"),
             shares=("discount", "gae_lambda"),
         )
         self.config = config
-        self.setting = setting
-        self.policy = Policy(observation_space, action_space, config, setting, config.discount)
+        self.context = context
+        self.policy = Policy(observation_space, action_space, config, context, config.discount)
         width = config.num_envs if self.policy.recurrent else config.num_envs * config.rollout_steps
-        if width % config.minibatches:
+        if width % config.num_minibatches:
             what = "environments" if self.policy.recurrent else "steps of a rollout"
             raise ValueError(
-                f"minibatches must share the {width} {what} out evenly: {config.minibatches} cannot"
+                f"minibatches must share the {width} {what} out evenly: {config.num_minibatches} cannot"
             )
         self._learn: Callable[..., torch.Tensor] = self._learn_from
         if self.policy.compiling:
@@ -103,7 +111,7 @@ class PPO(Agent):
 
     def act(
         self,
-        observations: Plain,
+        observations: FlatObservation,
         action_masks: np.ndarray | None,
         starts: np.ndarray,
         rng: np.random.Generator,
@@ -146,25 +154,25 @@ class PPO(Agent):
         # A rollout cut short by the segment's end has another shape than the compiled one.
         learn = self._learn if length == config.rollout_steps else self._learn_from
         rate = config.learning_rate
-        if config.anneal:
-            rate = linear_schedule(rate, 0, self.setting.total_steps, self.steps)
+        if config.anneal_lr:
+            rate = linear_schedule(rate, 0, self.context.total_steps, self.steps)
         losses = []
         for _ in range(config.epochs):
             order = torch.from_numpy(rng.permutation(width)).to(policy.device)
-            for part in order.tensor_split(min(config.minibatches, width)):
+            for part in order.tensor_split(min(config.num_minibatches, width)):
                 self.updates += 1
                 memory = rollout.memory[part] if policy.recurrent else rollout.memory[:0]
                 batch: Any = (None if x is None else x.index_select(1, part) for x in table)
-                if config.minibatches == 1:  # in whatever order, it is all of the rollout
+                if config.num_minibatches == 1:  # in whatever order, it is all of the rollout
                     memory, batch = rollout.memory, table
                 losses.append(
-                    learn(policy.adam.factors(rate, self.updates), memory, *batch).clone()
+                    learn(policy.adam.step_scalars(rate, self.updates), memory, *batch).clone()
                 )
         return losses
 
     def _learn_from(
         self,
-        factors: torch.Tensor,
+        step_scalars: torch.Tensor,
         memory: torch.Tensor,
         starts: torch.Tensor,
         choices: torch.Tensor,
@@ -185,18 +193,18 @@ class PPO(Agent):
         choices = choices.flatten(0, 1)
         legal = None if masks is None else masks.flatten(0, 1)
 
-        def loss_of(online: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-            outputs, values, _ = policy.apply(online, observations, starts, memory)
+        def loss_of(compute_params: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+            outputs, values, _ = policy.apply(compute_params, observations, starts, memory)
             log_ratio = policy.actions.log_probability(outputs, choices, legal)
             log_ratio = log_ratio - old_log_probabilities.flatten()
             ratio = log_ratio.exp()
-            clipped = ratio.clamp(1 - config.clip, 1 + config.clip)
+            clipped = ratio.clamp(1 - config.clip_range, 1 + config.clip_range)
             policy_loss = -(weights * torch.minimum(ratio * advantages, clipped * advantages)).sum()
             value_loss = (weights * (values - returns.flatten()).square()).sum()
             entropy = (weights * policy.actions.entropy(outputs, legal)).sum()
             with torch.no_grad():
                 approx_kl = (weights * (ratio - 1 - log_ratio)).sum()
-                clip_fraction = (weights * ((ratio - 1).abs() > config.clip)).sum()
+                clip_fraction = (weights * ((ratio - 1).abs() > config.clip_range)).sum()
             loss = (
                 policy_loss
                 + config.value_coefficient * value_loss
@@ -212,14 +220,14 @@ class PPO(Agent):
                 ]
             )
 
-        gradients, _, losses = gradients_of(loss_of, policy.adam.online)
-        policy.adam.step(clip_by_global_norm(gradients, config.max_gradient_norm), factors)
+        gradients, _, losses = gradients_of(loss_of, policy.adam.compute_params)
+        policy.adam.step(clip_by_global_norm(gradients, config.max_gradient_norm), step_scalars)
         return losses
 
-    def state(self) -> State:
+    def state(self) -> AgentState:
         return self.policy.state({"steps": self.steps, "updates": self.updates})
 
-    def load(self, state: State) -> None:
+    def load(self, state: AgentState) -> None:
         self.policy.load(state)
         if state.tensors:
             self.steps = int(state.numbers["steps"])

@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
 
-from agents.adam import clip_by_global_norm, gradients_of
-from agents.agent import Agent, Metrics, Setting, State, check_numbers, generator
-from agents.policy import Policy, PolicyConfig
-from agents.rollout import REPORT_EVERY, Collector, Rollout, averages, estimates
-from envs.observations import Plain
+from agents.agent import Agent, AgentState, Metrics, RunContext, check_numbers, generator
+from agents.parts.adam import clip_by_global_norm, gradients_of
+from agents.parts.policy import Policy, PolicyConfig
+from agents.parts.rollout import REPORT_EVERY, Collector, Rollout, averages, estimates
+from envs.observations import FlatObservation
 
 LOSSES = ("policy_loss", "baseline_loss", "entropy")
 
@@ -53,7 +53,7 @@ class REINFORCE(Agent):
         observation_space: gym.Space,
         action_space: gym.Space,
         config: REINFORCEConfig,
-        setting: Setting,
+        context: RunContext,
     ) -> None:
         check_numbers(
             config,
@@ -62,12 +62,12 @@ class REINFORCE(Agent):
             shares=("discount",),
         )
         self.config = config
-        self.policy = Policy(observation_space, action_space, config, setting, config.discount)
+        self.policy = Policy(observation_space, action_space, config, context, config.discount)
         self.updates = 0
 
     def act(
         self,
-        observations: Plain,
+        observations: FlatObservation,
         action_masks: np.ndarray | None,
         starts: np.ndarray,
         rng: np.random.Generator,
@@ -107,9 +107,9 @@ class REINFORCE(Agent):
         choices = rollout.choices.flatten(0, 1)
         legal = None if rollout.masks is None else rollout.masks.flatten(0, 1)
 
-        def loss_of(online: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        def loss_of(compute_params: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
             outputs, baselines, _ = policy.apply(
-                online, observations, rollout.starts[:-1], rollout.memory
+                compute_params, observations, rollout.starts[:-1], rollout.memory
             )
             likely = policy.actions.log_probability(outputs, choices, legal)
             policy_loss = -(weights * likely * known.advantages.flatten()).sum()
@@ -124,18 +124,18 @@ class REINFORCE(Agent):
                 [policy_loss.detach(), baseline_loss.detach(), entropy.detach()]
             )
 
-        gradients, _, losses = gradients_of(loss_of, policy.adam.online)
+        gradients, _, losses = gradients_of(loss_of, policy.adam.compute_params)
         self.updates += 1
         policy.adam.step(
             clip_by_global_norm(gradients, config.max_gradient_norm),
-            policy.adam.factors(config.learning_rate, self.updates),
+            policy.adam.step_scalars(config.learning_rate, self.updates),
         )
         return losses
 
-    def state(self) -> State:
+    def state(self) -> AgentState:
         return self.policy.state({"updates": self.updates})
 
-    def load(self, state: State) -> None:
+    def load(self, state: AgentState) -> None:
         self.policy.load(state)
         if state.tensors:
             self.updates = int(state.numbers["updates"])

@@ -2,7 +2,7 @@
 
 Networks, updates and default hyperparameters are SB3's own; the world, its seeds, the evaluation, the
 curves and the checkpoints are Fathom's. Fields of the configurations have the names of our own agents
-where they mean the same, and SB3's names elsewhere. `agents.sb3_bridge` is what lies between.
+where they mean the same, and SB3's names elsewhere. `agents.parts.sb3_bridge` is what lies between.
 """
 
 import math
@@ -26,10 +26,18 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.type_aliases import Schedule, TrainFreq, TrainFrequencyUnit
 
-from agents.agent import Agent, Metrics, Setting, State, check_numbers, episode_metrics, generator
-from agents.rollout import REPORT_EVERY
-from agents.sb3_bridge import Bridge, ValidOnly, keep_valid, observations_for_sb3, policy_name
-from envs.observations import Plain
+from agents.agent import (
+    Agent,
+    AgentState,
+    Metrics,
+    RunContext,
+    check_numbers,
+    episode_metrics,
+    generator,
+)
+from agents.parts.rollout import REPORT_EVERY
+from agents.parts.sb3_bridge import Bridge, ValidOnly, keep_valid, observations_for_sb3, policy_name
+from envs.observations import FlatObservation
 
 NOTICE = (
     f"Stable-Baselines3 {stable_baselines3.__version__} learns here, so it is not promised that a "
@@ -60,14 +68,14 @@ class SB3Config:
     """Environments stepped together [1]."""
     discount: float = 0.99
     """γ of one step [0.99]."""
-    anneal: bool = False
+    anneal_lr: bool = False
     """Let the learning rate fall linearly to 0 over the run [False]."""
     reward_clip: float = 0.0
     """The learner clips each reward to ± this; 0 leaves rewards as they are [0; 1 for Atari]."""
 
 
-def _rate(learning_rate: float, anneal: bool) -> float | Schedule:
-    if not anneal:
+def _rate(learning_rate: float, anneal_lr: bool) -> float | Schedule:
+    if not anneal_lr:
         return learning_rate
     return lambda remaining: learning_rate * max(0.0, remaining)
 
@@ -86,10 +94,10 @@ class SB3Agent(Agent):
         observation_space: gym.Space,
         action_space: gym.Space,
         config: SB3Config,
-        setting: Setting,
+        context: RunContext,
     ) -> None:
         check_numbers(config, ("num_envs", "learning_rate"), ("reward_clip",), ("discount",))
-        self.setting = setting
+        self.context = context
         self.bridge = Bridge(config.num_envs, observation_space, action_space, config.reward_clip)
         self.network = policy_name(self.bridge.observation_space)
 
@@ -107,7 +115,7 @@ class SB3Agent(Agent):
         model.set_random_seed(int(generator(seed).integers(2**31)))
         model._last_obs = None  # what makes SB3 reset the environments
         # These are the parts of SB3's own `learn`; schedules go by the steps of the whole run.
-        left = self.setting.total_steps - model.num_timesteps
+        left = self.context.total_steps - model.num_timesteps
         _, callback = model._setup_learn(left, reset_num_timesteps=False)
         bridge.seconds = 0.0  # the reset that it did is not in ours
         done = reported = 0
@@ -141,7 +149,7 @@ class SB3Agent(Agent):
 
     def act(
         self,
-        observations: Plain,
+        observations: FlatObservation,
         action_masks: np.ndarray | None,
         starts: np.ndarray,
         rng: np.random.Generator,
@@ -151,9 +159,9 @@ class SB3Agent(Agent):
         )
         return self.bridge.to_world(actions)
 
-    def state(self) -> State:
+    def state(self) -> AgentState:
         moments = self._optimizer.state_dict()["state"]
-        return State(
+        return AgentState(
             # Clones, for an encoder that policy and value share stands under several names.
             {name: w.detach().clone() for name, w in self.model.policy.state_dict().items()},
             {
@@ -164,7 +172,7 @@ class SB3Agent(Agent):
             {"steps": self.model.num_timesteps, "updates": self.model._n_updates},
         )
 
-    def load(self, state: State) -> None:
+    def load(self, state: AgentState) -> None:
         moments: dict[int, dict[str, torch.Tensor]] = {}
         for name, value in state.tensors.items():
             _, i, kind = name.split(".")
@@ -207,7 +215,7 @@ class OnPolicyAgent(SB3Agent):
         observation_space: gym.Space,
         action_space: gym.Space,
         config: OnPolicyConfig,
-        setting: Setting,
+        context: RunContext,
     ) -> None:
         check_numbers(
             config,
@@ -215,7 +223,7 @@ class OnPolicyAgent(SB3Agent):
             not_negative=("value_coefficient", "entropy_coefficient"),
             shares=("gae_lambda",),
         )
-        super().__init__(observation_space, action_space, config, setting)
+        super().__init__(observation_space, action_space, config, context)
         self.rollout_steps = config.rollout_steps
 
     def _collect(self, length: int, callback: BaseCallback) -> None:
@@ -247,7 +255,7 @@ class SB3PPOConfig(OnPolicyConfig):
     """Of Adam, at the start [3e-4]."""
     gae_lambda: float = 0.95
     """λ of generalised advantage estimation [0.95]."""
-    clip: float = 0.2
+    clip_range: float = 0.2
     """ε: how far a probability may move and still gain [0.2]."""
 
 
@@ -262,26 +270,26 @@ class SB3PPO(OnPolicyAgent):
         observation_space: gym.Space,
         action_space: gym.Space,
         config: SB3PPOConfig,
-        setting: Setting,
+        context: RunContext,
     ) -> None:
-        check_numbers(config, positive=("epochs", "clip"))
+        check_numbers(config, positive=("epochs", "clip_range"))
         if config.batch_size < 2 or config.num_envs * config.rollout_steps < 2:
             raise ValueError("sb3-ppo needs at least two steps in a rollout and in a minibatch")
-        super().__init__(observation_space, action_space, config, setting)
+        super().__init__(observation_space, action_space, config, context)
         self.model = stable_baselines3.PPO(
             self.network,
             self.bridge,
-            learning_rate=_rate(config.learning_rate, config.anneal),
+            learning_rate=_rate(config.learning_rate, config.anneal_lr),
             n_steps=config.rollout_steps,
             batch_size=config.batch_size,
             n_epochs=config.epochs,
             gamma=config.discount,
             gae_lambda=config.gae_lambda,
-            clip_range=config.clip,
+            clip_range=config.clip_range,
             ent_coef=config.entropy_coefficient,
             vf_coef=config.value_coefficient,
             max_grad_norm=config.max_gradient_norm,
-            device=setting.device,
+            device=context.device,
         )
         self.model.set_logger(Logger(None, []))
 
@@ -307,20 +315,20 @@ class SB3A2C(OnPolicyAgent):
         observation_space: gym.Space,
         action_space: gym.Space,
         config: SB3A2CConfig,
-        setting: Setting,
+        context: RunContext,
     ) -> None:
-        super().__init__(observation_space, action_space, config, setting)
+        super().__init__(observation_space, action_space, config, context)
         self.model = stable_baselines3.A2C(
             self.network,
             self.bridge,
-            learning_rate=_rate(config.learning_rate, config.anneal),
+            learning_rate=_rate(config.learning_rate, config.anneal_lr),
             n_steps=config.rollout_steps,
             gamma=config.discount,
             gae_lambda=config.gae_lambda,
             ent_coef=config.entropy_coefficient,
             vf_coef=config.value_coefficient,
             max_grad_norm=config.max_gradient_norm,
-            device=setting.device,
+            device=context.device,
         )
         self.model.set_logger(Logger(None, []))
 
@@ -370,7 +378,7 @@ class SB3DQN(SB3Agent):
         observation_space: gym.Space,
         action_space: gym.Space,
         config: SB3DQNConfig,
-        setting: Setting,
+        context: RunContext,
     ) -> None:
         if not isinstance(action_space, spaces.Discrete):
             raise ValueError(f"sb3-dqn needs a discrete action space, not {action_space}")
@@ -383,13 +391,13 @@ class SB3DQN(SB3Agent):
             not_negative=("learning_starts",),
             shares=("tau", "exploration_fraction", "epsilon_start", "epsilon_end"),
         )
-        super().__init__(observation_space, action_space, config, setting)
+        super().__init__(observation_space, action_space, config, context)
         self.config = config
         self.rollout_steps = config.train_freq
         self.model = stable_baselines3.DQN(
             self.network,
             self.bridge,
-            learning_rate=_rate(config.learning_rate, config.anneal),
+            learning_rate=_rate(config.learning_rate, config.anneal_lr),
             buffer_size=1,  # it makes way for one that keeps each environment's steps apart
             learning_starts=config.learning_starts,
             batch_size=config.batch_size,
@@ -400,12 +408,12 @@ class SB3DQN(SB3Agent):
             exploration_initial_eps=config.epsilon_start,
             exploration_final_eps=config.epsilon_end,
             max_grad_norm=config.max_gradient_norm,
-            device=setting.device,
+            device=context.device,
         )
         self.model.set_logger(Logger(None, []))
         assert self.model.replay_buffer is not None
         self.memory: ReplayBuffer = type(self.model.replay_buffer)(
-            config.replay_capacity if setting.storage is not None else 1,  # 1: it only acts
+            config.replay_capacity if context.storage is not None else 1,  # 1: it only acts
             self.model.observation_space,
             self.model.action_space,
             device=self.model.device,
@@ -431,17 +439,17 @@ class SB3DQN(SB3Agent):
         if self.collected > self.config.learning_starts:
             self.model.train(self.config.gradient_steps, self.config.batch_size)
 
-    def state(self) -> State:
+    def state(self) -> AgentState:
         state = super().state()
         state.numbers["calls"] = self.model._n_calls  # by which the target network is renewed
         return state
 
-    def load(self, state: State) -> None:
+    def load(self, state: AgentState) -> None:
         super().load(state)
         model = self.model
         model._n_calls = int(state.numbers["calls"])
         if model.num_timesteps:
-            done = model.num_timesteps / self.setting.total_steps
+            done = model.num_timesteps / self.context.total_steps
             model.exploration_rate = model.exploration_schedule(1.0 - done)
         self.memory.reset()
         self.collected = 0
@@ -452,7 +460,7 @@ class SB3DQN(SB3Agent):
         observation_space: gym.Space,
         action_space: gym.Space,
         config: SB3DQNConfig,
-        setting: Setting,
+        context: RunContext,
     ) -> int:
         """0: the replay memory lies in main memory.
 

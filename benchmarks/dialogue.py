@@ -25,12 +25,12 @@ from dialogue_learning import Counted  # isort: skip - lies beside this file
 from measuring import RESULTS, in_turns, keep, machine, timing_flags, versions  # isort: skip
 
 import envs  # noqa: F401 - registers the dialogues
-from agents.agent import Setting
+from agents.agent import RunContext
 from agents.dqn import DQN, DQNConfig
 from envs.dialogue.domain import DomainError
 from envs.dialogue.tc_bot_data import load_movie_data
-from fathom import plugins
-from fathom.training import prepare
+from fathom.environments import spec as plugins
+from fathom.runs.training import prepare
 
 WORLD = "Fathom/Dialogue-v0"
 LEARNT = 60_000
@@ -42,10 +42,10 @@ def vector_speed(num_envs: int, seconds: float, **arguments: Any) -> float:
     env: Any = gymnasium.make_vec(WORLD, num_envs, **arguments)
     observations, info = env.reset(seed=0)
     for _ in range(30):  # so that they are not all at their beginning
-        observations, _, _, _, info = env.step(env.advise(observations, info["action_mask"]))
+        observations, _, _, _, info = env.step(env.expert_action(observations, info["action_mask"]))
     over, began = 0, time.perf_counter()
     while (taken := time.perf_counter() - began) < seconds:
-        actions = env.advise(observations, info["action_mask"])
+        actions = env.expert_action(observations, info["action_mask"])
         observations, _, terminated, _, info = env.step(actions)
         over += int(terminated.sum())
     env.close()
@@ -58,7 +58,7 @@ def single_speed(seconds: float, **arguments: Any) -> float:
     observation, _ = env.reset(seed=0)
     over, began = -1, time.perf_counter()  # what compiles, compiles in the first one
     while (taken := time.perf_counter() - began) < seconds:
-        observation, _, terminated, _, _ = env.step(int(env.advise(observation[None])[0]))
+        observation, _, terminated, _, _ = env.step(int(env.expert_action(observation[None])[0]))
         if terminated:
             observation, _ = env.reset()
             over += 1
@@ -70,19 +70,19 @@ def single_speed(seconds: float, **arguments: Any) -> float:
 def training_speed(seconds: float) -> float:
     """Dialogues a second of DQN's training at TC-Bot's replay ratio, on one thread, once it can hold one:
     at first most of them end only because they are too long."""
-    found = plugins.preset("dqn", "Fathom/TCBot-v0")
-    assert found is not None, "the preset for TC-Bot's world is gone"
+    result = plugins.preset("dqn", "Fathom/TCBot-v0")
+    assert result is not None, "the preset for TC-Bot's world is gone"
     prepare(1, "cpu")
-    changes = {"batch_size": 16, "train_every": 16}
-    config = DQNConfig(**found[1]["agent"] | changes)
+    changes = {"batch_size": 16, "train_frequency": 16}
+    config = DQNConfig(**result[1]["agent"] | changes)
     world = plugins.resolve("Fathom/TCBot-v0")
     env = Counted(world.make_vector(config.num_envs, training=True))
     steps = 1_000_000
     with tempfile.TemporaryDirectory() as storage:
-        setting = Setting(
-            config.num_envs, steps, steps, storage=Path(storage), advise=world.advice()
+        context = RunContext(
+            config.num_envs, steps, steps, storage=Path(storage), expert_action=world.expert()
         )
-        agent, begun, began = DQN(*world.spaces(), config, setting), 0, 0.0
+        agent, begun, began = DQN(*world.spaces(), config, context), 0, 0.0
         for _ in agent.train(env, steps, seed=0):
             if agent.steps < LEARNT:
                 continue

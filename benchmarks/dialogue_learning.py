@@ -31,7 +31,7 @@ from gymnasium.vector import VectorEnv, VectorWrapper
 from measuring import RESULTS, apart, interval, keep, machine  # isort: skip - lies beside this file
 
 if TYPE_CHECKING:
-    from fathom.plugins import World
+    from fathom.environments.spec import EnvironmentSpec
 
 RESULT = RESULTS / "dialogue_learning.json"
 WORLD = "Fathom/Dialogue-v0"
@@ -72,34 +72,34 @@ class Counted(VectorWrapper):
         return result
 
 
-def world_with(domain: str, rate: float, rule: str = "worthy") -> World:
+def world_with(domain: str, rate: float, rule: str = "worthy") -> EnvironmentSpec:
     """The world with a domain and a channel that mishears at the rate."""
-    from fathom import plugins
+    from fathom.environments import spec as plugins
 
     own = {"domain": domain, "slot_error": str(rate), "intent_error": str(rate), "rule": rule}
     return plugins.resolve(WORLD, own)
 
 
 def trained(
-    world: World, name: str, seed: int, marks: tuple[int, ...], changes: dict[str, Any]
+    world: EnvironmentSpec, name: str, seed: int, marks: tuple[int, ...], changes: dict[str, Any]
 ) -> Iterator[tuple[Any, dict[str, Any]]]:
     """Train by the preset, and give the agent and how far it is at each of the marks."""
     from agents import load_agent
-    from agents.agent import Setting
-    from fathom import plugins
-    from fathom.training import segment_seed
+    from agents.agent import RunContext
+    from fathom.environments import spec as plugins
+    from fathom.runs.training import segment_seed
 
-    found = plugins.preset(name, WORLD)
-    assert found is not None, f"{name} has no preset for {WORLD}"
-    run, kind = found[1]["run"], load_agent(name)
-    config = kind.Config(**found[1]["agent"] | changes)
+    result = plugins.preset(name, WORLD)
+    assert result is not None, f"{name} has no preset for {WORLD}"
+    run, kind = result[1]["run"], load_agent(name)
+    config = kind.Config(**result[1]["agent"] | changes)
     env = Counted(world.make_vector(config.num_envs, training=True))
     seconds = 0.0
     steps, left = 0, list(marks)
     with tempfile.TemporaryDirectory() as storage:
-        setting = Setting(
+        setting = RunContext(
             config.num_envs, run["segment_steps"], run["steps"],
-            storage=Path(storage), advise=world.advice(),
+            storage=Path(storage), expert_action=world.expert(),
         )  # fmt: skip
         segment_seed(seed, 1 << 32)
         agent = kind(*world.spaces(), config, setting)
@@ -121,9 +121,9 @@ def trained(
     env.close()
 
 
-def evaluated(agent: Any, world: World) -> dict[str, Any]:
+def evaluated(agent: Any, world: EnvironmentSpec) -> dict[str, Any]:
     """One dialogue in each of many environments, with held-out goals."""
-    from fathom.training import evaluation_seed
+    from fathom.runs.training import evaluation_seed
 
     env = world.make_vector(DIALOGUES, training=False)
     observations, info = env.reset(seed=evaluation_seed(1))
@@ -158,12 +158,12 @@ def played(
     return success, turns, returns, failures
 
 
-def repeated(agent: Any, world: World) -> dict[str, Any]:
+def repeated(agent: Any, world: EnvironmentSpec) -> dict[str, Any]:
     """Dialogues about the same goals again and again; the channel and the user's openings differ."""
     from envs.dialogue import belief, channel, user
     from envs.dialogue.goals import goal_of
-    from envs.dialogue.tables import State
-    from fathom.training import evaluation_seed
+    from envs.dialogue.tables import AgentState
+    from fathom.runs.training import evaluation_seed
 
     env = world.make_vector(GOALS, training=False)
     inner: Any = env.unwrapped
@@ -177,7 +177,7 @@ def repeated(agent: Any, world: World) -> dict[str, Any]:
         observations = np.zeros(shape, np.float32)
         masks = np.zeros((GOALS, len(inner.acts)), bool)
         for i in range(GOALS):
-            state = State(*(part[i] for part in inner.states))
+            state = AgentState(*(part[i] for part in inner.states))
             state.goal[:] = goals[i]
             belief.clear(inner.world, state)
             user.begin(inner.world, state)
@@ -214,18 +214,20 @@ def repeated(agent: Any, world: World) -> dict[str, Any]:
 
 def measure(job: dict[str, Any]) -> dict[str, Any]:
     """Do one job: train and evaluate one agent, or evaluate rules."""
-    from agents.agent import Setting
-    from agents.rules import Rules, RulesConfig
-    from fathom.training import prepare
+    from agents.agent import RunContext
+    from agents.scripted import Rules, RulesConfig
+    from fathom.runs.training import prepare
 
     prepare(job["threads"], "cpu")
     world = world_with(job["domain"], job["rate"], job.get("rule", "worthy"))
     if job["agent"] == "rules":
-        agent = Rules(*world.spaces(), RulesConfig(), Setting(advise=world.advice()))
+        agent = Rules(*world.spaces(), RulesConfig(), RunContext(expert_action=world.expert()))
         last = repeated(agent, world) if job["table"] == "goals" else {}
         return job | {"points": [evaluated(agent, world) | last]}
     # What is compiled is loaded before the clock runs.
-    evaluated(Rules(*world.spaces(), RulesConfig(), Setting(advise=world.advice())), world)
+    evaluated(
+        Rules(*world.spaces(), RulesConfig(), RunContext(expert_action=world.expert())), world
+    )
     points: list[dict[str, Any]] = []
     progress = trained(world, job["agent"], job["seed"], tuple(job["marks"]), job["changes"])
     for agent, far in progress:
@@ -318,7 +320,7 @@ def crossing(curve: list[tuple[float, float]]) -> float | None:
 def reached(measurements: list[dict[str, Any]]) -> dict[str, Any]:
     """Real dialogues until success reaches `GOOD`, for each agent: of the seeds' mean, and of each seed
     (None: never)."""
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for name in sorted({name_of(done) for done in measurements}):
         curves = [
             [(point["dialogues"], point["success"]) for point in done["points"]]
@@ -326,11 +328,14 @@ def reached(measurements: list[dict[str, Any]]) -> dict[str, Any]:
             if name_of(done) == name
         ]
         mean = [tuple(np.mean(points, axis=0)) for points in zip(*curves, strict=False)]
-        found[name] = {"mean curve": crossing(mean), "seeds": [crossing(curve) for curve in curves]}
-        words = ", ".join("never" if n is None else f"{n:,.0f}" for n in found[name]["seeds"])
-        print(f"{name}: success {GOOD} after {found[name]['mean curve'] or np.nan:,.0f} dialogues"
+        result[name] = {
+            "mean curve": crossing(mean),
+            "seeds": [crossing(curve) for curve in curves],
+        }
+        words = ", ".join("never" if n is None else f"{n:,.0f}" for n in result[name]["seeds"])
+        print(f"{name}: success {GOOD} after {result[name]['mean curve'] or np.nan:,.0f} dialogues"
               f" (mean curve); by seed {words}")  # fmt: skip
-    return found
+    return result
 
 
 def main() -> None:

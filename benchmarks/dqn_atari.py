@@ -45,25 +45,25 @@ PHASES = ("environment", "acting", "sampling", "learning")
 
 def measure_ours(options: argparse.Namespace) -> dict[str, Any]:
     """Train our DQN, and time it from the end of the warm-up on."""
-    from agents.agent import Setting
+    from agents.agent import RunContext
     from agents.dqn import DQN, DQNConfig
     from envs import atari
-    from fathom.training import prepare
+    from fathom.runs.training import prepare
 
     prepare(options.threads, options.device)
     config = DQNConfig(
         num_envs=8,
         replay_capacity=options.capacity,
         learning_starts=options.learning_starts,
-        train_every=TRAIN_EVERY,
+        train_frequency=TRAIN_EVERY,
         batch_size=BATCH_SIZE,
         learning_rate=LEARNING_RATE,
         discount=DISCOUNT,
         n_step=1,
-        target_every=TARGET_STEPS // TRAIN_EVERY,
+        target_update_interval=TARGET_STEPS // TRAIN_EVERY,
         double=False,
         dueling=False,
-        hidden=512,
+        hidden_size=512,
         epsilon_start=EPSILON,
         epsilon_end=EPSILON,
     )
@@ -74,10 +74,10 @@ def measure_ours(options: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         # The agent reports about every thousand steps: one report more than is measured.
         total = start + options.steps + 2_000
-        setting = Setting(
+        context = RunContext(
             config.num_envs, total, total, atari.FRAME_STACK, Path(folder), options.device
         )
-        agent = DQN(env.single_observation_space, env.single_action_space, config, setting)
+        agent = DQN(env.single_observation_space, env.single_action_space, config, context)
         began: tuple[float, dict[str, float]] | None = None
         for metrics in agent.train(env, total, seed=options.seed):
             now = time.perf_counter()
@@ -90,7 +90,7 @@ def measure_ours(options: argparse.Namespace) -> dict[str, Any]:
                     "steps": metrics["steps"] - before["steps"],
                     "updates": metrics["updates"] - before["updates"],
                     "seconds": now - began[0],
-                    "precision": str(next(iter(agent.adam.online.values())).dtype),
+                    "precision": str(next(iter(agent.adam.compute_params.values())).dtype),
                     "phases": {p: metrics[f"time/{p}"] - before[f"time/{p}"] for p in PHASES},
                 }
     raise RuntimeError("the agent ended before the measurement did")

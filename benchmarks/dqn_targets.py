@@ -20,18 +20,18 @@ import numpy as np
 import torch
 from measuring import in_turns
 
-from agents.agent import Setting
+from agents.agent import RunContext
 from agents.dqn import DQN, DQNConfig
-from agents.replay import Batch
-from fathom.training import prepare
+from agents.parts.replay import Batch
+from fathom.runs.training import prepare
 
 SETTINGS = {
     "nature": DQNConfig(
-        num_envs=8, batch_size=32, cnn="nature", hidden=512, double=False, learning_starts=8_000
+        num_envs=8, batch_size=32, cnn="nature", hidden_size=512, double=False, learning_starts=8_000
     ),
     "preset": DQNConfig(
-        num_envs=16, batch_size=16, cnn="nips", hidden=256, double=False, learning_starts=8_000,
-        dueling=True, layer_norm=True, centre_pictures=True,
+        num_envs=16, batch_size=16, cnn="nips", hidden_size=256, double=False, learning_starts=8_000,
+        dueling=True, layer_norm=True, subtract_mean_image=True,
     ),
 }  # fmt: skip
 
@@ -40,8 +40,8 @@ def updates(config: DQNConfig, together: bool) -> Callable[[], float]:
     """A function that learns from the batches of one step, and gives the milliseconds it took."""
     torch.manual_seed(0)
     space = gym.spaces.Box(0, 255, (4, 84, 84), np.uint8)
-    setting = Setting(config.num_envs, 10_000, 1_000_000, 4, Path(tempfile.gettempdir()))
-    agent = DQN(space, gym.spaces.Discrete(6), config, setting)
+    context = RunContext(config.num_envs, 10_000, 1_000_000, 4, Path(tempfile.gettempdir()))
+    agent = DQN(space, gym.spaces.Discrete(6), config, context)
     batches = [_batch(config.batch_size) for _ in range(agent.together)]
     if together:
         batches = [_batch(config.batch_size * agent.together)]
@@ -76,7 +76,7 @@ def main() -> None:
         taken = in_turns(ways, options.turns)
         ratios = [a / b for a, b in zip(*taken.values(), strict=True)]
         figures = ", ".join(f"{way} {statistics.median(ms):.2f} ms" for way, ms in taken.items())
-        print(f"{name}, {config.num_envs // config.train_every} updates: {figures},"
+        print(f"{name}, {config.num_envs // config.train_frequency} updates: {figures},"
               f" median ratio {statistics.median(ratios):.3f}")  # fmt: skip
 
 

@@ -31,9 +31,9 @@ import torch
 from measuring import RESULTS, keep, machine, versions  # isort: skip - lies beside this file
 
 from envs.go.board import Rules
-from fathom.match import Tally, play_match
-from fathom.players import Limit, player
-from fathom.run import Run
+from fathom.play.match import MatchResult, play_match
+from fathom.play.players import SearchBudget, player
+from fathom.runs.run import Run
 
 RULES = Rules(size=5, komi=0.5)
 FATHOM = (sys.executable, "-m", "fathom")
@@ -74,13 +74,18 @@ def rave(playouts: int) -> str:
 
 def games_between(
     first: str, second: str, games: int, simulations: int, openings: bool = True
-) -> Tally:
+) -> MatchResult:
     """A match; a run's search follows so many lines a move."""
     torch.set_num_threads(1)
     players = player(first), player(second)
     with tempfile.TemporaryDirectory() as folder:
         tally = play_match(
-            *players, RULES, games, Limit(simulations=simulations), Path(folder), openings=openings
+            *players,
+            RULES,
+            games,
+            SearchBudget(simulations=simulations),
+            Path(folder),
+            openings=openings,
         )
     for one in players:
         one.close()

@@ -22,9 +22,9 @@ from gymnasium import spaces
 
 from measuring import RESULTS, in_turns, keep, machine, timing_flags, versions  # isort: skip - lies beside this file
 
-from agents.agent import Setting
+from agents.agent import RunContext
 from agents.alphago import AlphaGo, AlphaGoConfig
-from agents.go_search import Evaluate, GoSearch, GoSearches, SearchConfig
+from agents.search.go_search import Evaluate, GoSearch, GoSearches, SearchConfig
 from envs.go import core
 from envs.go.board import Board, Rules
 
@@ -38,7 +38,7 @@ def network(size: int, layers: int, width: int, device: str) -> Evaluate:
         spaces.Box(0, 1, (core.PLANES, size, size), np.uint8),
         spaces.Discrete(size**2 + 1),
         AlphaGoConfig(layers=layers, width=width),
-        Setting(device=device),
+        RunContext(device=device),
     )
     return agent.evaluate
 

@@ -60,18 +60,18 @@ def interval(values: Sequence[float]) -> tuple[float, float, float]:
 
 def versions(*packages: str) -> dict[str, str]:
     """The installed version of each package."""
-    found = {}
+    result = {}
     for name in packages:
         try:
-            found[name] = version(name)
+            result[name] = version(name)
         except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+            result[name] = "not installed"
+    return result
 
 
 def machine(threads: int, device: str = "cpu") -> dict[str, Any]:
     """Say what the figures were measured on."""
-    from fathom import settings
+    from fathom.runs import config as settings
 
     return settings.machine() | {
         "threads": threads,

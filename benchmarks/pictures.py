@@ -19,10 +19,10 @@ from torch.nn import functional as F
 
 from agents.dqn import DQN
 from envs import atari
-from fathom.run import find
-from fathom.training import trained_agent
-from perception.cnn import CNNS
-from perception.encoders import ImageEncoder
+from fathom.runs.run import find
+from fathom.runs.training import trained_agent
+from perception.networks.cnn import CNNS
+from perception.networks.encoders import ImageEncoder
 
 NUM_ENVS, STEPS, EVERY, SEEDS = 16, 300, 20, 10
 
@@ -47,16 +47,16 @@ def figures(encoder: ImageEncoder, seen: torch.Tensor) -> list[float]:
     encoder = encoder.float()
     x = seen * (1 / 255) - (encoder.mean_picture if encoder.centred else 0)
     inputs = encoder.dense(encoder.cnn(x))
-    found = []
+    result = []
     for layer in encoder.cnn.convolutions:
         x = F.relu(layer(x))
         passes = x > 0
-        found += [
+        result += [
             (~passes.any(dim=(0, 2, 3))).float().mean(),
             passes.all(dim=(0, 2, 3)).float().mean(),
         ]
-    found.append(inputs.var(dim=0).sum() / inputs.square().mean(dim=0).sum())
-    return [float(figure) for figure in found]
+    result.append(inputs.var(dim=0).sum() / inputs.square().mean(dim=0).sum())
+    return [float(figure) for figure in result]
 
 
 def show(title: str, found: list[float]) -> None:
@@ -82,15 +82,15 @@ def main() -> None:
             show(f"{game}, {reference} after {progress.steps:,} steps", figures(encoder, seen))
         for cnn in () if options.run else CNNS:
             for centred in (False, True):
-                found = []
+                result = []
                 for seed in range(SEEDS):
                     torch.manual_seed(seed)
                     encoder = ImageEncoder((4, 84, 84), 256, cnn, centred=centred)
                     if centred:
                         encoder.centre(seen)
-                    found.append(figures(encoder, seen))
+                    result.append(figures(encoder, seen))
                 title = f"{game}, {cnn}, fresh, {'centred' if centred else 'as they are'}"
-                show(title, np.mean(found, axis=0).tolist())
+                show(title, np.mean(result, axis=0).tolist())
 
 
 if __name__ == "__main__":

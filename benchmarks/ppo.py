@@ -31,12 +31,12 @@ from measuring import RESULTS, apart, interval, keep, machine, versions  # isort
 CONTENDERS = ("fathom", "stable-baselines3")
 SETTINGS: dict[str, dict[str, Any]] = {
     "CartPole-v1": {
-        "rollout_steps": 32, "minibatches": 1, "epochs": 20, "learning_rate": 1e-3, "discount": 0.98,
-        "gae_lambda": 0.8, "clip": 0.2, "entropy_coefficient": 0.0,
+        "rollout_steps": 32, "num_minibatches": 1, "epochs": 20, "learning_rate": 1e-3, "discount": 0.98,
+        "gae_lambda": 0.8, "clip_range": 0.2, "entropy_coefficient": 0.0,
     },
     "ALE/Pong-v5": {
-        "rollout_steps": 128, "minibatches": 4, "epochs": 4, "learning_rate": 2.5e-4, "discount": 0.99,
-        "gae_lambda": 0.95, "clip": 0.1, "entropy_coefficient": 0.01,
+        "rollout_steps": 128, "num_minibatches": 4, "epochs": 4, "learning_rate": 2.5e-4, "discount": 0.99,
+        "gae_lambda": 0.95, "clip_range": 0.1, "entropy_coefficient": 0.01,
     },
 }  # fmt: skip
 SPEEDS = ("steps_per_second", "later_steps_per_second")
@@ -71,21 +71,24 @@ class Clock:
 
 def measure_ours(env_id: str, steps: int, options: argparse.Namespace) -> dict[str, Any]:
     """Train ours through the parts that `fathom train` is made of."""
-    from agents.agent import Setting
+    from agents.agent import RunContext
     from agents.ppo import PPO, PPOConfig
-    from fathom import plugins
+    from fathom.environments import spec as plugins
     from fathom.evaluation import evaluate
-    from fathom.training import evaluation_seed, prepare
+    from fathom.runs.training import evaluation_seed, prepare
 
     prepare(options.threads, "cpu")
     atari = env_id.startswith("ALE/")
     world = plugins.resolve(env_id, {"protocol": "nature"} if atari else {})
     config = PPOConfig(
-        num_envs=NUM_ENVS, hidden=512 if atari else 64, reward_clip=float(atari), **SETTINGS[env_id]
+        num_envs=NUM_ENVS,
+        hidden_size=512 if atari else 64,
+        reward_clip=float(atari),
+        **SETTINGS[env_id],
     )
     whole = PONG_TRAINING if atari else steps
-    setting = Setting(NUM_ENVS, steps, whole, world.frame_stack, Path("."), "cpu")
-    agent = PPO(*world.spaces(), config, setting)
+    context = RunContext(NUM_ENVS, steps, whole, world.frame_stack, Path("."), "cpu")
+    agent = PPO(*world.spaces(), config, context)
     env = world.make_vector(NUM_ENVS, training=True)
     clock = Clock(steps)
     for report in agent.train(env, steps, options.seed):
@@ -117,25 +120,25 @@ def measure_peer(env_id: str, steps: int, options: argparse.Namespace) -> dict[s
         env,
         learning_rate=lambda left: own["learning_rate"] * left,
         n_steps=own["rollout_steps"],
-        batch_size=NUM_ENVS * own["rollout_steps"] // own["minibatches"],
+        batch_size=NUM_ENVS * own["rollout_steps"] // own["num_minibatches"],
         n_epochs=own["epochs"],
         gamma=own["discount"],
         gae_lambda=own["gae_lambda"],
-        clip_range=own["clip"],
+        clip_range=own["clip_range"],
         ent_coef=own["entropy_coefficient"],
         seed=options.seed,
         device="cpu",
     )
     clock = Clock(steps)
 
-    class Look(BaseCallback):
+    class PolicyOutput(BaseCallback):
         def _on_rollout_start(self) -> None:
             clock.look(self.num_timesteps)
 
         def _on_step(self) -> bool:
             return True
 
-    model.learn(steps, Look())
+    model.learn(steps, PolicyOutput())
     clock.look(steps)
     env.close()
     if atari:
@@ -217,10 +220,10 @@ def main() -> None:
     for env_id in SETTINGS:
         for seed in range(options.pong_seeds if env_id.startswith("ALE/") else options.seeds):
             for contender in CONTENDERS:
-                found = measure_apart(contender, env_id, seed, options)
-                print(f"{env_id} {contender} seed {seed}: {found['steps_per_second']:,.0f} steps/s,"
-                      f" score {found['score']}", flush=True)  # fmt: skip
-                measurements.append(found)
+                result = measure_apart(contender, env_id, seed, options)
+                print(f"{env_id} {contender} seed {seed}: {result['steps_per_second']:,.0f} steps/s,"
+                      f" score {result['score']}", flush=True)  # fmt: skip
+                measurements.append(result)
     content = {
         "question": (__doc__ or "").splitlines()[0],
         "versions": versions(*PACKAGES),

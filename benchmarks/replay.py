@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from agents.replay import Replay
+from agents.parts.replay import Replay
 from envs.vector import Transition
 
 TRANSITIONS, NUM_ENVS, BATCHES = 1_000_000, 8, 2_000

@@ -27,11 +27,11 @@ SEQUENCE_LENGTH = 32
 WORD_BUCKETS = 64
 """Words are counted by hash (Weinberger et al. 2009, "Feature hashing")."""
 
-Plain = np.ndarray | tuple[np.ndarray, ...]
+FlatObservation = np.ndarray | tuple[np.ndarray, ...]
 """A batch of observations: one array, or one for each space of a Tuple."""
 
 
-class Observations:
+class ObservationFlattener:
     """Turns batches of a space's observations into plain arrays.
 
     Args:
@@ -59,7 +59,7 @@ class Observations:
         self.space: gym.Space = parts[0] if len(parts) == 1 else spaces.Tuple(parts)
         """A Box, or a Tuple of them: images, grids and sequences in order, the vector last."""
 
-    def __call__(self, batch: Any) -> Plain:
+    def __call__(self, batch: Any) -> FlatObservation:
         """Arrays of shape (n, …) from a vector environment's batch; copies."""
         if self._alone:
             return np.array(batch)

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 
-from envs.observations import Observations, Plain
+from envs.observations import FlatObservation, ObservationFlattener
 
 
-class BrokenEnvironment(ValueError):
+class BrokenEnvironmentError(ValueError):
     """An environment gave NaN, an infinite number, or action masks only now and then."""
 
 
@@ -23,13 +23,13 @@ class BrokenEnvironment(ValueError):
 class Transition:
     """One step of n environments."""
 
-    observations: Plain
+    observations: FlatObservation
     """(n, …) what the actions were chosen from."""
     actions: np.ndarray
     """(n, …)"""
     rewards: np.ndarray
     """(n,) float32, raw."""
-    next_observations: Plain
+    next_observations: FlatObservation
     """(n, …) the episode's true last observation where it ended."""
     terminated: np.ndarray
     """(n,) bool: nothing follows; the value of the next observation is 0."""
@@ -47,7 +47,7 @@ class Transitions:
             lives left (`info["lives"]`) ends an episode for the learner while the game goes on.
 
     Raises:
-        BrokenEnvironment: by `reset`, `receive` and `step`, for an observation or a reward that is not
+        BrokenEnvironment: by `reset`, `step_wait` and `step`, for an observation or a reward that is not
             finite, and where action masks come with some steps and not with others.
     """
 
@@ -57,7 +57,7 @@ class Transitions:
             raise ValueError(f"the vector environment must reset in the next step, not in {mode}")
         self.env = env
         self._background = hasattr(env, "send") and hasattr(env, "recv")  # as ALE's and EnvPool's
-        self._plain = Observations(env.single_observation_space)
+        self._plain = ObservationFlattener(env.single_observation_space)
         self.starts = np.ones(env.num_envs, dtype=bool)
         """(n,) bool: whether the current observation is its episode's first."""
         self.finished: dict[int, tuple[float, int]] = {}
@@ -66,9 +66,9 @@ class Transitions:
         """(n, actions) bool for the current observations, where the environment gives masks."""
         self.info: dict[str, Any] = {}
         """The vector environment's latest."""
-        self.observations: Plain = np.empty(0)
+        self.observations: FlatObservation = np.empty(0)
 
-    def reset(self, seed: int) -> Plain:
+    def reset(self, seed: int) -> FlatObservation:
         """Reset every environment; environment i gets `seed + i`."""
         observations, info = self.env.reset(seed=seed)
         n = self.env.num_envs
@@ -85,21 +85,21 @@ class Transitions:
 
     def step(self, actions: np.ndarray) -> Transition:
         """Take one step in every environment."""
-        self.send(actions)
-        return self.receive()
+        self.step_async(actions)
+        return self.step_wait()
 
-    def send(self, actions: np.ndarray) -> None:
+    def step_async(self, actions: np.ndarray) -> None:
         """Begin a step in every environment; those with threads of their own take it meanwhile."""
         self._actions = actions
         if self._background:
             self.env.send(actions)  # type: ignore[attr-defined]
 
-    def receive(self) -> Transition:
-        """End the step that `send` began."""
+    def step_wait(self) -> Transition:
+        """End the step that `step_async` began."""
         self._steps += 1
         actions = self._actions
-        found = self.env.recv() if self._background else self.env.step(actions)  # type: ignore[attr-defined]
-        observations, rewards, terminated, truncated, info = found
+        result = self.env.recv() if self._background else self.env.step(actions)  # type: ignore[attr-defined]
+        observations, rewards, terminated, truncated, info = result
         rewards = np.array(rewards, dtype=np.float32)  # the environment may use its own again
         if not np.isfinite(rewards).all():
             raise self._invalid("reward", rewards)
@@ -118,7 +118,7 @@ class Transitions:
         over = (terminated | truncated) & valid
         if self.env.metadata.get("life_loss"):
             if "lives" not in info:
-                raise BrokenEnvironment(
+                raise BrokenEnvironmentError(
                     "metadata['life_loss'] promises info['lives'], and there is none"
                 )
             # A game may end with lives left; then it does not take one.
@@ -135,7 +135,7 @@ class Transitions:
         self.observations = transition.next_observations
         masks = self._legal(info)
         if (masks is None) != (self.action_masks is None):
-            raise BrokenEnvironment(
+            raise BrokenEnvironmentError(
                 "info['action_mask'] must come with every reset() and step(), or never, and it"
                 f" {'is missing' if masks is None else 'comes first'} at step {self._steps:,} of this"
                 " segment"
@@ -143,11 +143,11 @@ class Transitions:
         self.action_masks, self.info = masks, info
         return transition
 
-    def _checked(self, observations: Any) -> Plain:
+    def _checked(self, observations: Any) -> FlatObservation:
         try:
             plain = self._plain(observations)
         except (IndexError, KeyError, TypeError, ValueError) as error:
-            raise BrokenEnvironment(
+            raise BrokenEnvironmentError(
                 f"the observation of step {self._steps:,} of this segment is none of"
                 f" {self.env.single_observation_space}: {error}"
             ) from error
@@ -164,16 +164,16 @@ class Transitions:
         except ValueError:  # they differ among each other, or one of them is none
             changed = True
         if changed:
-            raise BrokenEnvironment(
+            raise BrokenEnvironmentError(
                 f"info['action_mask'] has another shape at step {self._steps:,} of this segment"
             )
         return masks
 
-    def _invalid(self, field: str, values: np.ndarray) -> BrokenEnvironment:
+    def _invalid(self, field: str, values: np.ndarray) -> BrokenEnvironmentError:
         bad = ~np.isfinite(values.reshape(len(values), -1)).all(axis=1)
         i = int(np.flatnonzero(bad)[0])
         value = values[i][~np.isfinite(values[i])].ravel()[0]
-        return BrokenEnvironment(
+        return BrokenEnvironmentError(
             f"environment {i} gave {value} as {field} at its step {self._steps:,} of this segment"
         )
 

@@ -3,7 +3,7 @@ r"""Illegal moves, and the mask that tells of them.
     fathom train ppo examples/tictactoe.py:TicTacToe --name tictactoe \
         --steps 50_000 --learning-rate 5e-3
     fathom train dqn examples/tictactoe.py:TicTacToe --name tictactoe-dqn --steps 20_000 \
-        --learning-rate 1e-3 --hidden 128 --learning-starts 1_000 --epsilon-steps 10_000
+        --learning-rate 1e-3 --hidden-size 128 --learning-starts 1_000 --epsilon-steps 10_000
 
 reach 0.83 and 0.81 on average (`fathom evaluate tictactoe --episodes 400`), each within a minute on
 one slow core; legal moves at random score 0.

@@ -24,10 +24,10 @@ def nearest(word: str, known: list[str]) -> str:
     from difflib import get_close_matches
 
     lowered = {item.lower(): item for item in known}
-    found = [
+    result = [
         lowered[item] for item in get_close_matches(word.lower(), list(lowered), n=3, cutoff=0.5)
     ]
-    return f"; did you mean {' or '.join(found)}?" if found else ""
+    return f"; did you mean {' or '.join(result)}?" if result else ""
 
 
 _MOST = 1 << 53  # up to here the floating-point numbers that steps are plotted in tell them apart
@@ -80,12 +80,12 @@ def _check_sane(flags: Any) -> None:
 
 def positional(words: list[str]) -> list[str]:
     """The words before the first flag."""
-    found = []
+    result = []
     for word in words:
         if word.startswith("-"):
             break
-        found.append(word)
-    return found
+        result.append(word)
+    return result
 
 
 def run_argument(words: list[str], command: str, flags: Any) -> tuple[str, list[str]]:
@@ -217,7 +217,7 @@ def _sentence(box: str) -> str:
     from rich.text import Text
 
     box = Text.from_ansi(box).plain
-    said: list[str] = []
+    message: list[str] = []
     if "╭" not in box:  # where a terminal has no such letters, the title stands above a line
         box = re.sub(r"\A[^-]*\n *-{5,} *\n", "", box)
     title, parsing, rest = box.partition("Error parsing ")  # a title goes before the sentence
@@ -226,19 +226,19 @@ def _sentence(box: str) -> str:
             continue
         text = line.strip().strip("│|").strip()
         if not text.strip("─-"):
-            if said:
+            if message:
                 break
             continue
-        said.append(text)
-    return _plainly(" ".join(said).strip() or "the command line cannot be read")
+        message.append(text)
+    return _plainly(" ".join(message).strip() or "the command line cannot be read")
 
 
 def _plainly(text: str) -> str:
     """What tyro says, as a person would."""
     text = text.removeprefix("run: ").removeprefix("learner: ")  # the fields of `parse_pair`
     for pattern, kind in _NOT_OF_TYPE:
-        if found := re.fullmatch(pattern, text.rstrip(".")):
-            return f"{found[1]} must be {kind}, not {found[2]}"
+        if result := re.fullmatch(pattern, text.rstrip(".")):
+            return f"{result[1]} must be {kind}, not {result[2]}"
     return text
 
 

@@ -28,10 +28,10 @@ from fathom.arguments import (
     warn,
 )
 from fathom.errors import FathomError
-from fathom.play_commands import gtp, match, play
+from fathom.play.commands import gtp, match, play
 
 if TYPE_CHECKING:
-    from fathom.run import Progress, Run
+    from fathom.runs.run import Progress, Run
 
 HELP = """\
 usage: fathom COMMAND ...
@@ -204,17 +204,17 @@ def _list(words: list[str]) -> int:
     from perception.tasks import TASKS
 
     with quiet(flags.json) as out:
-        from fathom import plugins
+        from fathom.environments import spec as plugins
 
-        found = plugins.list_environments()
-    folder = files("fathom") / "presets"
+        result = plugins.list_environments()
+    folder = files("fathom.environments") / "presets"
     presets = sorted(
         item.name.removesuffix(".toml")
         for item in (folder.iterdir() if folder.is_dir() else [])
         if item.name.endswith(".toml")
     )
     environments: dict[str, list[str]] = {}
-    for name in found:
+    for name in result:
         family = name.partition("/")[0] if "/" in name else "Gymnasium"
         environments.setdefault(family, []).append(name)
     if flags.json:
@@ -257,9 +257,11 @@ def _train(words: list[str]) -> int:
             f"there is no agent {agent!r}{nearest(agent, list(AGENTS))} (agents: {', '.join(sorted(AGENTS))})"
         )
     with quiet(any(word == "--json" for word in words)) as out:
-        from fathom import contract, plugins, training
-        from fathom.run import Run, check_name
-        from fathom.settings import build_config
+        from fathom.environments import check as contract
+        from fathom.environments import spec as plugins
+        from fathom.runs import training
+        from fathom.runs.config import build_config
+        from fathom.runs.run import Run, check_name
 
         kind = training.agent_class(agent)
         world = plugins.resolve(given[1], env_args) if len(given) > 1 else None
@@ -296,8 +298,8 @@ def _train(words: list[str]) -> int:
 def _settings(flags: TrainFlags, agent: str, config: Any, world: Any, preset: str) -> Any:
     import torch
 
-    from fathom.settings import Settings
-    from fathom.training import device_to_learn
+    from fathom.runs.config import RunConfig
+    from fathom.runs.training import device_to_learn
 
     num_envs = config.num_envs
     segment_steps = 10_000 * num_envs if flags.segment_steps is None else flags.segment_steps
@@ -313,7 +315,7 @@ def _settings(flags: TrainFlags, agent: str, config: Any, world: Any, preset: st
     # Environments step together, so only whole rounds of steps can be done.
     steps = -(-flags.steps // num_envs) * num_envs
     check_ranges(steps=steps)
-    return Settings(
+    return RunConfig(
         environment=world.reference,
         agent=agent,
         steps=steps,
@@ -345,9 +347,9 @@ def _fit(words: list[str]) -> int:
             f"there is no task {task!r}{nearest(task, list(TASKS))} (tasks: {', '.join(sorted(TASKS))})"
         )
     with quiet(any(word == "--json" for word in words)) as out:
-        from fathom import fit
         from fathom.display import Display
-        from fathom.run import Run, check_name
+        from fathom.runs import fit
+        from fathom.runs.run import Run, check_name
 
         kind = fit.task_class(task)
         flags, config = parse_pair(
@@ -367,9 +369,9 @@ def _resume(words: list[str]) -> int:
     reference, rest = run_argument(words, "resume", ResumeFlags())
     flags: ResumeFlags = parse(ResumeFlags(), rest, f"fathom resume {reference}")
     with quiet(flags.json) as out:
-        from fathom.run import find
-        from fathom.settings import installed_versions
-        from fathom.training import protocol_line
+        from fathom.runs.config import installed_versions
+        from fathom.runs.run import find
+        from fathom.runs.training import protocol_line
 
         run = find(reference, flags.runs_dir)
         if flags.steps is not None and flags.steps < run.settings.steps:
@@ -394,13 +396,13 @@ def _resume(words: list[str]) -> int:
 def _extend(run: Run, steps: int) -> None:
     """Set a new end, unless the run can no longer go on."""
     if _is_fit(run):
-        from fathom import fit
+        from fathom.runs import fit
 
         return fit.extend(run, steps)
-    from fathom.disk import explained_disk_errors
+    from fathom.files import reporting_disk_errors
 
-    with run.lock(), explained_disk_errors(run.folder):
-        from fathom import training
+    with run.lock(), reporting_disk_errors(run.folder):
+        from fathom.runs import training
 
         settings = run.settings
         checkpoint = run.load_checkpoint()
@@ -427,12 +429,12 @@ def _is_fit(run: Run) -> bool:
 
 def _live(run: Run, as_json: bool, out: Any) -> int:
     """Train a run to its end and report."""
-    from fathom import training
     from fathom.display import clock, score, table
+    from fathom.runs import training
 
     go_on = training.train
     if _is_fit(run):
-        from fathom import fit
+        from fathom.runs import fit
 
         go_on = fit.fit
     try:
@@ -470,10 +472,10 @@ def _evaluate(words: list[str]) -> int:
     reference, rest = run_argument(words, "evaluate", EvaluateFlags())
     flags: EvaluateFlags = parse(EvaluateFlags(), rest, f"fathom evaluate {reference}")
     with quiet(flags.json) as out:
-        from fathom import training
         from fathom.display import score
         from fathom.evaluation import evaluate
-        from fathom.run import find
+        from fathom.runs import training
+        from fathom.runs.run import find
 
         run = find(reference, flags.runs_dir)
         if _is_fit(run):
@@ -496,8 +498,8 @@ def _evaluate(words: list[str]) -> int:
 
 
 def _evaluate_fit(run: Run, flags: EvaluateFlags, out: Any) -> int:
-    from fathom import fit
     from fathom.display import score, table
+    from fathom.runs import fit
 
     if flags.episodes is not None or flags.seed:
         raise FathomError(
@@ -519,10 +521,10 @@ def _record(words: list[str]) -> int:
     reference, rest = run_argument(words, "record", RecordFlags())
     flags: RecordFlags = parse(RecordFlags(), rest, f"fathom record {reference}")
     with quiet(flags.json) as out:
-        from fathom import training
-        from fathom.disk import explained_disk_errors
+        from fathom.files import reporting_disk_errors
         from fathom.recording import record
-        from fathom.run import find
+        from fathom.runs import training
+        from fathom.runs.run import find
 
         run = find(reference, flags.runs_dir)
         if flags.episodes < 1:
@@ -531,7 +533,7 @@ def _record(words: list[str]) -> int:
         agent, world, progress = training.trained_agent(run, warn, flags.device)
         name = f"step-{progress.steps}" + (f"-seed-{flags.seed}" if flags.seed else "")
         folder = run.videos if flags.folder is None else flags.folder
-        with explained_disk_errors(folder, "make room and record again"):
+        with reporting_disk_errors(folder, "make room and record again"):
             paths = record(agent, world, folder, flags.episodes, seed, name)
         if flags.json:
             print_json(

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from agents.agent import Agent, generator
-from envs.vector import BrokenEnvironment, Transitions
+from envs.vector import BrokenEnvironmentError, Transitions
+from fathom.environments.spec import EnvironmentSpec
 from fathom.errors import FathomError
-from fathom.plugins import World
 
 MAX_ENVS = 16
 """At most so many environments side by side."""
@@ -20,7 +20,7 @@ STEP_LIMIT = 200_000
 """An episode longer than this is taken for one that never ends."""
 
 
-def evaluate(agent: Agent, world: World, episodes: int, seed: int) -> dict[str, Any]:
+def evaluate(agent: Agent, world: EnvironmentSpec, episodes: int, seed: int) -> dict[str, Any]:
     """Play `episodes` episodes and return the score with its protocol, ready for JSON.
 
     Every environment plays the same number of episodes, so that short ones are not
@@ -62,7 +62,7 @@ def interval(returns: np.ndarray, resamples: int = 10_000) -> tuple[float, float
 
 
 def _play(
-    agent: Agent, world: World, num_envs: int, share: int, seed: int
+    agent: Agent, world: EnvironmentSpec, num_envs: int, share: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray, dict[str, float]]:
     """Play `share` episodes in each environment; returns, lengths and the mean measures."""
     rng = generator(seed)
@@ -93,15 +93,15 @@ def _play(
             for name, values in measured.items():
                 known = transitions.info.get(f"_{name}", np.zeros(num_envs, bool))
                 for i in np.flatnonzero(ended & known):
-                    found = transitions.info[name]
-                    value = found if isinstance(found, dict) else found[i]
+                    result = transitions.info[name]
+                    value = result if isinstance(result, dict) else result[i]
                     if not isinstance(value, (Real, np.bool_)) or not math.isfinite(value):
                         raise FathomError(
                             f"{world.reference} gives {value!r} as info[{name!r}], and a measure"
                             " must be a finite number"
                         )
                     values.append(float(value))
-    except BrokenEnvironment as error:
+    except BrokenEnvironmentError as error:
         raise FathomError(f"{world.reference} is broken, in an evaluation: {error}") from error
     finally:
         env.close()

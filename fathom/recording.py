@@ -14,11 +14,11 @@ from gymnasium import Env, Space
 from gymnasium.vector.utils import concatenate, create_empty_array
 
 from agents.agent import Agent, generator
-from envs.observations import Observations
-from fathom.disk import replace_file, sync_file, sync_folder
+from envs.observations import ObservationFlattener
+from fathom.environments.spec import EnvironmentSpec
 from fathom.errors import FathomError
 from fathom.evaluation import STEP_LIMIT
-from fathom.plugins import World
+from fathom.files import replace_file, sync_file, sync_folder
 
 DEFAULT_FPS = 30
 LONG_SIDE = 640
@@ -26,7 +26,7 @@ LONG_SIDE = 640
 
 
 def record(
-    agent: Agent, world: World, folder: Path, episodes: int, seed: int, name: str
+    agent: Agent, world: EnvironmentSpec, folder: Path, episodes: int, seed: int, name: str
 ) -> list[Path]:
     """Play `episodes` episodes and write each to an mp4 file in `folder`.
 
@@ -52,10 +52,10 @@ def record(
     return paths
 
 
-def _frames(agent: Agent, world: World, env: Env, seed: int) -> Generator[np.ndarray]:
+def _frames(agent: Agent, world: EnvironmentSpec, env: Env, seed: int) -> Generator[np.ndarray]:
     """Play one episode and yield its pictures."""
     rng = generator(seed)
-    plain = Observations(env.observation_space)
+    plain = ObservationFlattener(env.observation_space)
     starts = np.ones(1, dtype=bool)
     observation, info = env.reset(seed=seed)
     for _ in range(STEP_LIMIT):
@@ -79,13 +79,13 @@ def _batch(space: Space, observation: Any) -> Any:
     return concatenate(space, [observation], empty)
 
 
-def picture(world: World, env: Env) -> np.ndarray:
+def picture(world: EnvironmentSpec, env: Env) -> np.ndarray:
     """Render, enlarge small pictures by nearest neighbour, and make both sides even."""
     try:
         frame = env.render()
     except Exception as error:
-        said = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-        raise FathomError(f"{world.reference} cannot be rendered: {said}") from error
+        message = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        raise FathomError(f"{world.reference} cannot be rendered: {message}") from error
     if not isinstance(frame, np.ndarray) or frame.ndim != 3 or frame.shape[2] != 3:
         raise FathomError(f"{world.reference} does not render an RGB picture")
     if frame.dtype != np.uint8:

@@ -9,8 +9,8 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from fathom.cli import main
-from fathom.contract import check
-from fathom.plugins import resolve
+from fathom.environments.check import check
+from fathom.environments.spec import resolve
 
 FOLDER = Path(__file__).parents[1] / "examples"
 EXAMPLES = {
@@ -52,7 +52,7 @@ def test_ppo_learns_it_and_it_is_recorded(
 
 def test_dqn_learns_what_has_a_mask(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flags = (
-        "--steps 6_000 --learning-rate 1e-3 --hidden 64 --learning-starts 500 --epsilon-steps 3_000"
+        "--steps 6_000 --learning-rate 1e-3 --hidden-size 64 --learning-starts 500 --epsilon-steps 3_000"
         " --replay-capacity 10_000 --evaluation-episodes 64 --threads 1 --json"
     )
     words = ["train", "dqn", f"{FOLDER / 'tictactoe.py'}:TicTacToe", "--runs-dir", str(tmp_path)]

@@ -50,19 +50,19 @@ from envs.dialogue.frames import (
     NO_MATCH,
     TELL,
 )
-from envs.dialogue.tables import State, World, compiled, internal
+from envs.dialogue.tables import DialogueState, DialogueTables, compiled, internal
 
 BINDS = 0.2
 """Probability below which a hypothesis does not bind the search: it was denied."""
 UNTOLD = -4
 
 HEARD, ASKED_FOR, CHECKED, AFFIRMED, QUESTION, TOLD, OFFER, AGREED, BLOCKS = range(9)
-"""Places in `State.marks`: the fields of the same name; what was told last, the value offered."""
+"""Places in `DialogueState.marks`: the fields of the same name; what was told last, the value offered."""
 TURNS, KIND, SLOT, VALUE, MATCHES, ROW, NO_MATCHES, OVER, REASON = range(9)
-"""Places in `State.numbers`: agent's turns; the last act's kind, slot, value; rows that fit, and the first
+"""Places in `DialogueState.numbers`: agent's turns; the last act's kind, slot, value; rows that fit, and the first
 of them or `NONE`; how often nothing was said to match; whether it is over, and why."""
 FINISHED = 1
-"""Place in `State.trust`."""
+"""Place in `DialogueState.trust`."""
 
 SLOT_FIELDS = (
     "best", "second", "any", "heard", "requested", "checked", "affirmed", "question", "told", "agreed",
@@ -93,7 +93,7 @@ def observation_size(slots: int) -> int:
 
 
 @compiled
-def clear(world: World, state: State) -> None:
+def clear(tables: DialogueTables, state: DialogueState) -> None:
     """Before anything was said."""
     state.values[:] = NONE
     state.odds[:] = 0
@@ -106,11 +106,11 @@ def clear(world: World, state: State) -> None:
 
 
 @compiled
-def act(world: World, state: State, action: int) -> None:
+def act(tables: DialogueTables, state: DialogueState, action: int) -> None:
     """Perform an agent's act; `state.numbers` says which. What the mask forbids becomes what can be said
     instead: a row that is not there does not match, what was never heard cannot be confirmed but asked."""
     numbers, marks = state.numbers, state.marks
-    kind, slot, value = world.kinds[action], world.targets[action], NONE
+    kind, slot, value = tables.kinds[action], tables.targets[action], NONE
     if kind in (TELL, BOOK) and numbers[ROW] == NONE:
         kind, slot = NO_MATCH, NONE
     if kind == CONFIRM and state.values[0, slot] == NONE:
@@ -121,7 +121,7 @@ def act(world: World, state: State, action: int) -> None:
         value = state.values[0, slot]
         marks[slot, CHECKED] += 1
     elif kind == TELL:
-        value = world.rows[numbers[ROW], slot]
+        value = tables.rows[numbers[ROW], slot]
         marks[slot, TOLD] = marks[slot, OFFER] = value
     elif kind == NO_MATCH:
         numbers[NO_MATCHES] += 1
@@ -130,7 +130,7 @@ def act(world: World, state: State, action: int) -> None:
 
 
 @compiled
-def hear(world: World, state: State) -> None:
+def hear(tables: DialogueTables, state: DialogueState) -> None:
     """Take in `state.heard` with its confidence, and look for rows."""
     heard, marks, numbers, c = state.heard, state.marks, state.numbers, state.trust[CONFIDENCE]
     kind, subject = numbers[KIND], numbers[SLOT]
@@ -145,7 +145,7 @@ def hear(world: World, state: State) -> None:
         marks[subject, AFFIRMED] = state.values[0, subject] == numbers[VALUE]
     if heard[1] != NONE:
         marks[heard[1], QUESTION] = 1
-    for slot in range(len(world.column)):
+    for slot in range(len(tables.column)):
         if heard[2 + slot] != NONE:
             marks[slot, HEARD] += 1
             marks[slot, OFFER] = NONE
@@ -154,11 +154,11 @@ def hear(world: World, state: State) -> None:
         state.trust[FINISHED] *= 1 - c
         if heard[0] == BYE:
             state.trust[FINISHED] += c
-    _look_up(world, state)
+    _look_up(tables, state)
 
 
 @internal
-def _raise(state: State, slot: int, value: int, c: float) -> None:
+def _raise(state: DialogueState, slot: int, value: int, c: float) -> None:
     """The user said, or affirmed, the value."""
     values, odds = state.values, state.odds
     odds[0, slot] *= 1 - c
@@ -174,7 +174,7 @@ def _raise(state: State, slot: int, value: int, c: float) -> None:
 
 
 @internal
-def _order(state: State, slot: int) -> None:
+def _order(state: DialogueState, slot: int) -> None:
     values, odds = state.values, state.odds
     if odds[1, slot] > odds[0, slot]:
         values[0, slot], values[1, slot] = values[1, slot], values[0, slot]
@@ -183,57 +183,57 @@ def _order(state: State, slot: int) -> None:
 
 
 @internal
-def _look_up(world: World, state: State) -> None:
+def _look_up(tables: DialogueTables, state: DialogueState) -> None:
     marks, numbers = state.marks, state.numbers
-    slots = len(world.column)
-    _search(world, state, slots)
+    slots = len(tables.column)
+    _search(tables, state, slots)
     if numbers[MATCHES] == 0:
         marks[:, OFFER] = NONE
-        _search(world, state, slots)
+        _search(tables, state, slots)
     marks[:, AGREED] = 0
     marks[:, BLOCKS] = 0
     row = numbers[ROW]
     if row == NONE:
         for slot in range(slots):
-            if _bound(world, state, slot) != NONE:
-                _search(world, state, slot)
+            if _bound(tables, state, slot) != NONE:
+                _search(tables, state, slot)
                 marks[slot, BLOCKS] = numbers[MATCHES] > 0
         numbers[MATCHES], numbers[ROW] = 0, NONE
         return
     for slot in range(slots):
-        value = world.rows[row, slot]
+        value = tables.rows[row, slot]
         others = numbers[MATCHES] > 1
         if others and value != NONE:
             others = False
             for word in range(len(state.found)):
-                others |= state.found[word] & ~world.matches[slot, value, word] != 0
+                others |= state.found[word] & ~tables.matches[slot, value, word] != 0
         marks[slot, AGREED] = not others
 
 
 @internal
-def _search(world: World, state: State, without: int) -> None:
+def _search(tables: DialogueTables, state: DialogueState, without: int) -> None:
     """The rows that fit what binds, but for one slot (or none: S)."""
-    found, numbers, rows = state.found, state.numbers, len(world.rows)
-    found[:] = ~np.uint64(0)
+    result, numbers, rows = state.found, state.numbers, len(tables.rows)
+    result[:] = ~np.uint64(0)
     if rows % 64:
-        found[-1] >>= np.uint64(64 - rows % 64)
-    for slot in range(len(world.column)):
-        value = _bound(world, state, slot)
+        result[-1] >>= np.uint64(64 - rows % 64)
+    for slot in range(len(tables.column)):
+        value = _bound(tables, state, slot)
         if value != NONE and slot != without:
-            for word in range(len(found)):
-                found[word] &= world.matches[slot, value, word]
+            for word in range(len(result)):
+                result[word] &= tables.matches[slot, value, word]
     numbers[MATCHES], numbers[ROW] = 0, NONE
-    for word in range(len(found)):
-        if found[word] and numbers[ROW] == NONE:
-            lowest = found[word] & (~found[word] + np.uint64(1))
+    for word in range(len(result)):
+        if result[word] and numbers[ROW] == NONE:
+            lowest = result[word] & (~result[word] + np.uint64(1))
             numbers[ROW] = 64 * word + _ones(lowest - np.uint64(1))
-        numbers[MATCHES] += _ones(found[word])
+        numbers[MATCHES] += _ones(result[word])
 
 
 @internal
-def _bound(world: World, state: State, slot: int) -> int:
+def _bound(tables: DialogueTables, state: DialogueState, slot: int) -> int:
     """The value that a slot binds the search to, or `NONE`."""
-    if not world.column[slot]:
+    if not tables.column[slot]:
         return NONE
     if state.values[0, slot] >= 0 and state.odds[0, slot] >= BINDS:
         return int(state.values[0, slot])
@@ -250,20 +250,22 @@ def _ones(x: np.uint64) -> int:
 
 
 @compiled
-def observe(world: World, state: State, out: np.ndarray, mask: np.ndarray) -> None:
+def observe(
+    tables: DialogueTables, state: DialogueState, out: np.ndarray, mask: np.ndarray
+) -> None:
     """Write the observation (see the module) and which of the actions can be taken, (A,) bool."""
-    marks, numbers, slots = state.marks, state.numbers, len(world.column)
+    marks, numbers, slots = state.marks, state.numbers, len(tables.column)
     row = numbers[ROW]
     rest = out[_PER_SLOT * slots :]
     rest[:] = 0
     sure = 1.0
     for slot in range(slots):
         mark = marks[slot]
-        told = row != NONE and mark[TOLD] == world.rows[row, slot]
+        told = row != NONE and mark[TOLD] == tables.rows[row, slot]
         is_open = mark[QUESTION] > 0 and not told
-        differs = mark[AGREED] == 0 or not world.column[slot]
+        differs = mark[AGREED] == 0 or not tables.column[slot]
         unlikely = state.odds[0, slot] < _LIKELY and mark[QUESTION] == 0
-        missing = world.requestable[slot] and differs and unlikely
+        missing = tables.requestable[slot] and differs and unlikely
         doubt = 0.0
         if state.values[0, slot] >= 0 and state.odds[0, slot] > 0:
             doubt = 1 - state.odds[0, slot]
@@ -296,14 +298,14 @@ def observe(world: World, state: State, out: np.ndarray, mask: np.ndarray) -> No
         rest[12 + numbers[KIND]] = 1
     rest[17] = state.trust[FINISHED]
     rest[18] = min(numbers[NO_MATCHES], 3) / 3
-    rest[19] = numbers[TURNS] / world.max_turns
+    rest[19] = numbers[TURNS] / tables.max_turns
     rest[23] = sure
     for action in range(len(mask)):
-        kind = world.kinds[action]
+        kind = tables.kinds[action]
         if kind == ASK:
             mask[action] = True
         elif kind == CONFIRM:
-            mask[action] = state.values[0, world.targets[action]] != NONE
+            mask[action] = state.values[0, tables.targets[action]] != NONE
         elif kind == NO_MATCH:
             mask[action] = row == NONE
         else:

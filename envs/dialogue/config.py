@@ -10,7 +10,7 @@ from envs.dialogue.belief import observation_size
 from envs.dialogue.domain import Domain, DomainError, load_domain
 from envs.dialogue.frames import AgentAct, agent_acts
 from envs.dialogue.goals import TRIES, new_goal
-from envs.dialogue.tables import World, world_of
+from envs.dialogue.tables import DialogueTables, tables_of
 
 Split = Literal["train", "test"]
 Rule = Literal["worthy", "weak"]
@@ -18,11 +18,11 @@ Language = Literal["frames", "text"]
 
 
 @dataclass(frozen=True, eq=False)
-class Setting:
+class RunContext:
     """What single and vector environment are made of."""
 
     domain: Domain
-    world: World
+    tables: DialogueTables
     acts: tuple[AgentAct, ...]
 
     @property
@@ -51,7 +51,7 @@ class DialogueConfig:
     max_turns: int = 20
     """Turns of the agent after which a dialogue has failed, 1 to 100."""
     rule: Rule = "worthy"
-    """The rule agent that `advise` speaks for; see `envs.dialogue.rules`."""
+    """The rule agent that `expert_action` speaks for; see `envs.dialogue.rules`."""
     language: Language = "frames"
     """Whether the agent hears what users mean, or what is understood of their words; see
     `envs.dialogue.text`."""
@@ -67,20 +67,20 @@ class DialogueConfig:
         if isinstance(turns, bool) or not isinstance(turns, int) or not 1 <= turns <= 100:
             raise ValueError(f"max_turns must be a whole number from 1 to 100, not {turns}")
 
-    def load(self) -> Setting:
+    def load(self) -> RunContext:
         """Read the domain; raises `DomainError` where that is no use, or has no goals of this split."""
         domain = load_domain(self.domain)
-        world = world_of(
+        tables = tables_of(
             domain, self.slot_error, self.intent_error, self.max_turns, self.split == "test"
         )
-        found = np.zeros(world.matches.shape[2], np.uint64)
+        result = np.zeros(tables.matches.shape[2], np.uint64)
         goal = np.zeros(len(domain.slots) + 2, np.int16)
-        if not new_goal(world, goal, found, np.zeros(1, np.uint64)):
+        if not new_goal(tables, goal, result, np.zeros(1, np.uint64)):
             raise DomainError(
                 f"the domain {self.domain} has no goals to {self.split} on: {TRIES:,} were drawn, and"
                 f" none is among those kept for that"
             )
-        return Setting(domain, world, agent_acts(domain))
+        return RunContext(domain, tables, agent_acts(domain))
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

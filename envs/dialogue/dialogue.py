@@ -15,8 +15,8 @@ from envs.dialogue.config import DialogueConfig
 from envs.dialogue.domain import NONE
 from envs.dialogue.frames import KINDS, AgentFrame, Kind, frame_of, value_word
 from envs.dialogue.goals import Goal, goal_of, new_goal
-from envs.dialogue.tables import State, new_states
-from envs.dialogue.text import Understanding, Words
+from envs.dialogue.tables import DialogueState, new_states
+from envs.dialogue.text import IntentSlotModel, Words
 from envs.dialogue.transcript import Turn, as_json_lines, as_text, beliefs, in_words
 
 
@@ -56,7 +56,7 @@ class Dialogue(gym.Env):
         max_turns: int = 20,
         rule: Any = "worthy",
         language: Any = "frames",
-        understanding: Understanding | None = None,
+        understanding: IntentSlotModel | None = None,
         render_mode: str | None = None,
     ) -> None:
         if render_mode not in (None, *self.metadata["render_modes"]):
@@ -66,7 +66,7 @@ class Dialogue(gym.Env):
         )
         self.render_mode = render_mode
         setting = self.config.load()
-        self.domain, self.world, self.acts = setting.domain, setting.world, setting.acts
+        self.domain, self.tables, self.acts = setting.domain, setting.tables, setting.acts
         self.words = Words(self.domain, understanding) if language == "text" else None
         self.observation_space = setting.observation_space
         self.action_space = setting.action_space
@@ -74,13 +74,13 @@ class Dialogue(gym.Env):
         """The parts of an observation, by name."""
         self.reasons = user.reasons(tuple(slot.name for slot in self.domain.slots))
         """All that `info["reason"]` can say."""
-        self.state = State(*(array[0] for array in new_states(self.world, 1)))
+        self.state = DialogueState(*(array[0] for array in new_states(self.tables, 1)))
         self.transcript: list[Turn] = []
         self.brief = self.goal
         """What this user wanted when it came, its first wish included."""
         self.reason = ""
         """Why the dialogue is over, "" while it goes on."""
-        self._actions = rules.actions_of(self.world, self.acts)
+        self._actions = rules.actions_of(self.tables, self.acts)
         self._seeded = False
 
     @property
@@ -107,39 +107,43 @@ class Dialogue(gym.Env):
             self.state.random[0] = seed
         self._seeded = True
         state = self.state
-        new_goal(self.world, state.goal, state.found, state.random)
+        new_goal(self.tables, state.goal, state.found, state.random)
         self.brief = self.goal
         self.begin()
-        user.begin(self.world, state)
+        user.begin(self.tables, state)
         self._take_turn(None)
         return self._seen(user.ONGOING)
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """The agent says something, and the user replies."""
         state, numbers = self.state, self.state.numbers
-        said = self.speak(action)
-        if said.kind == "book":
-            reason = user.judge(self.world, state, numbers[belief.ROW])
-            self.transcript.append(Turn(said, None, None, 1.0))
+        message = self.speak(action)
+        if message.kind == "book":
+            reason = user.judge(self.tables, state, numbers[belief.ROW])
+            self.transcript.append(Turn(message, None, None, 1.0))
         else:
             user.reply(
-                self.world, state, numbers[belief.KIND], numbers[belief.SLOT], numbers[belief.VALUE]
+                self.tables,
+                state,
+                numbers[belief.KIND],
+                numbers[belief.SLOT],
+                numbers[belief.VALUE],
             )
-            self._take_turn(said)
+            self._take_turn(message)
             late = numbers[belief.TURNS] >= self.config.max_turns
             reason = user.TOO_LONG if late else user.ONGOING
-        reward = user.reward(self.world, reason)
+        reward = user.reward(self.tables, reason)
         observation, info = self._seen(reason)
         return observation, reward, reason != user.ONGOING, False, info
 
     def begin(self) -> None:
         """Forget what was said before; for whoever leads a dialogue with a user of their own."""
-        belief.clear(self.world, self.state)
+        belief.clear(self.tables, self.state)
         self.transcript, self.reason = [], ""
 
     def speak(self, action: int) -> AgentFrame:
         """Let the agent act; what it says thereby."""
-        belief.act(self.world, self.state, int(action))
+        belief.act(self.tables, self.state, int(action))
         kind, slot, value, row = (
             int(self.state.numbers[place])
             for place in (belief.KIND, belief.SLOT, belief.VALUE, belief.ROW)
@@ -154,14 +158,14 @@ class Dialogue(gym.Env):
             return AgentFrame("book", row=booked)
         if name == "no_match":
             return AgentFrame("no_match")
-        said = None if name == "request" else value_word(domain, slot, value)
-        return AgentFrame(name, domain.slots[slot].name, said)
+        message = None if name == "request" else value_word(domain, slot, value)
+        return AgentFrame(name, domain.slots[slot].name, message)
 
     def listen(self, heard: np.ndarray, confidence: float) -> None:
         """Let the agent hear a frame, (2 + S,) integers, with a confidence from 0 to 1."""
         self.state.heard[:] = heard
         self.state.trust[CONFIDENCE] = confidence
-        belief.hear(self.world, self.state)
+        belief.hear(self.tables, self.state)
 
     def _take_turn(self, said: AgentFrame | None) -> None:
         """What the user has said reaches the agent."""
@@ -169,13 +173,13 @@ class Dialogue(gym.Env):
         truth, sentence, sure = state.said, None, 1.0
         if self.words is not None:
             (sentence,), (truth,), (sure,) = self.words.convey(state.said[None], state.random[None])
-        transmit(self.world, state._replace(said=truth))
+        transmit(self.tables, state._replace(said=truth))
         confidence = float(state.trust[CONFIDENCE] * sure)
         self.listen(state.heard, confidence)
         meant, heard = frame_of(domain, state.said), frame_of(domain, state.heard)
         self.transcript.append(Turn(said, meant, heard, confidence, sentence))
 
-    def advise(
+    def expert_action(
         self, observations: np.ndarray, action_masks: np.ndarray | None = None
     ) -> np.ndarray:
         """What the rule agent would do: (n, d) float32 observations to (n,) int64 actions."""
@@ -187,7 +191,7 @@ class Dialogue(gym.Env):
         shape = self.observation_space.shape
         assert shape is not None
         seen, mask = np.zeros(shape, np.float32), np.zeros(len(self.acts), bool)
-        belief.observe(self.world, self.state, seen, mask)
+        belief.observe(self.tables, self.state, seen, mask)
         return seen, mask
 
     def render(self) -> Any:
@@ -214,10 +218,10 @@ class Dialogue(gym.Env):
 
     def written(self) -> dict[str, str]:
         """The dialogue so far, to be written to files: suffix → text."""
-        said = in_words(self.domain, self.transcript)
+        message = in_words(self.domain, self.transcript)
         return {
-            ".jsonl": as_json_lines(self.domain, self.brief, said, self.reason),
-            ".txt": as_text(self.brief, said, self.reason),
+            ".jsonl": as_json_lines(self.domain, self.brief, message, self.reason),
+            ".txt": as_text(self.brief, message, self.reason),
         }
 
     def _seen(self, reason: int) -> tuple[np.ndarray, dict[str, Any]]:

@@ -71,8 +71,14 @@ class Domain:
 
     def digest(self) -> str:
         """Twelve hexadecimal digits of all that its file and knowledge base say: the start of a SHA-256."""
-        said = (self.task, self.slots, self.rows.tolist(), self.goals.tolist(), self.change_of_mind)
-        return sha256(repr((*said, self.phrases)).encode()).hexdigest()[:12]
+        message = (
+            self.task,
+            self.slots,
+            self.rows.tolist(),
+            self.goals.tolist(),
+            self.change_of_mind,
+        )
+        return sha256(repr((*message, self.phrases)).encode()).hexdigest()[:12]
 
     def index(self, slot: str) -> int:
         """The number of a slot; raises KeyError."""

@@ -114,7 +114,7 @@ class _Reader:
         self, node: yaml.Node, slots: list[Slot], records: Sequence[Record]
     ) -> list[Slot]:
         """The slots with the values of their columns; the rows then spell them as the slots do."""
-        found = []
+        result = []
         for slot in slots:
             numbers = {key_of(value): value for value in slot.values}
             for line, row in records if slot.column else ():
@@ -133,7 +133,7 @@ class _Reader:
                     self.mapping(node, "slots")[slot.name],
                     f"slot {slot.name} has {len(numbers)} values; it may have 1 to {MOST_VALUES}",
                 )
-            found.append(
+            result.append(
                 Slot(
                     slot.name,
                     tuple(numbers.values()),
@@ -142,7 +142,7 @@ class _Reader:
                     slot.column,
                 )
             )
-        return found
+        return result
 
     # Knowledge base
 
@@ -256,11 +256,11 @@ class _Reader:
             return phrases
         for who, entry in self.mapping(node, "phrases", ("user", "agent")).items():
             acts = USER_ACTS if who == "user" else AGENT_ACTS
-            said = phrases.user if who == "user" else phrases.agent
+            message = phrases.user if who == "user" else phrases.agent
             for act, given in self.mapping(entry, f"phrases of the {who}", acts).items():
                 if act not in ABOUT_A_SLOT[who]:
                     may = set(slots) if act == "book" else set()
-                    said[act][""] = self.said(given, act, may, None)
+                    message[act][""] = self.said(given, act, may, None)
                     continue
                 for slot, own in self.mapping(given, f"phrases of {act}", slots).items():
                     value = None if act == "request" else slot
@@ -268,8 +268,8 @@ class _Reader:
                     texts = self.said(own, act, may, value)
                     if not any(len(placeholders(text)) <= 1 for text in texts):
                         # All mention other slots too: of this slot alone the defaults speak.
-                        texts += said[act][slot]
-                    said[act][slot] = texts
+                        texts += message[act][slot]
+                    message[act][slot] = texts
         return phrases
 
     def said(self, node: yaml.Node, act: str, may: set[str], must: str | None) -> tuple[str, ...]:

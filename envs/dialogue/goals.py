@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from envs.dialogue.domain import ASKED, NONE, Domain
-from envs.dialogue.tables import World, compiled, internal
+from envs.dialogue.tables import DialogueTables, compiled, internal
 from envs.random import below, chance
 
 TRIES = 10_000
@@ -29,7 +29,7 @@ class Goal:
 
 
 def goal_of(domain: Domain, ints: np.ndarray) -> Goal:
-    """The readable form of `State.goal`."""
+    """The readable form of `DialogueState.goal`."""
     *values, slot, value = (int(number) for number in ints)
     pairs = list(zip(domain.slots, values, strict=True))
     return Goal(
@@ -40,88 +40,90 @@ def goal_of(domain: Domain, ints: np.ndarray) -> Goal:
 
 
 @compiled
-def new_goal(world: World, goal: np.ndarray, found: np.ndarray, random: np.ndarray) -> bool:
-    """Draw a goal into `goal` (see `State.goal`); False if none is found. `found` is for its use."""
+def new_goal(
+    tables: DialogueTables, goal: np.ndarray, found: np.ndarray, random: np.ndarray
+) -> bool:
+    """Draw a goal into `goal` (see `DialogueState.goal`); False if none is found. `found` is for its use."""
     for _ in range(TRIES):
-        if len(world.goals):
-            number = below(random, len(world.goals))
-            for slot in range(len(world.column)):
-                goal[slot] = world.goals[number, slot]
+        if len(tables.goals):
+            number = below(random, len(tables.goals))
+            for slot in range(len(tables.column)):
+                goal[slot] = tables.goals[number, slot]
         else:
-            _draw(world, goal, random)
-        if _says_something(world, goal) and is_test(world, goal) == world.test:
-            for slot in range(len(world.column)):
-                if not world.column[slot] and goal[slot] == NONE:
-                    goal[slot] = below(random, world.counts[slot])
-            _wish(world, goal, found, random)
+            _draw(tables, goal, random)
+        if _says_something(tables, goal) and is_test(tables, goal) == tables.test:
+            for slot in range(len(tables.column)):
+                if not tables.column[slot] and goal[slot] == NONE:
+                    goal[slot] = below(random, tables.counts[slot])
+            _wish(tables, goal, found, random)
             return True
     return False
 
 
 @internal
-def is_test(world: World, goal: np.ndarray) -> bool:
+def is_test(tables: DialogueTables, goal: np.ndarray) -> bool:
     """Whether a goal is held out; that depends on nothing but its constraints and questions."""
     mixed = np.uint64(0)
-    for slot in range(len(world.column)):
-        said = np.int64(goal[slot]) if world.column[slot] else np.int64(NONE)
-        mixed ^= np.uint64(said + 4)
+    for slot in range(len(tables.column)):
+        message = np.int64(goal[slot]) if tables.column[slot] else np.int64(NONE)
+        mixed ^= np.uint64(message + 4)
         mixed *= np.uint64(0xBF58476D1CE4E5B9)
         mixed ^= mixed >> np.uint64(29)
     return mixed % np.uint64(5) == np.uint64(0)
 
 
 @internal
-def _draw(world: World, goal: np.ndarray, random: np.ndarray) -> None:
+def _draw(tables: DialogueTables, goal: np.ndarray, random: np.ndarray) -> None:
     """From a random row; what only the user knows is drawn later."""
-    row = below(random, len(world.rows))
-    for slot in range(len(world.column)):
-        value = world.rows[row, slot]
+    row = below(random, len(tables.rows))
+    for slot in range(len(tables.column)):
+        value = tables.rows[row, slot]
         goal[slot] = NONE
-        if not world.column[slot] or value == NONE:
+        if not tables.column[slot] or value == NONE:
             continue
-        if chance(random) < world.constraint_chance[slot]:
+        if chance(random) < tables.constraint_chance[slot]:
             goal[slot] = value
-        elif chance(random) < world.question_chance[slot]:
+        elif chance(random) < tables.question_chance[slot]:
             goal[slot] = ASKED
 
 
 @internal
-def _says_something(world: World, goal: np.ndarray) -> bool:
-    said = 0
-    for slot in range(len(world.column)):
-        said += world.column[slot] and goal[slot] != NONE
-    return said > 0
+def _says_something(tables: DialogueTables, goal: np.ndarray) -> bool:
+    message = 0
+    for slot in range(len(tables.column)):
+        message += tables.column[slot] and goal[slot] != NONE
+    return message > 0
 
 
 @internal
-def _wish(world: World, goal: np.ndarray, found: np.ndarray, random: np.ndarray) -> None:
+def _wish(tables: DialogueTables, goal: np.ndarray, found: np.ndarray, random: np.ndarray) -> None:
     """Perhaps a first wish: another value of one constraint, with which no row meets the others."""
     goal[-2] = goal[-1] = NONE
-    if chance(random) >= world.change_of_mind:
+    if chance(random) >= tables.change_of_mind:
         return
-    slots = len(world.column)
+    slots = len(tables.column)
     constraints = 0
     for slot in range(slots):
-        constraints += world.column[slot] and goal[slot] >= 0
+        constraints += tables.column[slot] and goal[slot] >= 0
     if constraints == 0:
         return
     left = below(random, constraints)
     wish = 0
     found[:] = ~np.uint64(0)
     for slot in range(slots):
-        if world.column[slot] and goal[slot] >= 0:
+        if tables.column[slot] and goal[slot] >= 0:
             if left == 0:
                 wish = slot
             else:
                 for word in range(len(found)):
-                    found[word] &= world.matches[slot, goal[slot], word]
+                    found[word] &= tables.matches[slot, goal[slot], word]
             left -= 1
-    first = below(random, world.counts[wish])
-    for step in range(world.counts[wish]):
-        value = (first + step) % world.counts[wish]
+    first = below(random, tables.counts[wish])
+    for step in range(tables.counts[wish]):
+        value = (first + step) % tables.counts[wish]
         meets = np.uint64(0)
         for word in range(len(found)):
-            meets |= found[word] & world.matches[wish, value, word]
+            meets |= found[word] & tables.matches[wish, value, word]
         if meets == 0 and value != goal[wish]:
             goal[-2], goal[-1] = wish, value
             return

@@ -84,15 +84,15 @@ def some_frame(domain: Domain, rng: np.random.Generator) -> Frame:
 def user_sentence(domain: Domain, frame: Frame, rng: np.random.Generator) -> Sentence:
     """Say a frame, in one of many ways."""
     parts = _clauses(domain, frame.informs, rng)
-    said = domain.phrases.user
+    message = domain.phrases.user
     intent = frame.act
     if frame.act == "request":
         assert frame.request is not None, "a request names its slot"
         intent = f"request.{frame.request}"
-        question = _fill(_one(said["request"][frame.request], rng), {}, rng)
+        question = _fill(_one(message["request"][frame.request], rng), {}, rng)
         parts.insert(0 if rng.random() < 0.5 else len(parts), question)
     elif frame.act != "inform":
-        parts.insert(0, _fill(_one(said[frame.act][""], rng), {}, rng))
+        parts.insert(0, _fill(_one(message[frame.act][""], rng), {}, rng))
     elif not parts:
         parts = [[(token, "O") for token in GREETING]]
     tagged = parts[0]
@@ -157,11 +157,11 @@ def agent_sentence(
 ) -> str:
     """Say what an agent does: in the domain's first phrase for it, or in any of them, by `rng`."""
     slot = frame.slot or ""
-    said = slot.replace("_", " ")
+    message = slot.replace("_", " ")
     if frame.kind == "inform" and frame.value == UNKNOWN_WORD:
-        return f"I do not know the {said}."
+        return f"I do not know the {message}."
     if frame.kind == "confirm" and frame.value == ANY_WORD:
-        return f"So any {said} will do?"
+        return f"So any {message} will do?"
     values = dict(frame.row or {})
     if frame.value is not None:
         values[slot] = frame.value
@@ -183,20 +183,20 @@ Tagged = list[tuple[str, str]]
 
 def _clauses(domain: Domain, informs: dict[str, str], rng: np.random.Generator) -> list[Tagged]:
     """The informs in random order, each told once; a phrase may tell several."""
-    said = domain.phrases.user
+    message = domain.phrases.user
     parts = []
     left = [slot for slot, value in informs.items() if value != ANY_WORD]
     while left:
         slot = left[int(rng.integers(len(left)))]
         fitting = [
-            phrase for phrase in said["inform"][slot] if set(placeholders(phrase)) <= set(left)
+            phrase for phrase in message["inform"][slot] if set(placeholders(phrase)) <= set(left)
         ]
         phrase = _one(fitting, rng)
         parts.append(_fill(phrase, informs, rng))
         left = [slot for slot in left if slot not in placeholders(phrase)]
     for slot, value in informs.items():
         if value == ANY_WORD:
-            phrase = _one(said["any"][slot], rng)
+            phrase = _one(message["any"][slot], rng)
             parts.append(_fill(phrase, {slot: _one(ANY_WORDS, rng)}, rng))
     return [parts[int(number)] for number in rng.permutation(len(parts))]
 

@@ -14,7 +14,7 @@ import numpy as np
 from envs.dialogue.belief import SLOT_FIELDS, fields
 from envs.dialogue.domain import NONE
 from envs.dialogue.frames import AgentAct
-from envs.dialogue.tables import World, internal
+from envs.dialogue.tables import DialogueTables, internal
 
 _DOUBTFUL = 0.05
 """Doubt above which the user is asked to confirm."""
@@ -57,26 +57,26 @@ class Actions(NamedTuple):
     max_turns: int
 
 
-def actions_of(world: World, acts: tuple[AgentAct, ...]) -> Actions:
+def actions_of(tables: DialogueTables, acts: tuple[AgentAct, ...]) -> Actions:
     """Sort the actions."""
-    slots = len(world.column)
-    tables = {kind: np.full(slots, NONE, np.int64) for kind in ("request", "inform", "confirm")}
+    slots = len(tables.column)
+    places_of = {kind: np.full(slots, NONE, np.int64) for kind in ("request", "inform", "confirm")}
     for number, act in enumerate(acts):
         if act.slot != NONE:
-            tables[act.kind][act.slot] = number
+            places_of[act.kind][act.slot] = number
     places = {name: place.start for name, place in fields(slots)}
     return Actions(
-        tables["request"],
-        tables["inform"],
-        tables["confirm"],
-        world.column,
+        places_of["request"],
+        places_of["inform"],
+        places_of["confirm"],
+        tables.column,
         len(acts) - 2,
         len(acts) - 1,
         places["matches"],
         places["finished"],
         places["no_match"],
         places["turns"],
-        world.max_turns,
+        tables.max_turns,
     )
 
 

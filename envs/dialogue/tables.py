@@ -21,7 +21,7 @@ _FOR_KERNELS: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": 
 
 
 def compiled(function: _Function) -> _Function:
-    """A function of `World` and `State` that compiled code and Python may call."""
+    """A function of `DialogueTables` and `DialogueState` that compiled code and Python may call."""
     return numba.njit(**_UNCOUNTED)(function)
 
 
@@ -30,7 +30,7 @@ def internal(function: _Function) -> _Function:
     return numba.njit(**_UNCOUNTED, **_FOR_KERNELS)(function)
 
 
-class World(NamedTuple):
+class DialogueTables(NamedTuple):
     """A domain, its channel and its rules. S slots, R rows, A actions; W words of 64 rows."""
 
     rows: np.ndarray
@@ -63,7 +63,7 @@ class World(NamedTuple):
     """Whether goals are the held-out ones."""
 
 
-class State(NamedTuple):
+class DialogueState(NamedTuple):
     """One dialogue; or n of them, with a leading axis for all arrays."""
 
     goal: np.ndarray
@@ -93,12 +93,12 @@ class State(NamedTuple):
 MARKS, NUMBERS = 9, 9
 
 
-def world_of(
+def tables_of(
     domain: Domain, slot_error: float, intent_error: float, max_turns: int, test: bool
-) -> World:
+) -> DialogueTables:
     """Arrange a domain for compiled functions."""
     acts = agent_acts(domain)
-    return World(
+    return DialogueTables(
         domain.rows,
         domain.matches,
         np.array([len(slot.values) for slot in domain.slots], np.int64),
@@ -118,10 +118,10 @@ def world_of(
     )
 
 
-def new_states(world: World, n: int) -> State:
+def new_states(tables: DialogueTables, n: int) -> DialogueState:
     """Room for n dialogues."""
-    slots, words = world.rows.shape[1], world.matches.shape[2]
-    return State(
+    slots, words = tables.rows.shape[1], tables.matches.shape[2]
+    return DialogueState(
         goal=np.zeros((n, slots + 2), np.int16),
         memory=np.zeros((n, 2, slots), np.int16),
         said=np.zeros((n, 2 + slots), np.int16),
@@ -137,9 +137,9 @@ def new_states(world: World, n: int) -> State:
 
 
 @internal
-def one_of(states: State, i: int) -> State:
+def one_of(states: DialogueState, i: int) -> DialogueState:
     """The i-th dialogue, as views."""
-    return State(
+    return DialogueState(
         states.goal[i],
         states.memory[i],
         states.said[i],

@@ -341,7 +341,9 @@ class TCBot(gym.Env):
         """What a score must be printed with."""
         return {"max_turn": MAX_TURN, "goals": self.config.goals}
 
-    def advise(self, observations: np.ndarray, action_masks: np.ndarray | None) -> np.ndarray:
+    def expert_action(
+        self, observations: np.ndarray, action_masks: np.ndarray | None
+    ) -> np.ndarray:
         """The rule agent's (n,) actions for (n, 272) observations."""
         return rule_agent(observations)
 
@@ -365,11 +367,11 @@ class TCBot(gym.Env):
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Say `ACTIONS[action]`, and hear what the user answers."""
-        said = self._speak(*ACTIONS[action])
-        self.transcript.append(said)
-        self.known.update(said.informs)
+        message = self._speak(*ACTIONS[action])
+        self.transcript.append(message)
+        self.known.update(message.informs)
         self.exchanges += 1
-        success = self.user.reply(said) if 2 * self.exchanges <= MAX_TURN else False
+        success = self.user.reply(message) if 2 * self.exchanges <= MAX_TURN else False
         if success is None:
             self._hear(*self._misheard(self.user.told, self.user.act))
             return self._observation(), -1.0, False, False, self._info(False)
@@ -442,8 +444,8 @@ class TCBot(gym.Env):
         # In a dialogue that is over the agent spoke last; what was heard is then that before it.
         over = len(self.transcript) % 2 == 0
         heard = self.transcript[-2 if over else -1]
-        said = self.transcript[-1 if over else -2] if len(self.transcript) > 1 else None
-        for who, words in (("user", heard), ("agent", said)):
+        message = self.transcript[-1 if over else -2] if len(self.transcript) > 1 else None
+        for who, words in (("user", heard), ("agent", message)):
             if words is not None:
                 part[f"{who} act"][ACTS.index(words.act)] = 1
                 part[f"{who} informs"][_places(words.informs)] = 1

@@ -156,12 +156,12 @@ def index(rows: list[Any], words: dict[Any, Any], goals: Any) -> MovieData:
     read = [_goal(goal, f"goal {number}") for number, goal in enumerate(goals)]
 
     seen: list[dict[str, int]] = [{} for _ in SLOTS]
-    said = [
+    message = [
         *rows,
         *({slot: v} for slot in words for v in words[slot]),
         *(g.constraints for g in read),
     ]
-    for part in said:
+    for part in message:
         for slot, value in part.items():
             own = seen[SLOTS.index(slot)]
             own.setdefault(value, len(own))

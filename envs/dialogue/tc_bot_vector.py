@@ -139,7 +139,9 @@ class TCBotVector(VectorEnv):
         self._values = np.zeros((num_envs, 4, _S), np.int16)
         self._random: np.ndarray | None = None
 
-    def advise(self, observations: np.ndarray, action_masks: np.ndarray | None) -> np.ndarray:
+    def expert_action(
+        self, observations: np.ndarray, action_masks: np.ndarray | None
+    ) -> np.ndarray:
         """The rule agent's (n,) actions for (n, 272) observations."""
         return rule_agent(observations)
 

@@ -2,7 +2,7 @@
 understood of it.
 
 Whoever makes the environment gives it the understanding, anything with the two lists and the method of
-`Understanding`; this package knows no network. The sentences are drawn from the domain's phrases, by the
+`IntentSlotModel`; this package knows no network. The sentences are drawn from the domain's phrases, by the
 dialogue's own random numbers. The channel's errors come on top: it transmits what was understood, and the
 agent's confidence is that of the channel times that of the understanding.
 """
@@ -18,7 +18,7 @@ from envs.dialogue.phrases import Sentence, tag_labels, understood, user_sentenc
 from envs.random import draw
 
 
-class Understanding(Protocol):
+class IntentSlotModel(Protocol):
     """What finds slots and intents in sentences."""
 
     tags: list[str]
@@ -39,7 +39,7 @@ class Words:
         ValueError: the understanding is of something else than this domain.
     """
 
-    def __init__(self, domain: Domain, understanding: Understanding | None) -> None:
+    def __init__(self, domain: Domain, understanding: IntentSlotModel | None) -> None:
         if understanding is None:
             raise ValueError(
                 "language text needs an understanding: fit one by `fathom fit slot-filling --data"
@@ -71,10 +71,10 @@ class Words:
             )
             for ints, own in zip(said, random, strict=True)
         ]
-        found = self.understanding.understand_all([sentence.tokens for sentence in sentences])
+        result = self.understanding.understand_all([sentence.tokens for sentence in sentences])
         heard, sure = np.empty_like(said), np.empty(len(said))
         for i, (sentence, (tags, intent, confidence)) in enumerate(
-            zip(sentences, found, strict=True)
+            zip(sentences, result, strict=True)
         ):
             heard[i] = ints_of(self.domain, understood(self.domain, sentence.tokens, tags, intent))
             sure[i] = confidence

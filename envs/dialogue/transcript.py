@@ -18,7 +18,7 @@ from envs.dialogue.domain import NONE, Domain
 from envs.dialogue.frames import AgentFrame, Frame, value_word
 from envs.dialogue.goals import Goal
 from envs.dialogue.phrases import Sentence, agent_sentence, user_sentence
-from envs.dialogue.tables import State
+from envs.dialogue.tables import DialogueState
 
 
 @dataclass(frozen=True)
@@ -80,18 +80,18 @@ class Believed:
 
 def in_words(domain: Domain, turns: Sequence[Turn]) -> list[Said]:
     """What was said; frames are put into words, always the same ones."""
-    said = []
+    message = []
     for number, turn in enumerate(turns):
         if turn.agent is not None:
             rng = np.random.default_rng([number, 0])
-            said.append(Said(agent_sentence(domain, turn.agent, rng), turn.agent))
+            message.append(Said(agent_sentence(domain, turn.agent, rng), turn.agent))
         if turn.user is not None:
             sentence = turn.sentence
             if sentence is None:
                 sentence = user_sentence(domain, turn.user, np.random.default_rng([number, 1]))
             text = text_of(sentence.tokens)
-            said.append(Said(text, None, turn.user, turn.heard, turn.confidence, sentence))
-    return said
+            message.append(Said(text, None, turn.user, turn.heard, turn.confidence, sentence))
+    return message
 
 
 def text_of(tokens: Iterable[str]) -> str:
@@ -100,14 +100,14 @@ def text_of(tokens: Iterable[str]) -> str:
     return text[:1].upper() + text[1:]
 
 
-def beliefs(domain: Domain, state: State) -> list[Believed]:
+def beliefs(domain: Domain, state: DialogueState) -> list[Believed]:
     """What the agent believes of each slot."""
-    found = []
+    result = []
     for number, slot in enumerate(domain.slots):
         first, second = (int(value) for value in state.values[:, number])
         mark = state.marks[number]
         told = int(mark[belief.TOLD])
-        found.append(
+        result.append(
             Believed(
                 slot.name,
                 None if first == NONE else value_word(domain, number, first),
@@ -119,7 +119,7 @@ def beliefs(domain: Domain, state: State) -> list[Believed]:
                 None if told == belief.UNTOLD else value_word(domain, number, told),
             )
         )
-    return found
+    return result
 
 
 def frame_words(frame: Frame) -> str:

@@ -23,13 +23,13 @@ from envs.dialogue.frames import (
     REQUEST,
     TELL,
 )
-from envs.dialogue.tables import State, World, compiled, internal
+from envs.dialogue.tables import DialogueState, DialogueTables, compiled, internal
 from envs.random import below, chance
 
 UNANSWERED = -4
 """A question's answer so far. (`NONE` is an answer: the agent's row does not know.)"""
 _TOLD, _ANSWER = range(2)
-"""Rows of `State.memory`."""
+"""Rows of `DialogueState.memory`."""
 _UNTOLD, _QUESTION, _CONSTRAINT = range(3)
 """Slots that wait to be told; that wait for an answer; that the goal constrains and the rows know."""
 
@@ -49,86 +49,86 @@ def reasons(slots: tuple[str, ...]) -> tuple[str, ...]:
 
 
 @compiled
-def begin(world: World, state: State) -> None:
+def begin(tables: DialogueTables, state: DialogueState) -> None:
     """Say something first; `state.goal` is drawn."""
-    said, random = state.said, state.random
+    message, random = state.said, state.random
     state.memory[_TOLD] = 0
     state.memory[_ANSWER] = UNANSWERED
-    said[0], said[1:] = INFORM, NONE
+    message[0], message[1:] = INFORM, NONE
     told = 0
     for _ in range(1 + below(random, 3)):
-        slot = _any(world, state, _UNTOLD)
+        slot = _any(tables, state, _UNTOLD)
         if slot != NONE:
             _tell(state, slot)
             told += 1
-    question = _any(world, state, _QUESTION)
+    question = _any(tables, state, _QUESTION)
     if question != NONE and (chance(random) < 0.5 or told == 0):
-        said[0], said[1] = REQUEST, question
+        message[0], message[1] = REQUEST, question
 
 
 @compiled
-def reply(world: World, state: State, kind: int, slot: int, value: int) -> None:
+def reply(tables: DialogueTables, state: DialogueState, kind: int, slot: int, value: int) -> None:
     """Answer an agent's act other than "book"; into `state.said`."""
-    goal, said = state.goal, state.said
-    said[0], said[1:] = INFORM, NONE
+    goal, message = state.goal, state.said
+    message[0], message[1:] = INFORM, NONE
     if kind == ASK:
         if goal[slot] == ASKED and state.memory[_ANSWER, slot] == UNANSWERED:
-            said[0], said[1] = REQUEST, slot
+            message[0], message[1] = REQUEST, slot
         else:
             _tell(state, slot)
     elif kind == CONFIRM:
         if value == wanted(goal, slot):
-            said[0] = AFFIRM
+            message[0] = AFFIRM
             state.memory[_TOLD, slot] = 1
         else:
-            said[0] = DENY
+            message[0] = DENY
             _tell(state, slot)
     elif kind == TELL:
         if goal[slot] == ASKED:
             state.memory[_ANSWER, slot] = value
         if wanted(goal, slot) != ANY and wanted(goal, slot) != value:
-            said[0] = DENY
+            message[0] = DENY
             _tell(state, slot)
         else:
-            _next(world, state)
+            _next(tables, state)
     elif kind == NO_MATCH:
         if goal[-2] != NONE:
             slot = int(goal[-2])
             goal[-2] = goal[-1] = NONE
         else:
-            slot = _any(world, state, _CONSTRAINT)
+            slot = _any(tables, state, _CONSTRAINT)
         if slot != NONE:
             _tell(state, slot)
         else:
-            _next(world, state)
+            _next(tables, state)
 
 
 @compiled
-def reward(world: World, reason: int) -> float:
+def reward(tables: DialogueTables, reason: int) -> float:
     """What the agent gets for a turn that ends with a code of `reasons`."""
     if reason == ONGOING:
         return -1.0
     # The paper's numbers are two and one times the turns of both sides.
-    return -1.0 + (4.0 if reason == SUCCESS else -2.0) * world.max_turns
+    return -1.0 + (4.0 if reason == SUCCESS else -2.0) * tables.max_turns
 
 
 @compiled
-def judge(world: World, state: State, row: int) -> int:
+def judge(tables: DialogueTables, state: DialogueState, row: int) -> int:
     """Whether booking the row, and what only the user knows as the agent understood it, is what was
     wanted: a code of `reasons`."""
-    goal, slots = state.goal, len(world.column)
+    goal, slots = state.goal, len(tables.column)
     for slot in range(slots):
-        if world.column[slot] and goal[slot] >= 0 and world.rows[row, slot] != goal[slot]:
+        if tables.column[slot] and goal[slot] >= 0 and tables.rows[row, slot] != goal[slot]:
             return _FAILURES + _WRONG_ROW * slots + slot
     for slot in range(slots):
         if goal[slot] == ASKED:
             answer = state.memory[_ANSWER, slot]
             if answer == UNANSWERED:
                 return _FAILURES + _UNANSWERED * slots + slot
-            if answer != world.rows[row, slot]:
+            if answer != tables.rows[row, slot]:
                 return _FAILURES + _WRONG_ANSWER * slots + slot
     for slot in range(slots):
-        if not world.column[slot] and state.values[0, slot] != goal[slot]:
+        if not tables.column[slot] and state.values[0, slot] != goal[slot]:
             return _FAILURES + _MISUNDERSTOOD * slots + slot
     return SUCCESS
 
@@ -142,19 +142,19 @@ def wanted(goal: np.ndarray, slot: int) -> int:
 
 
 @internal
-def _tell(state: State, slot: int) -> None:
+def _tell(state: DialogueState, slot: int) -> None:
     state.said[2 + slot] = wanted(state.goal, slot)
     state.memory[_TOLD, slot] = 1
 
 
 @internal
-def _next(world: World, state: State) -> None:
+def _next(tables: DialogueTables, state: DialogueState) -> None:
     """The next thing of the agenda."""
-    slot = _any(world, state, _UNTOLD)
+    slot = _any(tables, state, _UNTOLD)
     if slot != NONE:
         _tell(state, slot)
         return
-    question = _any(world, state, _QUESTION)
+    question = _any(tables, state, _QUESTION)
     if question == NONE:
         state.said[0] = BYE
     else:
@@ -162,16 +162,16 @@ def _next(world: World, state: State) -> None:
 
 
 @internal
-def _any(world: World, state: State, what: int) -> int:
+def _any(tables: DialogueTables, state: DialogueState, what: int) -> int:
     """A random slot that is `what`, or `NONE`."""
-    slots, left = len(world.column), 0
+    slots, left = len(tables.column), 0
     for slot in range(slots):
-        left += _is(world, state, slot, what)
+        left += _is(tables, state, slot, what)
     if left == 0:
         return NONE
     left = below(state.random, left)
     for slot in range(slots):
-        if _is(world, state, slot, what):
+        if _is(tables, state, slot, what):
             if left == 0:
                 return slot
             left -= 1
@@ -179,9 +179,9 @@ def _any(world: World, state: State, what: int) -> int:
 
 
 @internal
-def _is(world: World, state: State, slot: int, what: int) -> bool:
+def _is(tables: DialogueTables, state: DialogueState, slot: int, what: int) -> bool:
     if what == _QUESTION:
         return state.goal[slot] == ASKED and state.memory[_ANSWER, slot] == UNANSWERED
     if what == _UNTOLD:
         return state.goal[slot] >= 0 and state.memory[_TOLD, slot] == 0
-    return state.goal[slot] >= 0 and world.column[slot]
+    return state.goal[slot] >= 0 and tables.column[slot]

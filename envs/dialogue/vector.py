@@ -28,8 +28,8 @@ from envs.dialogue.channel import CONFIDENCE, transmit
 from envs.dialogue.config import DialogueConfig
 from envs.dialogue.frames import BOOK
 from envs.dialogue.goals import new_goal
-from envs.dialogue.tables import State, World, compiled, new_states, one_of
-from envs.dialogue.text import Understanding, Words
+from envs.dialogue.tables import DialogueState, DialogueTables, compiled, new_states, one_of
+from envs.dialogue.text import IntentSlotModel, Words
 from envs.dialogue.user import ONGOING, SUCCESS, TOO_LONG, judge, reply, reward
 from envs.random import reseed
 
@@ -53,7 +53,7 @@ class DialogueVector(VectorEnv):
         max_turns: int = 20,
         rule: Any = "worthy",
         language: Any = "frames",
-        understanding: Understanding | None = None,
+        understanding: IntentSlotModel | None = None,
     ) -> None:
         self.num_envs = num_envs
         self.config = DialogueConfig(
@@ -61,7 +61,7 @@ class DialogueVector(VectorEnv):
         )
         self.render_mode = None
         setting = self.config.load()
-        self.domain, self.world, self.acts = setting.domain, setting.world, setting.acts
+        self.domain, self.tables, self.acts = setting.domain, setting.tables, setting.acts
         self.words = Words(self.domain, understanding) if language == "text" else None
         self.single_observation_space = setting.observation_space
         self.single_action_space = setting.action_space
@@ -69,8 +69,8 @@ class DialogueVector(VectorEnv):
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.fields = fields(len(self.domain.slots))
         self.reasons = user.reasons(tuple(slot.name for slot in self.domain.slots))
-        self.states = new_states(self.world, num_envs)
-        self._actions = rules.actions_of(self.world, self.acts)
+        self.states = new_states(self.tables, num_envs)
+        self._actions = rules.actions_of(self.tables, self.acts)
         self._seeded = False
         shares = max(1, min(numba.get_num_threads(), num_envs // _SHARE))
         self._borders = np.linspace(0, num_envs, shares + 1).astype(int).tolist()
@@ -113,16 +113,16 @@ class DialogueVector(VectorEnv):
         )
         if self.words is None:
             shares = [
-                self._threads.submit(_step, self.world, self.states, step, first, last)
+                self._threads.submit(_step, self.tables, self.states, step, first, last)
                 for first, last in pairwise(self._borders[1:])
             ]
-            _step(self.world, self.states, step, 0, self._borders[1])
+            _step(self.tables, self.states, step, 0, self._borders[1])
             for share in shares:
                 share.result()
         else:
-            _speak(self.world, self.states, step, 0, n)
+            _speak(self.tables, self.states, step, 0, n)
             understood = self._understood(self.words, step)
-            _listen(self.world, self.states._replace(said=understood), step, 0, n)
+            _listen(self.tables, self.states._replace(said=understood), step, 0, n)
         everyone = np.ones(n, bool)
         info = {
             "action_mask": step.masks.view(np.int8),
@@ -150,7 +150,7 @@ class DialogueVector(VectorEnv):
         states.random[spoke] = random
         return understood
 
-    def advise(
+    def expert_action(
         self, observations: np.ndarray, action_masks: np.ndarray | None = None
     ) -> np.ndarray:
         """What the rule agent would do: (n, d) float32 observations to (n,) int64 actions."""
@@ -179,41 +179,47 @@ class _Step(NamedTuple):
     """(n,) float64: how surely users were understood."""
 
 
-def _step(world: World, states: State, step: _Step, first: int, last: int) -> None:
-    _speak(world, states, step, first, last)
-    _listen(world, states, step, first, last)
+def _step(
+    tables: DialogueTables, states: DialogueState, step: _Step, first: int, last: int
+) -> None:
+    _speak(tables, states, step, first, last)
+    _listen(tables, states, step, first, last)
 
 
 @compiled
-def _speak(world: World, states: State, step: _Step, first: int, last: int) -> None:
+def _speak(
+    tables: DialogueTables, states: DialogueState, step: _Step, first: int, last: int
+) -> None:
     """Agents act and users reply; where a dialogue is over, another user comes."""
     for i in range(first, last):
         state = one_of(states, i)
         numbers = state.numbers
         if numbers[OVER]:
-            new_goal(world, state.goal, state.found, state.random)
-            clear(world, state)
-            user.begin(world, state)
+            new_goal(tables, state.goal, state.found, state.random)
+            clear(tables, state)
+            user.begin(tables, state)
             continue
-        act(world, state, step.actions[i])
+        act(tables, state, step.actions[i])
         if numbers[KIND] == BOOK:
-            step.reasons[i] = judge(world, state, numbers[ROW])
+            step.reasons[i] = judge(tables, state, numbers[ROW])
         else:
-            reply(world, state, numbers[KIND], numbers[SLOT], numbers[VALUE])
+            reply(tables, state, numbers[KIND], numbers[SLOT], numbers[VALUE])
 
 
 @compiled
-def _listen(world: World, states: State, step: _Step, first: int, last: int) -> None:
+def _listen(
+    tables: DialogueTables, states: DialogueState, step: _Step, first: int, last: int
+) -> None:
     """What users said reaches the agents."""
     for i in range(first, last):
         state = one_of(states, i)
         if step.reasons[i] == ONGOING:
-            transmit(world, state)
+            transmit(tables, state)
             state.trust[CONFIDENCE] *= step.sure[i]
-            hear(world, state)
-            if state.numbers[TURNS] >= world.max_turns:
+            hear(tables, state)
+            if state.numbers[TURNS] >= tables.max_turns:
                 step.reasons[i] = TOO_LONG
         if state.numbers[TURNS]:  # else another user has come
-            step.rewards[i] = reward(world, step.reasons[i])
+            step.rewards[i] = reward(tables, step.reasons[i])
         state.numbers[OVER] = step.reasons[i] != ONGOING
-        observe(world, state, step.observations[i], step.masks[i])
+        observe(tables, state, step.observations[i], step.masks[i])

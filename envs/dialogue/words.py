@@ -75,20 +75,23 @@ def default_phrases(slots: tuple[str, ...]) -> Phrases:
     for act in ABOUT_A_SLOT["agent"]:
         agent[act] = {}
     for slot in slots:
-        said, value = slot.replace("_", " "), "{" + slot + "}"
+        message, value = slot.replace("_", " "), "{" + slot + "}"
         user["inform"][slot] = (
-            f"the {said} should be {value}",
-            f"{value} for the {said}",
-            f"i want {value} as {said}",
+            f"the {message} should be {value}",
+            f"{value} for the {message}",
+            f"i want {value} as {message}",
         )
         user["any"][slot] = (
-            f"{value} {said} will do",
-            f"{value} {said} is fine",
-            f"i do not care , {value} {said}",
-            f"the {said} does not matter , {value} is good",
+            f"{value} {message} will do",
+            f"{value} {message} is fine",
+            f"i do not care , {value} {message}",
+            f"the {message} does not matter , {value} is good",
         )
-        user["request"][slot] = (f"what is the {said} ?", f"can you tell me the {said} ?")
-        agent["request"][slot] = (f"Which {said}?", f"What {said} would you like?")
-        agent["inform"][slot] = (f"The {said} is {value}.", f"The {said}: {value}.")
-        agent["confirm"][slot] = (f"The {said} is {value}, right?", f"You said {said} {value}?")
+        user["request"][slot] = (f"what is the {message} ?", f"can you tell me the {message} ?")
+        agent["request"][slot] = (f"Which {message}?", f"What {message} would you like?")
+        agent["inform"][slot] = (f"The {message} is {value}.", f"The {message}: {value}.")
+        agent["confirm"][slot] = (
+            f"The {message} is {value}, right?",
+            f"You said {message} {value}?",
+        )
     return Phrases(user, agent)

@@ -24,7 +24,7 @@ _WHY = {
 }
 
 
-class IllegalMove(ValueError):
+class IllegalMoveError(ValueError):
     """A move against the rules, and which."""
 
 
@@ -80,17 +80,17 @@ class Board:
         """
         _check_colour(colour)
         if self.moves:
-            raise IllegalMove("stones are set up before the first move only")
+            raise IllegalMoveError("stones are set up before the first move only")
         if not 0 <= point < self.rules.size**2:
-            raise IllegalMove(f"there is no point {point} on a board of {self.rules.size}")
+            raise IllegalMoveError(f"there is no point {point} on a board of {self.rules.size}")
         trial = self.copy()
         if core.verdict(trial.boards, 0, point) == core.OCCUPIED:
-            raise IllegalMove(self._because(colour, point, core.OCCUPIED))
+            raise IllegalMoveError(self._because(colour, point, core.OCCUPIED))
         core.place(trial.boards, 0, colour, point)
         if (trial.stones != EMPTY).sum() != (self.stones != EMPTY).sum() + 1 or (
             not core.breathes(trial.boards, 0, point)
         ):
-            raise IllegalMove(f"{self._named(colour, point)} leaves a chain without liberties")
+            raise IllegalMoveError(f"{self._named(colour, point)} leaves a chain without liberties")
         self.boards = trial.boards
 
     def play(self, action: int, colour: int | None = None) -> None:
@@ -106,7 +106,7 @@ class Board:
         colour = self.to_play if colour is None else colour
         ruling = self._verdict(action, colour)
         if ruling != core.LEGAL:
-            raise IllegalMove(self._because(colour, action, ruling))
+            raise IllegalMoveError(self._because(colour, action, ruling))
         if self.rules.ko != "simple":
             self._make_room()
         self.boards.numbers[0, core.TO_PLAY] = colour
@@ -157,7 +157,7 @@ class Board:
     def _verdict(self, action: int, colour: int) -> int:
         _check_colour(colour)
         if not 0 <= action <= self.rules.size**2:
-            raise IllegalMove(f"there is no action {action} on a board of {self.rules.size}")
+            raise IllegalMoveError(f"there is no action {action} on a board of {self.rules.size}")
         turn = self.to_play
         self.boards.numbers[0, core.TO_PLAY] = colour
         ruling = core.verdict(self.boards, 0, action)

@@ -573,19 +573,19 @@ def _divide(boards: Boards, i: int) -> None:
         start = np.uint64(_POINT[size, action])
         if owner[start] != unknown:
             continue
-        queue[0], found, done, touched = start, 1, 0, EMPTY
+        queue[0], result, done, touched = start, 1, 0, EMPTY
         owner[start] = EMPTY
-        while done < found:
+        while done < result:
             for q in neighbours(np.uint64(queue[done]), stride):
                 if stones[i, q] == EMPTY:
                     if owner[q] == unknown:
                         owner[q] = EMPTY
-                        queue[found] = q
-                        found += 1
+                        queue[result] = q
+                        result += 1
                 elif stones[i, q] != _BORDER:
                     touched |= stones[i, q]
             done += 1
-        for k in range(found):
+        for k in range(result):
             owner[queue[k]] = touched if touched != BLACK | WHITE else EMPTY
 
 

@@ -25,7 +25,7 @@ def chains(stones: np.ndarray) -> list[list[int]]:
     """The chains of a position (size, size), each as the points of its stones."""
     size = len(stones)
     seen = np.zeros(stones.shape, bool)
-    found = []
+    result = []
     for start in np.flatnonzero(stones):
         chain, waiting = [], [int(start)]
         while waiting:
@@ -44,8 +44,8 @@ def chains(stones: np.ndarray) -> list[list[int]]:
                 if 0 <= r < size and 0 <= c < size and stones[r, c] == stones[row, column]:
                     waiting.append(r * size + c)
         if chain:
-            found.append(sorted(chain))
-    return found
+            result.append(sorted(chain))
+    return result
 
 
 def ownership(board: Board, playouts: int = OWNERSHIP_PLAYOUTS) -> np.ndarray:

@@ -231,11 +231,11 @@ class Report:
 
     def lines(self) -> list[str]:
         """What a person should know of it."""
-        said = f"{self.games:,} games, {self.positions:,} positions"
+        message = f"{self.games:,} games, {self.positions:,} positions"
         if self.skipped:
             reasons = (f"{number:,} {reason}" for reason, number in self.skipped.items())
-            said += f"; left out: {', '.join(reasons)}"
-        return [*self.broken, *self.disputes, said]
+            message += f"; left out: {', '.join(reasons)}"
+        return [*self.broken, *self.disputes, message]
 
 
 def strength(rank: str) -> tuple[str, float] | None:
@@ -244,10 +244,10 @@ def strength(rank: str) -> tuple[str, float] | None:
     `3k` is ("rank", -2), `1d` 1, `9d` 9 and `9p` 18; a rating such as `2350?` is ("rating", 2350).
     None where nothing is known.
     """
-    found = re.search(r"(p?)(\d+)\s*(k|d|p|段|級|级)?", rank.lower())
-    if found is None:
+    result = re.search(r"(p?)(\d+)\s*(k|d|p|段|級|级)?", rank.lower())
+    if result is None:
         return None
-    professional, number, unit = found[1] or found[3] == "p", int(found[2]), found[3]
+    professional, number, unit = result[1] or result[3] == "p", int(result[2]), result[3]
     if professional and number <= 9:
         return "rank", 9 + number
     if unit in ("k", "級", "级"):
@@ -332,10 +332,10 @@ class ExpertGames:
 
     def digest(self) -> int:
         """A number that tells these positions from others."""
-        found = hashlib.blake2b(digest_size=6)  # what a float64 holds exactly
+        result = hashlib.blake2b(digest_size=6)  # what a float64 holds exactly
         for name in sorted(self.arrays):
-            found.update(self.arrays[name].tobytes())
-        return int.from_bytes(found.digest(), "big")
+            result.update(self.arrays[name].tobytes())
+        return int.from_bytes(result.digest(), "big")
 
     def batch(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Positions by their number, from the view of the player to move.
@@ -473,8 +473,8 @@ def _unwanted(game: Game, size: int, min_strength: str | None, min_moves: int) -
         least = strength(min_strength)
         assert least is not None
         for rank in (game.black_rank, game.white_rank):
-            found = strength(rank)
-            if found is None or found[0] != least[0] or found[1] < least[1]:
+            result = strength(rank)
+            if result is None or result[0] != least[0] or result[1] < least[1]:
                 return "too weak"
     return None
 

@@ -46,7 +46,7 @@ def observe(boards: Boards, i: int, planes: np.ndarray, masks: np.ndarray) -> No
     for k in range(scratch.shape[2]):
         scratch[board, liberties, np.uint64(k)] = 0
     # Whose stones are where, and which points are empty.
-    action, found = np.uint64(0), np.uint64(0)
+    action, result = np.uint64(0), np.uint64(0)
     for row in range(size):
         p = np.uint64(row + 1) * stride + one
         for _ in range(size):
@@ -54,11 +54,11 @@ def observe(boards: Boards, i: int, planes: np.ndarray, masks: np.ndarray) -> No
             planes[board, 0, action] = stone == colour
             planes[board, 1, action] = stone == 3 - colour
             masks[board, action] = False
-            scratch[board, empty, found] = p
-            found += np.uint64(stone == EMPTY)
+            scratch[board, empty, result] = p
+            result += np.uint64(stone == EMPTY)
             action += one
             p += one
-    for k in range(found):
+    for k in range(result):
         p = np.uint64(scratch[board, empty, np.uint64(k)])
         for head in chains_around(boards, i, p):
             scratch[board, liberties, head] += np.uint16(1)
@@ -91,7 +91,7 @@ def observe(boards: Boards, i: int, planes: np.ndarray, masks: np.ndarray) -> No
     going_on = boards.numbers[i, PASSES] < 2
     masks[board, points] = going_on
     if going_on:
-        for k in range(found):
+        for k in range(result):
             _look(boards, i, np.uint64(scratch[board, empty, np.uint64(k)]), planes, masks)
 
 

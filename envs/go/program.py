@@ -37,7 +37,7 @@ class ProgramError(ValueError):
     """A program cannot be played with any more, and why."""
 
 
-class Refused(ProgramError):
+class ProgramRefusedError(ProgramError):
     """A program answered a command with "?"; it goes on playing."""
 
 
@@ -76,8 +76,8 @@ class Program:
         except FileNotFoundError:
             raise ProgramError(f"the program {words[0]} is not installed") from None
         except (OSError, ValueError) as error:
-            said = error.strerror if isinstance(error, OSError) else error
-            raise ProgramError(f"the program {words[0]} cannot be started: {said}") from error
+            message = error.strerror if isinstance(error, OSError) else error
+            raise ProgramError(f"the program {words[0]} cannot be started: {message}") from error
         self._size = 19
         self._complaint = b""  # the end of what it wrote to its standard error
         self._finalizer = weakref.finalize(self, _end, self._process)
@@ -98,10 +98,10 @@ class Program:
         except OSError:
             raise self._dead(text) from None
         answer = self._answer(text, self.timeout if timeout is None else timeout)
-        said = answer[1:].lstrip("0123456789").strip()
+        message = answer[1:].lstrip("0123456789").strip()
         if answer[0] == "?":
-            raise Refused(f"{self.name} refused {_shown(text)}: {_shown(said)}")
-        return said
+            raise ProgramRefusedError(f"{self.name} refused {_shown(text)}: {_shown(message)}")
+        return message
 
     def new_game(self, rules: Rules) -> None:
         """An empty board of the size and komi of `rules`."""
@@ -116,11 +116,11 @@ class Program:
     def genmove(self, colour: int, timeout: float | None = None) -> int | None:
         """Let it move; gives the action, which it has played itself, or None where it resigns."""
         text = f"genmove {_letter(colour)}"
-        said = self.command(text, timeout)
-        if said.lower() == "resign":
+        message = self.command(text, timeout)
+        if message.lower() == "resign":
             return None
         try:
-            return action_at(said, self._size)
+            return action_at(message, self._size)
         except ValueError as error:
             raise self._lost(f"answered {text!r} with nonsense: {error}") from None
 
@@ -150,13 +150,13 @@ class Program:
                     if not chunk:
                         raise self._dead(text)
                     got = (got + chunk.replace(b"\r", b"")).lstrip()
-                    said, end, _ = got.partition(b"\n\n")
+                    message, end, _ = got.partition(b"\n\n")
                     proper = got[:1] in (b"", b"=", b"?") and len(got) <= _LONGEST_ANSWER
                     if not proper and (b"\n" in got or len(got) > 1000):
                         first = got.partition(b"\n")[0].decode(errors="replace")
                         raise self._lost(f"answered {_shown(text)} with nonsense: {_shown(first)}")
                     if end:
-                        return said.decode(errors="replace")
+                        return message.decode(errors="replace")
 
     def _dead(self, text: str) -> ProgramError:
         assert self._process.stderr is not None

@@ -18,7 +18,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from perception.slot_filling import OUTSIDE, Sentence, tokenize_at
+from perception.networks.slot_filling import OUTSIDE, Sentence, tokenize_at
 
 
 class DataError(ValueError):
@@ -65,17 +65,17 @@ def _text(path: Path) -> str:
 
 
 def _snips(folder: Path, pattern: str) -> list[Sentence]:
-    found = []
+    result = []
     for path in sorted(folder.glob(pattern)):
         try:
             whole = json.loads(_text(path))
             for intent, items in whole.items():
                 for item in items:
                     pieces = [(piece["text"], piece.get("entity")) for piece in item["data"]]
-                    found.append(_tagged(pieces, intent))
+                    result.append(_tagged(pieces, intent))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise DataError(f"{path} is not a file of SNIPS: {error}") from error
-    return [sentence for sentence in found if sentence.tokens]
+    return [sentence for sentence in result if sentence.tokens]
 
 
 def _tagged(pieces: list[tuple[str, str | None]], intent: str) -> Sentence:
@@ -105,7 +105,7 @@ def _atis(folder: Path, part: str) -> list[Sentence]:
     intents = _numbers(folder / f"atis.{part}.intent.csv", meanings["intent"])
     if not len(words) == len(tags) == len(intents):
         raise DataError(f"the files atis.{part}.*.csv in {folder} differ in length")
-    found = []
+    result = []
     for line, (tokens, tag_row, intent) in enumerate(zip(words, tags, intents, strict=True), 1):
         if len(tokens) != len(tag_row) or len(intent) != 1:
             raise DataError(
@@ -114,8 +114,8 @@ def _atis(folder: Path, part: str) -> list[Sentence]:
             )
         inside = tokens[0] == "BOS" and tokens[-1] == "EOS"
         cut = slice(1, -1) if inside else slice(None)  # marks of the ends, which nobody says
-        found.append(Sentence(tokens[cut], tag_row[cut], intent[0]))
-    return [sentence for sentence in found if sentence.tokens]
+        result.append(Sentence(tokens[cut], tag_row[cut], intent[0]))
+    return [sentence for sentence in result if sentence.tokens]
 
 
 def _numbers(path: Path, meanings: list[str]) -> list[list[str]]:
@@ -144,7 +144,7 @@ def _split(sentences: list[Sentence]) -> tuple[list[Sentence], list[Sentence]]:
 
 
 def _lines(path: Path) -> list[Sentence]:
-    found = []
+    result = []
     for line, text in enumerate(_text(path).split("\n"), 1):
         if not text.strip():
             continue
@@ -160,8 +160,8 @@ def _lines(path: Path) -> list[Sentence]:
                 f"{path}, line {line}: a sentence has tokens, as many tags (O, B-NAME or I-NAME) and "
                 "an intent"
             )
-        found.append(sentence)
-    return [sentence for sentence in found if sentence.tokens]
+        result.append(sentence)
+    return [sentence for sentence in result if sentence.tokens]
 
 
 def _checked(item: Any) -> Sentence | None:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from perception.slot_filling import UNKNOWN, Sentence, Shape, Understanding, spans
+from perception.networks.slot_filling import UNKNOWN, IntentSlotModel, Sentence, Shape, spans
 from perception.tasks.task import Learner, Task
 
 
@@ -27,7 +27,7 @@ class SlotFillingConfig:
     """Numbers of a learnt vector, for words and for their parts."""
     buckets: int = 4096
     """Vectors that the parts of words (letters, affixes, shape) are hashed to; 0: parts are unseen."""
-    hidden: int = 128
+    hidden_size: int = 128
     """Units of the LSTM in each direction."""
     layers: int = 1
     """Layers of the LSTM."""
@@ -57,7 +57,7 @@ class SlotFillingConfig:
     def shape(self) -> Shape:
         """The network's."""
         return Shape(
-            self.words, self.embedding, self.buckets, self.hidden, self.layers, self.dropout
+            self.words, self.embedding, self.buckets, self.hidden_size, self.layers, self.dropout
         )
 
 
@@ -69,7 +69,7 @@ class SlotFilling(Task):
     data = "snips"
 
     def __init__(
-        self, config: SlotFillingConfig, model: Understanding, examples: Sequence[Sentence]
+        self, config: SlotFillingConfig, model: IntentSlotModel, examples: Sequence[Sentence]
     ) -> None:
         self.config, self.model = config, model
         self.learner = Learner(model.network, config.learning_rate, config.average)
@@ -96,12 +96,12 @@ class SlotFilling(Task):
         )
 
     @staticmethod
-    def new_model(config: SlotFillingConfig, examples: Sequence[Sentence]) -> Understanding:
-        return Understanding.of(examples, config.shape(), config.vocabulary)
+    def new_model(config: SlotFillingConfig, examples: Sequence[Sentence]) -> IntentSlotModel:
+        return IntentSlotModel.of(examples, config.shape(), config.vocabulary)
 
     @staticmethod
-    def described(description: Any) -> Understanding:
-        return Understanding.described(description)
+    def described(description: Any) -> IntentSlotModel:
+        return IntentSlotModel.described(description)
 
     def epoch(self) -> Iterator[dict[str, float]]:
         network, done, losses = self.learner.network, 0, [0.0, 0.0]
@@ -130,7 +130,7 @@ class SlotFilling(Task):
                 losses = [0.0, 0.0]
 
     @staticmethod
-    def test(model: Understanding, examples: Sequence[Sentence]) -> dict[str, Any]:
+    def test(model: IntentSlotModel, examples: Sequence[Sentence]) -> dict[str, Any]:
         return score(examples, model.understand_all([sentence.tokens for sentence in examples]))
 
 
@@ -146,13 +146,13 @@ def score(
     by_slot: dict[str, np.ndarray] = {}
     intents, frames = 0, 0
     for number, (sentence, (tags, intent, _)) in enumerate(zip(sentences, results, strict=True)):
-        there, found = set(spans(sentence.tags)), set(spans(tags))
-        for column, group in enumerate((there & found, found, there)):
+        there, result = set(spans(sentence.tags)), set(spans(tags))
+        for column, group in enumerate((there & result, result, there)):
             counts[number, column] = len(group)
             for slot, _, _ in group:
                 by_slot.setdefault(slot, np.zeros(3, np.int64))[column] += 1
         intents += intent == sentence.intent
-        frames += intent == sentence.intent and there == found
+        frames += intent == sentence.intent and there == result
     # 1,000 sets of sentences, drawn with replacement, always the same ones.
     rng = np.random.default_rng(0)
     chance = np.full(len(sentences), 1 / len(sentences))
@@ -161,11 +161,11 @@ def score(
     rows = [
         [
             slot,
-            *(round(value, 4) for value in (_share(right, found), _share(right, there))),
-            round(f1(right, found, there), 4),
+            *(round(value, 4) for value in (_share(right, result), _share(right, there))),
+            round(f1(right, result, there), 4),
             int(there),
         ]
-        for slot, (right, found, there) in sorted(by_slot.items())
+        for slot, (right, result, there) in sorted(by_slot.items())
     ]
     return {
         "score": "slot F1",

@@ -119,11 +119,11 @@ class Learner(Generic[Network]):
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """What else it takes to go on: the weights that learn, and Adam's moments."""
-        found = {f"learning.{name}": p.detach() for name, p in self._learning.items()}
+        result = {f"learning.{name}": p.detach() for name, p in self._learning.items()}
         for name, parameter in self._learning.items():
             moments = self._adam.state.get(parameter, {})
-            found |= {f"{kind}.{name}": value for kind, value in moments.items()}
-        return found
+            result |= {f"{kind}.{name}": value for kind, value in moments.items()}
+        return result
 
     def load(
         self, weights: dict[str, torch.Tensor], tensors: dict[str, torch.Tensor], updates: int

@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
-from perception.seq2seq import PADDING, Speaker, Utterance, placeholders
+from perception.networks.seq2seq import PADDING, ResponseGenerator, Utterance, placeholders
 from perception.tasks.task import Learner, Task
 
 
@@ -23,7 +23,7 @@ class UtterancesConfig:
 
     embedding: int = 64
     """Numbers of a word's vector."""
-    hidden: int = 128
+    hidden_size: int = 128
     """Units of the encoder in each direction, and of the decoder."""
     dropout: float = 0.2
     """Share of numbers left out between layers while learning."""
@@ -41,7 +41,7 @@ class UtterancesConfig:
             raise ValueError(f"learning_rate must be above 0, not {self.learning_rate:g}")
         if not 0 <= self.average < 1:
             raise ValueError(f"average must be from 0 to below 1, not {self.average:g}")
-        Speaker([], [], self.embedding, self.hidden, self.dropout)
+        ResponseGenerator([], [], self.embedding, self.hidden_size, self.dropout)
 
 
 class Utterances(Task):
@@ -52,7 +52,7 @@ class Utterances(Task):
     data = "domain:movie"
 
     def __init__(
-        self, config: UtterancesConfig, model: Speaker, examples: Sequence[Utterance]
+        self, config: UtterancesConfig, model: ResponseGenerator, examples: Sequence[Utterance]
     ) -> None:
         self.config, self.model = config, model
         self.learner = Learner(model.network, config.learning_rate, config.average)
@@ -70,14 +70,14 @@ class Utterances(Task):
         return torch.tensor(acts, device=self.device), padded.to(self.device)
 
     @staticmethod
-    def new_model(config: UtterancesConfig, examples: Sequence[Utterance]) -> Speaker:
+    def new_model(config: UtterancesConfig, examples: Sequence[Utterance]) -> ResponseGenerator:
         acts = sorted({word for utterance in examples for word in utterance.act})
         words = sorted({word for utterance in examples for word in utterance.words})
-        return Speaker(acts, words, config.embedding, config.hidden, config.dropout)
+        return ResponseGenerator(acts, words, config.embedding, config.hidden_size, config.dropout)
 
     @staticmethod
-    def described(description: Any) -> Speaker:
-        return Speaker.described(description)
+    def described(description: Any) -> ResponseGenerator:
+        return ResponseGenerator.described(description)
 
     def epoch(self) -> Iterator[dict[str, float]]:
         network, done, loss_sum = self.learner.network, 0, 0.0
@@ -101,7 +101,7 @@ class Utterances(Task):
                 loss_sum = 0.0
 
     @staticmethod
-    def test(model: Speaker, examples: Sequence[Utterance]) -> dict[str, Any]:
+    def test(model: ResponseGenerator, examples: Sequence[Utterance]) -> dict[str, Any]:
         """Each act is said once; without randomness, but for what did not succeed at once.
 
         Slots are right where the sentence leaves the same ones open as one of the test's for the act.
@@ -110,13 +110,13 @@ class Utterances(Task):
         for utterance in examples:
             wanted.setdefault(tuple(utterance.act), []).append(utterance.words)
         acts = list(wanted)
-        said = [model.sentence(act) for act in acts]
+        message = [model.sentence(act) for act in acts]
         slots = [[placeholders(words) for words in wanted[act]] for act in acts]
         right, at_once = (
             np.array(
                 [placeholders(words) in those for words, those in zip(tried, slots, strict=True)]
             )
-            for tried in (said, [model.first_try(act) for act in acts])
+            for tried in (message, [model.first_try(act) for act in acts])
         )
         draws = np.random.default_rng(0).integers(0, len(acts), (1000, len(acts)))
         low, high = np.percentile(right[draws].mean(axis=1), [2.5, 97.5])
@@ -134,7 +134,7 @@ class Utterances(Task):
             "sentences": len(acts),
             "measures": {
                 "at_once": float(at_once.mean()),
-                "bleu": bleu(said, [wanted[act] for act in acts]),
+                "bleu": bleu(message, [wanted[act] for act in acts]),
             },
             "table": [["act", "slots right", "acts"], *rows],
         }
@@ -142,7 +142,7 @@ class Utterances(Task):
 
 def bleu(said: Sequence[Sequence[str]], references: Sequence[Sequence[Sequence[str]]]) -> float:
     """BLEU-4 of a corpus, 0…1, with several references a sentence (Papineni et al. 2002)."""
-    right, found, length, reference_length = [0] * 4, [0] * 4, 0, 0
+    right, result, length, reference_length = [0] * 4, [0] * 4, 0, 0
     for words, others in zip(said, references, strict=True):
         length += len(words)
         reference_length += min(
@@ -154,10 +154,10 @@ def bleu(said: Sequence[Sequence[str]], references: Sequence[Sequence[Sequence[s
             for other in others:
                 most |= _runs(other, size)
             right[size - 1] += (counts & most).total()
-            found[size - 1] += counts.total()
+            result[size - 1] += counts.total()
     if not all(right):
         return 0.0
-    precision = sum(math.log(a / b) for a, b in zip(right, found, strict=True)) / 4
+    precision = sum(math.log(a / b) for a, b in zip(right, result, strict=True)) / 4
     return math.exp(precision + min(0.0, 1 - reference_length / length))
 
 

@@ -35,6 +35,6 @@ class Asking(gym.Env):
         return known.astype(np.float32), {"action_mask": mask}
 
     @staticmethod
-    def advise(observations: np.ndarray, action_masks: np.ndarray | None) -> np.ndarray:
+    def expert_action(observations: np.ndarray, action_masks: np.ndarray | None) -> np.ndarray:
         """Ask, then give what is wanted."""
         return np.where(observations.any(axis=1), FIRST + observations.argmax(axis=1), ASK)

@@ -10,11 +10,11 @@ import pytest
 import torch
 from gymnasium.vector import SyncVectorEnv
 
-from agents.agent import Setting, State, Unsuitable
+from agents.agent import AgentState, RunContext, UnsuitableEnvironmentError
 from agents.alphago import AlphaGo, AlphaGoConfig
-from agents.go_search import GoSearch, SearchConfig
-from agents.positions import in_all_symmetries, symmetric
-from envs.go.board import BLACK, Board, IllegalMove, Rules
+from agents.parts.positions import in_all_symmetries, symmetric
+from agents.search.go_search import GoSearch, SearchConfig
+from envs.go.board import BLACK, Board, IllegalMoveError, Rules
 from envs.go.games import GamesError, expert_games
 from envs.go.go import Go
 from envs.go.vector import GoVector
@@ -28,8 +28,8 @@ def _agent(
     config: AlphaGoConfig, storage: Path, steps: int, segment_steps: int | None = None
 ) -> AlphaGo:
     torch.manual_seed(0)
-    setting = Setting(config.num_envs, segment_steps or steps, steps, storage=storage)
-    return AlphaGo(OBSERVATIONS, ACTIONS, config, setting)
+    context = RunContext(config.num_envs, segment_steps or steps, steps, storage=storage)
+    return AlphaGo(OBSERVATIONS, ACTIONS, config, context)
 
 
 def _write_games(folder: Path, games: int) -> None:
@@ -44,7 +44,7 @@ def _write_games(folder: Path, games: int) -> None:
             action = moves[move] if move < 2 else int(board.legal().argmax())
             try:
                 board.play(action)
-            except IllegalMove:
+            except IllegalMoveError:
                 break
             row, column = divmod(action, SIZE)
             record += f";{colour}[{'abcde'[column]}{'abcde'[row]}]"
@@ -151,8 +151,8 @@ def test_in_all_symmetries_a_network_turns_its_answer_with_the_board(tmp_path: P
     policies, values = mean(planes)
     for which in range(8):
         turned, wanted, _ = symmetric(planes, policies, owners, np.full(3, which))
-        found, worth = mean(turned)
-        assert np.allclose(found, wanted, atol=1e-5)
+        result, worth = mean(turned)
+        assert np.allclose(result, wanted, atol=1e-5)
         assert np.allclose(worth, values, atol=1e-6)
     # One network alone does not, and the mean of its values is that of the eight boards.
     turned, wanted, _ = symmetric(planes, evaluate(planes)[0], owners, np.full(3, 1))
@@ -173,7 +173,7 @@ def test_a_checkpoint_gives_back_network_and_positions(tmp_path: Path) -> None:
     for name, tensor in (saved.weights | saved.tensors).items():
         assert torch.equal(tensor, (again.weights | again.tensors)[name]), name
     player = _agent(config, tmp_path, 200)
-    player.load(State(saved.weights))
+    player.load(AgentState(saved.weights))
     planes = np.stack([Board(Rules(SIZE)).planes()])
     assert np.array_equal(player.evaluate(planes)[0], agent.evaluate(planes)[0])
 
@@ -212,11 +212,11 @@ def test_a_search_thinks_with_the_network(tmp_path: Path) -> None:
 
 
 def test_records_that_are_not_there_are_told_before_a_run_begins(tmp_path: Path) -> None:
-    setting = Setting(storage=tmp_path)
-    for folder, said in ((tmp_path / "nowhere", "no such file"), (tmp_path, "no games on 5×5")):
+    context = RunContext(storage=tmp_path)
+    for folder, message in ((tmp_path / "nowhere", "no such file"), (tmp_path, "no games on 5×5")):
         config = AlphaGoConfig(expert_games=str(folder))
-        with pytest.raises(ValueError, match=said):
-            AlphaGo.storage_bytes(OBSERVATIONS, ACTIONS, config, setting)
+        with pytest.raises(ValueError, match=message):
+            AlphaGo.storage_bytes(OBSERVATIONS, ACTIONS, config, context)
 
 
 def test_a_folder_of_records_is_found_from_any_other(
@@ -241,7 +241,9 @@ def test_records_that_changed_after_the_run_began_are_refused(tmp_path: Path) ->
                 list(again.train(env, 8, seed=1))
                 (games / "0.sgf").unlink()
                 continue
-            with pytest.raises(Unsuitable, match="not those that the run began with"):
+            with pytest.raises(
+                UnsuitableEnvironmentError, match="not those that the run began with"
+            ):
                 list(again.train(env, 8, seed=1))
 
 
@@ -254,7 +256,7 @@ def test_records_that_are_all_held_out_are_refused(tmp_path: Path) -> None:
 def test_it_does_not_play_itself_where_it_cannot(tmp_path: Path) -> None:
     agent = _agent(AlphaGoConfig(layers=2, width=8), tmp_path, 100)
     for env in (GoVector(1, handicap=2), SyncVectorEnv([lambda: Go(SIZE)])):
-        with closing(env), pytest.raises(Unsuitable, match="it plays itself"):
+        with closing(env), pytest.raises(UnsuitableEnvironmentError, match="it plays itself"):
             list(agent.train(env, 8, seed=0))
 
 
@@ -264,5 +266,5 @@ def test_another_world_is_refused(tmp_path: Path) -> None:
             gym.spaces.Box(0, 1, (4,), np.float32),
             gym.spaces.Discrete(2),
             AlphaGoConfig(),
-            Setting(storage=tmp_path),
+            RunContext(storage=tmp_path),
         )

@@ -7,7 +7,7 @@ import pytest
 import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
 
-from agents.agent import Setting, State, linear_schedule
+from agents.agent import AgentState, RunContext, linear_schedule
 from agents.dqn import DQN, DQNConfig, Histogram, QNetwork, td_targets
 
 
@@ -29,7 +29,7 @@ def test_epsilon_falls_linearly_and_stays() -> None:
 
 
 def test_dueling_advantages_have_mean_zero() -> None:
-    network = QNetwork(gym.spaces.Box(-1, 1, (3,)), 4, DQNConfig(hidden=8, dueling=True))
+    network = QNetwork(gym.spaces.Box(-1, 1, (3,)), 4, DQNConfig(hidden_size=8, dueling=True))
     observations = torch.randn(5, 3)
     assert network.value is not None
     value = network.value(network.encoder(observations)).squeeze(1)
@@ -54,7 +54,7 @@ def test_a_histogram_has_its_values_mean_and_ends_at_its_limits() -> None:
 
 
 def test_dueling_histograms_are_one_for_each_action() -> None:
-    config = DQNConfig(hidden=8, dueling=True, value_bins=11)
+    config = DQNConfig(hidden_size=8, dueling=True, value_bins=11)
     network = QNetwork(gym.spaces.Box(-1, 1, (3,)), 4, config)
     observations = torch.randn(5, 3)
     assert network.value is not None
@@ -65,8 +65,8 @@ def test_dueling_histograms_are_one_for_each_action() -> None:
 
 def _agent(config: DQNConfig, storage: Path | None, env: gym.vector.VectorEnv) -> DQN:
     torch.manual_seed(0)
-    setting = Setting(config.num_envs, segment_steps=4_000, total_steps=20_000, storage=storage)
-    return DQN(env.single_observation_space, env.single_action_space, config, setting)
+    context = RunContext(config.num_envs, segment_steps=4_000, total_steps=20_000, storage=storage)
+    return DQN(env.single_observation_space, env.single_action_space, config, context)
 
 
 class Bandit(gym.Env):
@@ -91,7 +91,7 @@ class Bandit(gym.Env):
 def test_dqn_learns_and_takes_no_illegal_action(tmp_path: Path, bins: int) -> None:
     config = DQNConfig(
         num_envs=4, replay_capacity=4_000, learning_starts=200, epsilon_steps=1_000,
-        hidden=32, learning_rate=3e-3, target_every=50, value_bins=bins, value_limit=2.0,
+        hidden_size=32, learning_rate=3e-3, target_update_interval=50, value_bins=bins, value_limit=2.0,
     )  # fmt: skip
     env = SyncVectorEnv([Bandit] * 4, autoreset_mode=AutoresetMode.NEXT_STEP)
     agent = _agent(config, tmp_path, env)
@@ -125,7 +125,7 @@ def test_dqn_learns_while_the_environments_take_their_step(
     order: list[str] = []
     improve = DQN._improve
     monkeypatch.setattr(DQN, "_improve", lambda *_: (order.append("learnt"), improve(*_))[1])
-    config = DQNConfig(num_envs=4, learning_starts=200, batch_size=8, hidden=8)
+    config = DQNConfig(num_envs=4, learning_starts=200, batch_size=8, hidden_size=8)
     envs: dict[str, VectorEnv] = {
         name: SyncVectorEnv([Bandit] * 4, autoreset_mode=AutoresetMode.NEXT_STEP)
         for name in ("plain", "background")
@@ -146,11 +146,11 @@ def test_the_targets_of_one_step_are_worked_out_at_once(
 ) -> None:
     config = DQNConfig(
         num_envs=num_envs,
-        train_every=2,
+        train_frequency=2,
         learning_starts=100,
         batch_size=8,
-        hidden=8,
-        target_every=5,
+        hidden_size=8,
+        target_update_interval=5,
     )
     env = SyncVectorEnv([Bandit] * num_envs, autoreset_mode=AutoresetMode.NEXT_STEP)
     agent = _agent(config, tmp_path, env)
@@ -160,10 +160,10 @@ def test_the_targets_of_one_step_are_worked_out_at_once(
 
     def values_watched(observations: torch.Tensor) -> torch.Tensor:
         assert len(observations) == together * config.batch_size
-        found = values(observations)
+        result = values(observations)
         size = config.batch_size
-        valued.extend(zip(observations.split(size), found.split(size), strict=True))
-        return found
+        valued.extend(zip(observations.split(size), result.split(size), strict=True))
+        return result
 
     def learn_watched(*batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         nonlocal learnt
@@ -181,7 +181,7 @@ def test_the_targets_of_one_step_are_worked_out_at_once(
 
 def test_a_running_average_of_the_network_acts_and_ships(tmp_path: Path) -> None:
     config = DQNConfig(
-        num_envs=4, replay_capacity=4_000, learning_starts=200, hidden=8, target_rate=0.25
+        num_envs=4, replay_capacity=4_000, learning_starts=200, hidden_size=8, tau=0.25
     )
     env = SyncVectorEnv([Bandit] * 4, autoreset_mode=AutoresetMode.NEXT_STEP)
     agent = _agent(config, tmp_path, env)
@@ -189,10 +189,10 @@ def test_a_running_average_of_the_network_acts_and_ships(tmp_path: Path) -> None
     learn = agent._learn
 
     def watched(*batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        found = learn(*batch)
+        result = learn(*batch)
         for name, w in agent.adam.weights.items():
             expected[name] = 0.75 * expected[name] + 0.25 * w
-        return found
+        return result
 
     agent._learn = watched
     assert list(agent.train(env, 1_000, seed=1))
@@ -201,16 +201,16 @@ def test_a_running_average_of_the_network_acts_and_ships(tmp_path: Path) -> None
         torch.testing.assert_close(shipped[name], w)
         assert not torch.equal(shipped[name], agent.adam.weights[name])
     other = _agent(config, None, env)
-    other.load(State(shipped))
+    other.load(AgentState(shipped))
     seen = torch.linspace(-1, 1, 5).unsqueeze(1)
     assert torch.equal(other._settled_values_of(seen), agent._settled_values_of(seen))
 
 
-@pytest.mark.parametrize("target_rate", [0.0, 0.1])
-def test_a_loaded_state_goes_on_bit_for_bit(tmp_path: Path, target_rate: float) -> None:
+@pytest.mark.parametrize("tau", [0.0, 0.1])
+def test_a_loaded_state_goes_on_bit_for_bit(tmp_path: Path, tau: float) -> None:
     config = DQNConfig(
-        num_envs=2, replay_capacity=500, learning_starts=100, hidden=16, n_step=3,
-        target_rate=target_rate,
+        num_envs=2, replay_capacity=500, learning_starts=100, hidden_size=16, n_step=3,
+        tau=tau,
     )  # fmt: skip
     env = SyncVectorEnv(
         [lambda: gym.make("CartPole-v1")] * 2, autoreset_mode=AutoresetMode.NEXT_STEP
@@ -238,20 +238,20 @@ def test_a_loaded_state_goes_on_bit_for_bit(tmp_path: Path, target_rate: float) 
 def test_continuous_actions_are_refused_in_a_sentence() -> None:
     space = gym.spaces.Box(-1, 1, (2,))
     with pytest.raises(ValueError, match="discrete"):
-        DQN(space, space, DQNConfig(), Setting())
+        DQN(space, space, DQNConfig(), RunContext())
 
 
 def test_more_actions_than_the_memory_can_number_are_refused() -> None:
     space = gym.spaces.Box(-1, 1, (2,))
     with pytest.raises(ValueError, match="65,536 actions at most, and there are 70,000"):
-        DQN(space, gym.spaces.Discrete(70_000), DQNConfig(), Setting())
+        DQN(space, gym.spaces.Discrete(70_000), DQNConfig(), RunContext())
 
 
-@pytest.mark.parametrize("option", ["layer_norm", "centre_pictures"])
+@pytest.mark.parametrize("option", ["layer_norm", "subtract_mean_image"])
 def test_only_pictures_are_normalised(option: str) -> None:
     space = gym.spaces.Box(-1, 1, (2,))
     with pytest.raises(ValueError, match=f"{option} is for pictures"):
-        DQN(space, gym.spaces.Discrete(2), DQNConfig(**{option: True}), Setting())
+        DQN(space, gym.spaces.Discrete(2), DQNConfig(**{option: True}), RunContext())
 
 
 @pytest.mark.parametrize(
@@ -261,4 +261,4 @@ def test_only_pictures_are_normalised(option: str) -> None:
 def test_a_senseless_hyperparameter_is_refused(wrong: dict[str, float]) -> None:
     space = gym.spaces.Box(-1, 1, (2,))
     with pytest.raises(ValueError, match=next(iter(wrong))):
-        DQN(space, gym.spaces.Discrete(2), DQNConfig(**wrong), Setting())  # type: ignore[arg-type]
+        DQN(space, gym.spaces.Discrete(2), DQNConfig(**wrong), RunContext())  # type: ignore[arg-type]

@@ -9,30 +9,30 @@ import numpy as np
 import pytest
 import torch
 
-from agents.agent import Setting, State
+from agents.agent import AgentState, RunContext
 from agents.dyna_q import DynaQ, DynaQConfig
-from fathom import plugins
+from fathom.environments import spec as plugins
+from fathom.environments.spec import EnvironmentSpec
 from fathom.evaluation import evaluate
-from fathom.plugins import World
-from fathom.training import evaluation_seed
+from fathom.runs.training import evaluation_seed
 
 ASK, FIRST, SECOND = range(3)
 CONFIG = DynaQConfig(
-    num_envs=8, replay_capacity=2_000, learning_starts=64, train_every=8, batch_size=32, planning=1, hidden=32,
-    learning_rate=3e-3, target_every=50, epsilon_steps=200, epsilon_end=0.3, reward_clip=0.0,
+    num_envs=8, replay_capacity=2_000, learning_starts=64, train_frequency=8, batch_size=32, planning=1, hidden_size=32,
+    learning_rate=3e-3, target_update_interval=50, epsilon_steps=200, epsilon_end=0.3, reward_clip=0.0,
     model_hidden=32, model_batch_size=64, model_learning_rate=1e-2, model_updates=2,
 )  # fmt: skip
 
 
-def _world() -> World:
+def _world() -> EnvironmentSpec:
     return plugins.resolve(f"{Path(__file__).with_name('asking.py')}:Asking")
 
 
 def _trained(config: DynaQConfig, storage: Path, steps: int, more: int = 0) -> DynaQ:
     torch.manual_seed(0)
     world = _world()
-    setting = Setting(config.num_envs, steps, steps + more, storage=storage)
-    agent = DynaQ(*world.spaces(), config, setting)
+    context = RunContext(config.num_envs, steps, steps + more, storage=storage)
+    agent = DynaQ(*world.spaces(), config, context)
     env = world.make_vector(config.num_envs, training=True)
     reports = list(agent.train(env, steps, seed=1))
     env.close()
@@ -86,8 +86,8 @@ def test_what_is_imagined_never_enters_the_memory_of_what_was_real(tmp_path: Pat
     )
 
 
-def _copy(state: State) -> State:
-    return State(
+def _copy(state: AgentState) -> AgentState:
+    return AgentState(
         {name: t.clone() for name, t in state.weights.items()},
         {name: t.clone() for name, t in state.tensors.items()},
         dict(state.numbers),
@@ -100,7 +100,7 @@ def test_a_loaded_state_goes_on_bit_for_bit(tmp_path: Path) -> None:
     env = _world().make_vector(CONFIG.num_envs, training=True)
     list(agent.train(env, 200, seed=2))
     torch.manual_seed(7)
-    other = DynaQ(*_world().spaces(), CONFIG, agent.setting)
+    other = DynaQ(*_world().spaces(), CONFIG, agent.context)
     other.load(saved)
     list(other.train(env, 200, seed=2))
     env.close()
@@ -112,8 +112,8 @@ def test_a_loaded_state_goes_on_bit_for_bit(tmp_path: Path) -> None:
 
 
 def test_an_agent_that_only_acts_needs_no_model_of_a_checkpoint(agent: DynaQ) -> None:
-    other = DynaQ(*_world().spaces(), CONFIG, Setting())
-    other.load(State(agent.state().weights))
+    other = DynaQ(*_world().spaces(), CONFIG, RunContext())
+    other.load(AgentState(agent.state().weights))
     seen = np.array([[0, 0], [1, 0], [0, 1]], np.float32)
     arguments = (seen, None, np.ones(3, bool))
     one = agent.act(*arguments, np.random.default_rng(0))
@@ -123,11 +123,11 @@ def test_an_agent_that_only_acts_needs_no_model_of_a_checkpoint(agent: DynaQ) ->
 def test_pictures_are_not_imagined() -> None:
     pictures = gym.spaces.Box(0, 255, (4, 84, 84), np.uint8)
     with pytest.raises(ValueError, match="dqn learns without imagining"):
-        DynaQ(pictures, gym.spaces.Discrete(3), DynaQConfig(), Setting())
+        DynaQ(pictures, gym.spaces.Discrete(3), DynaQConfig(), RunContext())
 
 
 @pytest.mark.parametrize("wrong", [{"model_updates": 0}, {"planning": -1}, {"model_hidden": 0}])
 def test_a_senseless_hyperparameter_is_refused(wrong: dict[str, int]) -> None:
     space = gym.spaces.Box(-1, 1, (2,))
     with pytest.raises(ValueError, match=next(iter(wrong))):
-        DynaQ(space, gym.spaces.Discrete(2), DynaQConfig(**wrong), Setting())  # type: ignore[arg-type]
+        DynaQ(space, gym.spaces.Discrete(2), DynaQConfig(**wrong), RunContext())  # type: ignore[arg-type]

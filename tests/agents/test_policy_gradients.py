@@ -10,14 +10,14 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from agents import load_agent
-from agents.agent import Agent, Setting, generator
-from envs.observations import Observations
+from agents.agent import Agent, RunContext, generator
+from envs.observations import ObservationFlattener
 from envs.vector import Transitions
 
 ALGORITHMS: dict[str, dict[str, Any]] = {
     "reinforce": {"num_envs": 8, "learning_rate": 1e-2},
     "a2c": {"num_envs": 8, "learning_rate": 3e-3},
-    "ppo": {"num_envs": 8, "rollout_steps": 16, "minibatches": 2, "learning_rate": 3e-3},
+    "ppo": {"num_envs": 8, "rollout_steps": 16, "num_minibatches": 2, "learning_rate": 3e-3},
 }
 
 
@@ -103,9 +103,9 @@ def build(algorithm: str, world: type[gym.Env], steps: int, **settings: Any) -> 
     torch.manual_seed(0)
     agent_class = load_agent(algorithm)
     config = agent_class.Config(**(ALGORITHMS[algorithm] | settings))
-    space = Observations(world.observation_space).space
-    setting = Setting(num_envs=config.num_envs, total_steps=steps)
-    return agent_class(space, world.action_space, config, setting)
+    space = ObservationFlattener(world.observation_space).space
+    context = RunContext(num_envs=config.num_envs, total_steps=steps)
+    return agent_class(space, world.action_space, config, context)
 
 
 def vector(world: type[gym.Env]) -> SyncVectorEnv:
@@ -158,16 +158,16 @@ def test_with_memory_it_recalls_and_without_it_guesses(memory: str) -> None:
 
 @pytest.mark.parametrize("centre", [False, True])
 def test_it_learns_from_a_dictionary_to_answer_twice(centre: bool) -> None:
-    agent, env = learn("ppo", Pieces, 4_000, cnn="nips", hidden=32, centre_pictures=centre)
+    agent, env = learn("ppo", Pieces, 4_000, cnn="nips", hidden_size=32, subtract_mean_image=centre)
     assert score(agent, env) > 1.9
-    other = build("ppo", Pieces, 4_000, cnn="nips", hidden=32, centre_pictures=centre)
+    other = build("ppo", Pieces, 4_000, cnn="nips", hidden_size=32, subtract_mean_image=centre)
     other.load(agent.state())
     assert score(other, env) > 1.9  # the mean picture is kept
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_the_first_rollout_shows_the_mean_picture_and_teaches_nothing_else(algorithm: str) -> None:
-    agent, env = build(algorithm, Pieces, 200, cnn="nips", centre_pictures=True), vector(Pieces)
+    agent, env = build(algorithm, Pieces, 200, cnn="nips", subtract_mean_image=True), vector(Pieces)
 
     def changes(steps: int) -> set[str]:
         before = {name: weight.clone() for name, weight in agent.state().weights.items()}
@@ -185,7 +185,7 @@ def test_the_first_rollout_shows_the_mean_picture_and_teaches_nothing_else(algor
 
 def test_pictures_are_centred_where_there_are_some() -> None:
     with pytest.raises(ValueError, match="centre_pictures is for pictures"):
-        build("ppo", Recall, 100, centre_pictures=True)
+        build("ppo", Recall, 100, subtract_mean_image=True)
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -213,11 +213,11 @@ def test_a_loaded_state_goes_on_bit_for_bit(algorithm: str, memory: str) -> None
 
 def test_minibatches_that_do_not_share_out_are_refused_in_a_sentence() -> None:
     with pytest.raises(ValueError, match="minibatches must share the 8 environments out evenly"):
-        learn("ppo", Recall, 100, memory="gru", minibatches=3)
+        learn("ppo", Recall, 100, memory="gru", num_minibatches=3)
 
 
 def test_one_minibatch_of_sequences_is_learnt_from_too() -> None:
-    agent, env = learn("ppo", Recall, 8_000, memory="gru", minibatches=1, learning_rate=1e-2)
+    agent, env = learn("ppo", Recall, 8_000, memory="gru", num_minibatches=1, learning_rate=1e-2)
     assert score(agent, env) > 0.95 / 3
 
 
@@ -230,7 +230,7 @@ def test_no_agent_draws_what_an_environment_of_the_same_seed_draws() -> None:
 
 
 def test_a_rollout_narrower_than_its_minibatches_gives_no_empty_ones() -> None:
-    agent = build("ppo", Recall, 17, num_envs=1, rollout_steps=16, minibatches=4, epochs=1)
+    agent = build("ppo", Recall, 17, num_envs=1, rollout_steps=16, num_minibatches=4, epochs=1)
     env = SyncVectorEnv([Recall], autoreset_mode=AutoresetMode.NEXT_STEP)
     list(agent.train(env, 17, seed=0))
     assert int(agent.state().numbers["updates"]) == 4 + 1

@@ -13,8 +13,8 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from agents import load_agent
-from agents.agent import Agent, Setting, State, Unsuitable, generator
-from envs.observations import Observations
+from agents.agent import Agent, AgentState, RunContext, UnsuitableEnvironmentError, generator
+from envs.observations import ObservationFlattener
 from fathom.cli import main
 
 ALGORITHMS: dict[str, dict[str, Any]] = {
@@ -102,9 +102,9 @@ def build(algorithm: str, world: gym.Env, storage: Path, steps: int, **settings:
     torch.manual_seed(0)
     kind = load_agent(algorithm)
     config = kind.Config(**(ALGORITHMS[algorithm] | settings))
-    setting = Setting(num_envs=config.num_envs, total_steps=steps, storage=storage)
-    space = Observations(world.observation_space).space
-    return kind(space, world.action_space, config, setting)
+    context = RunContext(num_envs=config.num_envs, total_steps=steps, storage=storage)
+    space = ObservationFlattener(world.observation_space).space
+    return kind(space, world.action_space, config, context)
 
 
 def choices(agent: Agent, world: Any) -> tuple[np.ndarray, list[int]]:
@@ -113,7 +113,7 @@ def choices(agent: Agent, world: Any) -> tuple[np.ndarray, list[int]]:
     for seed in range(20):
         seen.append(world.reset(seed=seed)[0])
         wanted.append(world.wanted + 3)
-    plain = Observations(world.observation_space)(
+    plain = ObservationFlattener(world.observation_space)(
         {key: np.stack([part[key] for part in seen]) for key in seen[0]}
         if isinstance(seen[0], dict)
         else np.stack(seen)
@@ -126,7 +126,7 @@ def choices(agent: Agent, world: Any) -> tuple[np.ndarray, list[int]]:
 
 def test_the_bridge_tells_of_every_step_what_a_hand_stepped_world_does() -> None:
     needs_sb3()
-    from agents.sb3_bridge import Bridge
+    from agents.parts.sb3_bridge import Bridge
 
     worlds = [Count(3), Count(4, terminates=False)]
     env = vector(*(lambda world=world: world for world in worlds))
@@ -164,7 +164,7 @@ def test_a_rollout_is_learnt_from_without_the_steps_that_only_reset(
     tmp_path: Path, terminates: bool
 ) -> None:
     needs_sb3()
-    from agents.sb3_bridge import keep_valid
+    from agents.parts.sb3_bridge import keep_valid
 
     world = Count(3, terminates)
     agent: Any = build("sb3-ppo", world, tmp_path, 100, num_envs=2, rollout_steps=10, batch_size=20)
@@ -280,7 +280,7 @@ def test_a_restored_agent_acts_as_before_and_goes_on_from_there(
         for name, weight in agent.state().weights.items():
             assert torch.equal(weight, restored.state().weights[name]), name
     with pytest.raises(ValueError, match="another network"):
-        restored.load(State({}, {}, state.numbers))
+        restored.load(AgentState({}, {}, state.numbers))
 
 
 def test_after_a_resume_dqn_waits_until_its_memory_is_filled_anew(tmp_path: Path) -> None:
@@ -308,7 +308,7 @@ def test_observations_of_several_parts(tmp_path: Path, algorithm: str) -> None:
 
 def test_the_schedules_go_over_the_whole_run_not_over_a_segment(tmp_path: Path) -> None:
     needs_sb3()
-    agent = build("sb3-a2c", Name(), tmp_path, 160, anneal=True)
+    agent = build("sb3-a2c", Name(), tmp_path, 160, anneal_lr=True)
     rates = [list(agent.train(vector(Name), 80, seed))[-1]["learning_rate"] for seed in range(2)]
     assert rates == pytest.approx([3e-3 / 2, 0])
     agent = build("sb3-dqn", Name(), tmp_path, 400, learning_starts=10)
@@ -319,7 +319,7 @@ def test_the_schedules_go_over_the_whole_run_not_over_a_segment(tmp_path: Path) 
 def test_what_it_cannot_do_it_says(tmp_path: Path) -> None:
     needs_sb3()
     agent = build("sb3-ppo", Masked(), tmp_path, 64)
-    with pytest.raises(Unsuitable, match="action masks"):
+    with pytest.raises(UnsuitableEnvironmentError, match="action masks"):
         list(agent.train(vector(Masked), 64, seed=0))
 
     class Unbounded(Count):
@@ -331,9 +331,9 @@ def test_what_it_cannot_do_it_says(tmp_path: Path) -> None:
         build("sb3-dqn", Unbounded(), tmp_path, 64)
     with pytest.raises(ValueError, match="minibatch"):
         build("sb3-ppo", Count(), tmp_path, 64, batch_size=1)
-    for setting in ({"reward_clip": -1.0}, {"discount": 1.5}, {"max_gradient_norm": -1.0}):
-        with pytest.raises(ValueError, match=f"{next(iter(setting))} must be"):
-            build("sb3-ppo", Count(), tmp_path, 64, **setting)
+    for context in ({"reward_clip": -1.0}, {"discount": 1.5}, {"max_gradient_norm": -1.0}):
+        with pytest.raises(ValueError, match=f"{next(iter(context))} must be"):
+            build("sb3-ppo", Count(), tmp_path, 64, **context)
 
 
 # -- the command line -------------------------------------------------------------------------------
@@ -353,10 +353,10 @@ def test_train_evaluate_and_extend(
     sb3 = needs_sb3()
     flags = {"sb3-ppo": "--rollout-steps 64", "sb3-dqn": "--replay-capacity 500"}[algorithm]
     assert _run(tmp_path, f"train {algorithm} {TINY} {flags}") == 0
-    said = " ".join(capsys.readouterr().out.split())
-    assert f"warning: Stable-Baselines3 {sb3.__version__}" in said
-    assert "not promised" in said
-    assert ("replay memory is not saved" in said) == (algorithm == "sb3-dqn")
+    message = " ".join(capsys.readouterr().out.split())
+    assert f"warning: Stable-Baselines3 {sb3.__version__}" in message
+    assert "not promised" in message
+    assert ("replay memory is not saved" in message) == (algorithm == "sb3-dqn")
     assert _run(tmp_path, "evaluate r --episodes 2 --json") == 0
     assert json.loads(capsys.readouterr().out)["steps"] == 300
     assert _run(tmp_path, "resume r --steps 450") == 0
@@ -390,12 +390,12 @@ def test_without_sb3_one_sentence_tells_how_to_get_it(
     monkeypatch.delitem(sys.modules, "agents.sb3", raising=False)
     monkeypatch.setitem(sys.modules, "stable_baselines3", None)
     assert _run(tmp_path, f"train {algorithm} {TINY}") == 2
-    said = capsys.readouterr()
-    assert said.err == (
+    message = capsys.readouterr()
+    assert message.err == (
         f"fathom: {algorithm} needs stable-baselines3, which is not installed; "
         'install it with: pip install "fathom-rl[sb3]"\n'
     )
-    assert not said.out
+    assert not message.out
 
 
 def test_the_list_names_the_agents(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,8 +7,8 @@ from gymnasium.vector.utils import concatenate, create_empty_array
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envs.observations import SEQUENCE_LENGTH, WORD_BUCKETS, Observations
-from envs.vector import BrokenEnvironment, Transitions
+from envs.observations import SEQUENCE_LENGTH, WORD_BUCKETS, ObservationFlattener
+from envs.vector import BrokenEnvironmentError, Transitions
 
 
 def batch_of(space: gym.Space, samples: list) -> object:
@@ -44,7 +44,7 @@ ANY = st.recursive(
 
 @given(ANY)
 def test_samples_of_any_space_lie_in_the_plain_space(space: gym.Space) -> None:
-    plain = Observations(space)
+    plain = ObservationFlattener(space)
     made = plain(batch_of(space, [space.sample() for _ in range(4)]))
     parts = made if isinstance(made, tuple) else (made,)
     wanted = plain.space.spaces if isinstance(plain.space, spaces.Tuple) else (plain.space,)
@@ -62,7 +62,7 @@ def test_a_dictionary_by_hand() -> None:
         lights=spaces.MultiBinary(2),
         speed=spaces.Box(-9, 9, (1,)),
     )
-    plain = Observations(space)
+    plain = ObservationFlattener(space)
     sample = {"gear": np.int64(3), "lights": np.int8([0, 1]), "speed": np.float32([4.5])}
     made = plain(batch_of(space, [sample]))
     np.testing.assert_array_equal(made, [[0, 0, 1, 0, 1, 4.5]])
@@ -70,7 +70,7 @@ def test_a_dictionary_by_hand() -> None:
 
 def test_a_sequence_keeps_its_last_elements() -> None:
     space = spaces.Sequence(spaces.Discrete(100))
-    made = Observations(space)((tuple(range(40)), (7,), ()))
+    made = ObservationFlattener(space)((tuple(range(40)), (7,), ()))
     assert isinstance(made, np.ndarray)
     assert made.shape == (3, SEQUENCE_LENGTH, 101)
     assert made[0, :, :100].argmax(axis=1).tolist() == list(range(8, 40))
@@ -80,7 +80,7 @@ def test_a_sequence_keeps_its_last_elements() -> None:
 
 
 def test_text_is_counted_by_words() -> None:
-    made = Observations(spaces.Text(60))(("Go left, go left", "", "go"))
+    made = ObservationFlattener(spaces.Text(60))(("Go left, go left", "", "go"))
     assert isinstance(made, np.ndarray)
     assert made.shape == (3, WORD_BUCKETS)
     assert made.sum(axis=1).tolist() == [4, 0, 1]
@@ -94,7 +94,7 @@ class Mission(gym.Space[str]):
 
 
 def test_a_space_of_strings_is_text_whatever_its_class() -> None:
-    made = Observations(Mission())(("get to the green goal square",))
+    made = ObservationFlattener(Mission())(("get to the green goal square",))
     assert isinstance(made, np.ndarray)
     assert made.shape == (1, WORD_BUCKETS)
     assert made.sum() == 6
@@ -110,11 +110,11 @@ def test_a_space_of_strings_is_text_whatever_its_class() -> None:
 )
 def test_a_space_that_no_encoder_fits_is_named(space: gym.Space) -> None:
     with pytest.raises(ValueError, match="no encoder fits"):
-        Observations(space)
+        ObservationFlattener(space)
 
 
 def test_a_number_of_many_is_one_place_of_a_vector() -> None:
-    observe = Observations(spaces.Discrete(100_000, start=5))
+    observe = ObservationFlattener(spaces.Discrete(100_000, start=5))
     (vector,) = observe(np.array([7]))
     assert vector.sum() == vector[2] == 1
     with pytest.raises(IndexError):
@@ -154,7 +154,7 @@ def test_a_number_that_is_none_is_named(field: str, words: str) -> None:
     for _ in range(2):
         stream.step(np.zeros(2, np.int64))
     with pytest.raises(
-        BrokenEnvironment, match=f"environment 1 gave {words}.*step 3 of this segment"
+        BrokenEnvironmentError, match=f"environment 1 gave {words}.*step 3 of this segment"
     ):
         stream.step(np.zeros(2, np.int64))
 

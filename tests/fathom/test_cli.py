@@ -125,8 +125,8 @@ def test_a_domain_of_ones_own_is_found_from_any_folder_and_its_change_is_said(
     domain = tmp_path / "mine.yaml"
     domain.write_text(domain.read_text().replace("question: 0.5", "question: 0.4", 1))
     assert _run(tmp_path, "resume", "d", "--steps", "768") == 0
-    said = " ".join(capsys.readouterr().out.split())
-    assert re.search("warning: domain_digest was [0-9a-f]{12} when the run began and is", said)
+    message = " ".join(capsys.readouterr().out.split())
+    assert re.search("warning: domain_digest was [0-9a-f]{12} when the run began and is", message)
 
 
 def test_a_flag_s_mistake_is_a_sentence_on_a_terminal_too(tmp_path: Path) -> None:
@@ -134,11 +134,11 @@ def test_a_flag_s_mistake_is_a_sentence_on_a_terminal_too(tmp_path: Path) -> Non
     parent, child = pty.openpty()  # a terminal: colours are expected of what is written there
     done = subprocess.run(words, stderr=child, stdout=child, cwd=tmp_path, timeout=60)
     os.close(child)
-    said = os.read(parent, 10_000).decode()
+    message = os.read(parent, 10_000).decode()
     os.close(parent)
     assert done.returncode == 2
-    assert said.startswith("fathom: invalid choice 'gpu' for argument '--device'")
-    assert "\x1b" not in said
+    assert message.startswith("fathom: invalid choice 'gpu' for argument '--device'")
+    assert "\x1b" not in message
 
 
 @pytest.mark.skipif(
@@ -186,7 +186,7 @@ def test_a_short_run_that_goes_on_is_not_cut_into_pieces_as_short(tmp_path: Path
         ("train dqn CartPole-v1 --num-envs 100000000", "65,536 at most"),
         ("train dqn CartPole-v1 --learning-rate inf", "finite number, not inf"),
         ("train ppo CartPole-v1 --discount nan", "finite number, not nan"),
-        ("train ppo CartPole-v1 --clip -1", "clip must be above 0"),
+        ("train ppo CartPole-v1 --clip-range -1", "clip_range must be above 0"),
         ("train alphago Fathom/Go9-v0 --min-strength strong", "a rank such as 6d"),
         ("train ppo CartPole-v1 --gae-lambda 3", "gae_lambda must be in 0…1"),
         ("train dqn CartPole-v1 --n-step 100 --learning-starts 100", "at least 824"),
@@ -194,7 +194,7 @@ def test_a_short_run_that_goes_on_is_not_cut_into_pieces_as_short(tmp_path: Path
         ("train dqn CartPole-v1 --seed abc", "--seed must be a whole number, not 'abc'"),
         ("train ppo Fathom/Maze-v0 --env.split test", "--env.split is not for you to set"),
         ("resume c --steps 1e4", "--steps must be a whole number, not '1e4'"),
-        ("train dqn CartPole-v1 --hidden 100000000000000000000", "--hidden can be"),
+        ("train dqn CartPole-v1 --hidden-size 100000000000000000000", "--hidden-size can be"),
         ("match random random --timeout nan", "--timeout must be a finite number"),
         ("train dqn Pendulum-v1", "discrete"),
         ("train dqn ALE/Pong-v5 --env.protocol rainbow", "machado, nature"),
@@ -217,9 +217,9 @@ def test_a_wrong_command_gets_one_sentence(
     first = words.split()
     where = ["--runs-dir", str(tmp_path)] if len(first) > 1 and first[0] != "evalute" else []
     assert main([*first, *where]) == 2
-    said = capsys.readouterr().err
-    assert expected in said
-    assert len(said.strip().splitlines()) == 1
+    message = capsys.readouterr().err
+    assert expected in message
+    assert len(message.strip().splitlines()) == 1
     assert not [path for path in tmp_path.iterdir() if path.name != "worlds.py"]
 
 
@@ -245,9 +245,9 @@ def test_a_custom_world_that_raises_in_training_loses_nothing(
 ) -> None:
     words = ["train", "dqn", f"{custom}:RaisesLater", "--name", "r", *TINY]
     assert _run(tmp_path, *words) == 2
-    said = capsys.readouterr().err
-    assert "the level fell apart" in said
-    assert "Traceback" not in said
+    message = capsys.readouterr().err
+    assert "the level fell apart" in message
+    assert "Traceback" not in message
     assert (tmp_path / "runs" / "r" / "latest").exists()
 
 
@@ -284,23 +284,23 @@ def test_a_signal_ends_cleanly_and_names_the_command_that_goes_on(
     while not metrics.exists() and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(number)
-    _, said = process.communicate(timeout=60)
+    _, message = process.communicate(timeout=60)
     assert process.returncode == 128 + number
-    assert f"fathom resume {tmp_path / 'c'}" in said
-    assert "Traceback" not in said
+    assert f"fathom resume {tmp_path / 'c'}" in message
+    assert "Traceback" not in message
 
 
 def test_a_full_disk_is_said_and_the_last_checkpoint_stays(tmp_path: Path) -> None:
-    words = ["train", "dqn", "CartPole-v1", "--name", "c", *TINY, "--hidden", "64"]
+    words = ["train", "dqn", "CartPole-v1", "--name", "c", *TINY, "--hidden-size", "64"]
     process = _start(tmp_path, *words, limit=45_000)
-    _, said = process.communicate(timeout=120)
-    assert process.returncode == 2, said
-    assert "full" in said
-    assert "Traceback" not in said
+    _, message = process.communicate(timeout=120)
+    assert process.returncode == 2, message
+    assert "full" in message
+    assert "Traceback" not in message
     if (tmp_path / "c" / "latest").exists():
         resumed = _start(tmp_path, "resume", str(tmp_path / "c"))
-        _, said = resumed.communicate(timeout=120)
-        assert resumed.returncode == 0, said
+        _, message = resumed.communicate(timeout=120)
+        assert resumed.returncode == 0, message
 
 
 def test_help_needs_none_of_the_heavy_libraries() -> None:
@@ -353,16 +353,26 @@ def test_a_damaged_replay_memory_is_not_taken_for_an_empty_one(
         ("seed = 0", "seed = -4", "must lie in 0 to"),
         ("threads = 1", "threads = 0", "must lie in 1 to"),
         ('device = "cpu"', 'device = "abacus"', "which is cpu or cuda"),
-        ("hidden = 128", 'hidden = "wide"', "hidden cannot be 'wide'"),
+        ("hidden_size = 128", 'hidden_size = "wide"', "hidden_size cannot be 'wide'"),
         ("num_envs = 8", "num_envs = 0", "num_envs must be above 0"),
         ("seed = 0", "seed = 0\nfoo = 3", "has foo, which no run has"),
-        ("format = 1", "format = true", "names no format"),
+        ("format = 2", "format = true", "names no format"),
     ],
 )
 def test_a_description_that_somebody_edited_is_checked(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], line: str, instead: str, expected: str
 ) -> None:
-    words = ["train", "dqn", "CartPole-v1", "--name", "c", "--device", "cpu", "--hidden", "128"]
+    words = [
+        "train",
+        "dqn",
+        "CartPole-v1",
+        "--name",
+        "c",
+        "--device",
+        "cpu",
+        "--hidden-size",
+        "128",
+    ]
     assert _run(tmp_path, *words, *TINY) == 0
     file = tmp_path / "runs" / "c" / "run.toml"
     content = file.read_text()

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from fathom.display import score as shown
+from fathom.environments.spec import resolve
 from fathom.errors import FathomError
 from fathom.evaluation import environments_for, evaluate, interval
-from fathom.plugins import resolve
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "corridor.py"
 

@@ -9,8 +9,8 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
+from fathom.environments.spec import resolve
 from fathom.errors import FathomError
-from fathom.plugins import resolve
 from fathom.recording import _write, record
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "corridor.py"

@@ -12,11 +12,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from perception.slot_filling import (
+from perception.networks.slot_filling import (
+    IntentSlotModel,
     Sentence,
     Shape,
     TagChain,
-    Understanding,
     parts,
     spans,
     tokenize,
@@ -31,7 +31,7 @@ SMALL = SlotFillingConfig(
     vocabulary=100,
     embedding=16,
     buckets=64,
-    hidden=16,
+    hidden_size=16,
     dropout=0.1,
     forget=0.1,
     learning_rate=0.01,
@@ -42,7 +42,7 @@ SMALL = SlotFillingConfig(
 def _travel(count: int, seed: int) -> list[Sentence]:
     """Journeys, in which only the first word tells arrival from departure."""
     rng = random.Random(seed)
-    found = []
+    result = []
     for _ in range(count):
         verb, slot = rng.choice([("arrive", "arrival"), ("leave", "departure")])
         pieces = [(verb, ""), (rng.choice(CITIES), f"{slot}_city"), ("on", "")]
@@ -54,11 +54,11 @@ def _travel(count: int, seed: int) -> list[Sentence]:
             for number, token in enumerate(text.split()):
                 tokens.append(token)
                 tags.append(f"{'I' if number else 'B'}-{name}" if name else "O")
-        found.append(Sentence(tokens, tags, slot))
-    return found
+        result.append(Sentence(tokens, tags, slot))
+    return result
 
 
-def _fitted(sentences: list[Sentence], epochs: int) -> Understanding:
+def _fitted(sentences: list[Sentence], epochs: int) -> IntentSlotModel:
     torch.manual_seed(0)
     model = SlotFilling.new_model(SMALL, sentences)
     task = SlotFilling(SMALL, model, sentences)
@@ -152,20 +152,20 @@ def test_spans_are_conlleval_s(tags: list[str], expected: list[tuple[str, int, i
 
 
 def test_a_value_counts_only_whole() -> None:
-    said = Sentence(["to", "new", "york", "today"], ["O", "B-city", "I-city", "B-day"], "go")
+    message = Sentence(["to", "new", "york", "today"], ["O", "B-city", "I-city", "B-day"], "go")
     half = (["O", "B-city", "O", "B-day"], "go", 1.0)
-    result = score([said], [half])
+    result = score([message], [half])
     assert result["mean"] == pytest.approx(0.5)
     assert result["measures"] == {"intent_accuracy": 1.0, "whole_sentence_accuracy": 0.0}
     assert result["table"][1:] == [["city", 0.0, 0.0, 0.0, 1], ["day", 1.0, 1.0, 1.0, 1]]
-    right = score([said] * 3, [(said.tags, "stay", 1.0)] * 3)
+    right = score([message] * 3, [(message.tags, "stay", 1.0)] * 3)
     assert (right["mean"], right["interval"]) == (1.0, [1.0, 1.0])
     assert right["measures"]["intent_accuracy"] == 0.0
 
 
 def test_a_description_and_weights_make_the_same_understanding_again() -> None:
     model = _fitted(_travel(40, 0), 1)
-    again = Understanding.described(json.loads(json.dumps(model.description())))
+    again = IntentSlotModel.described(json.loads(json.dumps(model.description())))
     again.network.load_state_dict(model.network.state_dict())
     for sentence in _travel(10, 1):
         assert again.understand(sentence.tokens) == model.understand(sentence.tokens)
@@ -179,16 +179,16 @@ def test_a_description_and_weights_make_the_same_understanding_again() -> None:
         {"intents": []},
         {"vocabulary": [1]},
         {"shape": {"words": "eval"}},
-        {"shape": {"hidden": -1}},
+        {"shape": {"hidden_size": -1}},
         {"shape": {"size": 3}},
         {"shape": None},
     ],
 )
 def test_a_description_that_makes_no_sense_is_refused(change: dict[str, object]) -> None:
-    shape = Shape(embedding=4, buckets=8, hidden=4)
-    good = Understanding(shape, ["to"], ["O"], ["go"]).description()
+    shape = Shape(embedding=4, buckets=8, hidden_size=4)
+    good = IntentSlotModel(shape, ["to"], ["O"], ["go"]).description()
     with pytest.raises(ValueError, match="describes no understanding"):
-        Understanding.described(good | change)
+        IntentSlotModel.described(good | change)
 
 
 def test_anything_can_be_said_to_it() -> None:
@@ -233,8 +233,8 @@ def test_a_word_s_parts_are_the_same_in_every_process_and_shared_by_words_alike(
 
 
 def test_text_is_cut_into_words_and_signs() -> None:
-    said = tokenize("What's Elvis' 7:30 show, at O'Hare?")
-    assert said == ["What", "'s", "Elvis", "'", "7:30", "show", ",", "at", "O", "'Hare", "?"]
+    message = tokenize("What's Elvis' 7:30 show, at O'Hare?")
+    assert message == ["What", "'s", "Elvis", "'", "7:30", "show", ",", "at", "O", "'Hare", "?"]
 
 
 # -- data -----------------------------------------------------------------------------------------

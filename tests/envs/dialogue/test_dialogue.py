@@ -65,7 +65,9 @@ def _play(env: Dialogue, seed: int, rng: np.random.Generator) -> dict[str, Any]:
     observation, info = env.reset(seed=seed)
     while not info["reason"]:
         legal = np.flatnonzero(info["action_mask"])
-        action = rng.choice(legal) if rng.random() < 0.5 else env.advise(observation[None])[0]
+        action = (
+            rng.choice(legal) if rng.random() < 0.5 else env.expert_action(observation[None])[0]
+        )
         observation, *_, info = env.step(action)
     return info
 
@@ -108,17 +110,17 @@ def test_the_vector_environment_is_many_single_ones(
             np.testing.assert_array_equal(ours[-1][name], np.stack(list(theirs[-1][name])))
         assert [vector.reasons[code] for code in ours[-1]["reason"]] == list(theirs[-1]["reason"])
         for i, one in enumerate(singles):
-            said = frame_of(vector.domain, vector.states.said[i])
+            message = frame_of(vector.domain, vector.states.said[i])
             heard = frame_of(vector.domain, vector.states.heard[i])
             turn = one.transcript[-1]
-            assert turn.user is None or (turn.user, turn.heard) == (said, heard)
+            assert turn.user is None or (turn.user, turn.heard) == (message, heard)
         actions = rng.integers(0, len(vector.acts), 3)
         if acting == "legal":
             masks = ours[-1]["action_mask"]
             actions = np.array([rng.choice(np.flatnonzero(mask)) for mask in masks])
         elif acting == "rule":
-            actions = vector.advise(ours[0])
-            np.testing.assert_array_equal(actions, singles[0].advise(theirs[0]))
+            actions = vector.expert_action(ours[0])
+            np.testing.assert_array_equal(actions, singles[0].expert_action(theirs[0]))
         ours, theirs = vector.step(actions), several.step(actions)
     vector.close()
 
@@ -128,7 +130,7 @@ def test_many_environments_in_threads_are_the_same_as_few() -> None:
     a, b = many.reset(seed=5)[0], few.reset(seed=603)[0]
     for _ in range(30):
         np.testing.assert_array_equal(a[-2:], b)
-        a, b = many.step(many.advise(a))[0], few.step(few.advise(b))[0]
+        a, b = many.step(many.expert_action(a))[0], few.step(few.expert_action(b))[0]
     many.close()
     few.close()
 
@@ -155,7 +157,9 @@ def test_the_user_never_lies_about_its_goal(
     while not info["reason"]:
         before = env.goal
         legal = np.flatnonzero(info["action_mask"])
-        action = rng.choice(legal) if rng.random() < 0.7 else env.advise(observation[None])[0]
+        action = (
+            rng.choice(legal) if rng.random() < 0.7 else env.expert_action(observation[None])[0]
+        )
         observation, *_, info = env.step(action)
         turn = env.transcript[-1]
         assert turn.agent is not None
@@ -263,17 +267,17 @@ def test_the_user_says_all_it_wants_before_it_says_goodbye() -> None:
             env.step(tell)
             if env.state.numbers[belief.ROW] == NONE:
                 break
-        said: dict[str, str] = {}
+        message: dict[str, str] = {}
         for turn in env.transcript:
             assert turn.user is not None
             if turn.user.act == "bye":
                 wanted = env.goal.constraints | dict(
                     [env.goal.first_wish] if env.goal.first_wish else []
                 )
-                assert said | wanted == said
+                assert message | wanted == message
                 goodbyes += 1
                 break
-            said |= turn.user.informs
+            message |= turn.user.informs
     assert goodbyes > 5
 
 
@@ -306,16 +310,16 @@ def _transmitted(error: float, intent: float) -> tuple[np.ndarray, np.ndarray, n
         spoken = env.states.numbers[:, belief.KIND] != BOOK
         state = env.states
         parts.append((state.said[spoken], state.heard[spoken], state.trust[spoken, CONFIDENCE]))
-        observations = env.step(env.advise(observations))[0]
+        observations = env.step(env.expert_action(observations))[0]
     env.close()
-    said, heard, confidence = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return said, heard, confidence
+    message, heard, confidence = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return message, heard, confidence
 
 
 @pytest.mark.parametrize(("error", "intent"), [(0.05, 0.1), (0.3, 0.2)])
 def test_the_channel_makes_the_errors_that_are_asked_for(error: float, intent: float) -> None:
-    said, heard, _ = _transmitted(error, intent)
-    told, taken = said[:, 2:], heard[:, 2:]
+    message, heard, _ = _transmitted(error, intent)
+    told, taken = message[:, 2:], heard[:, 2:]
     n = int((told != NONE).sum())
     lost = (told != NONE) & (taken == NONE)
     moved = (told == NONE) & (taken != NONE)
@@ -329,19 +333,19 @@ def test_the_channel_makes_the_errors_that_are_asked_for(error: float, intent: f
     assert sum(counts.values()) / n == pytest.approx(error, abs=4 * (error / n) ** 0.5)
     for count in counts.values():
         assert count / n == pytest.approx(error / 3, abs=4 * (error / 3 / n) ** 0.5)
-    wrong = said[:, 0] != heard[:, 0]
-    assert wrong.mean() == pytest.approx(intent, abs=4 * (intent / len(said)) ** 0.5)
+    wrong = message[:, 0] != heard[:, 0]
+    assert wrong.mean() == pytest.approx(intent, abs=4 * (intent / len(message)) ** 0.5)
     for act in range(len(ACTS)):  # each other act is as likely
-        others = said[:, 0] != act
+        others = message[:, 0] != act
         share = (wrong & (heard[:, 0] == act))[others].mean()
         assert share == pytest.approx(intent / 5, abs=4 * (intent / 5 / others.sum()) ** 0.5)
     assert ((heard[:, 0] == REQUEST) == (heard[:, 1] != NONE)).all()
-    assert (heard[~wrong, 1] == said[~wrong, 1]).all()
+    assert (heard[~wrong, 1] == message[~wrong, 1]).all()
 
 
 def test_confidence_tells_right_from_wrong_but_not_surely() -> None:
-    said, heard, confidence = _transmitted(0.1, 0.1)
-    same = (said == heard).all(axis=1)
+    message, heard, confidence = _transmitted(0.1, 0.1)
+    same = (message == heard).all(axis=1)
     right, wrong = confidence[same], confidence[~same]
     assert right.mean() == pytest.approx(6 / 7, abs=0.01)
     assert wrong.mean() == pytest.approx(2 / 3, abs=0.02)
@@ -351,8 +355,8 @@ def test_confidence_tells_right_from_wrong_but_not_surely() -> None:
 
 
 def test_without_errors_all_is_heard_as_it_was_said() -> None:
-    said, heard, confidence = _transmitted(0, 0)
-    assert (said == heard).all()
+    message, heard, confidence = _transmitted(0, 0)
+    assert (message == heard).all()
     assert (confidence == 1).all()
 
 
@@ -385,8 +389,8 @@ def test_focus_tracking_by_hand(boats: str) -> None:
     seen = _hear(env, Frame("deny"), 0.9)
     assert seen["best"][kind] == pytest.approx(0.3)  # sail is left; canoe 0.5 · 0.1
     assert seen["second"][kind] == pytest.approx(0.05)
-    said = env.speak(_action(env, "confirm", "kind"))
-    assert said.value == "sail"
+    message = env.speak(_action(env, "confirm", "kind"))
+    assert message.value == "sail"
     seen = _hear(env, Frame("affirm"), 0.8)
     assert seen["best"][kind] == pytest.approx(0.8 + 0.2 * 0.3)
     assert seen["affirmed"][kind] == 1
@@ -506,7 +510,7 @@ def _success(rule: str, error: float, **arguments: Any) -> tuple[float, float]:
     over = []
     rewards = 0.0
     for _ in range(42):
-        actions = env.advise(observations, info["action_mask"].astype(bool))
+        actions = env.expert_action(observations, info["action_mask"].astype(bool))
         assert np.take_along_axis(info["action_mask"], actions[:, None], 1).all()
         observations, reward, terminated, _, info = env.step(actions)
         rewards += reward.sum()
@@ -531,7 +535,7 @@ def test_rewards_are_those_of_the_paper() -> None:
         observation, info = env.reset(seed=seed)
         rewards = []
         while not info["reason"]:
-            observation, reward, *_, info = env.step(env.advise(observation[None])[0])
+            observation, reward, *_, info = env.step(env.expert_action(observation[None])[0])
             rewards.append(reward)
         end = 4 * 9 if info["success"] else -2 * 9
         assert rewards == [-1.0] * (len(rewards) - 1) + [end - 1.0]

@@ -56,12 +56,12 @@ class Oracle:
     def understand_all(
         self, sentences: Sequence[Sequence[str]]
     ) -> list[tuple[list[str], str, float]]:
-        found = []
+        result = []
         for tokens in sentences:
             sentence = self.said[tuple(tokens)]
             tags = list(sentence.tags) if self.right else ["O"] * len(tokens)
-            found.append((tags, sentence.intent, 1 - len(tokens) / 100))
-        return found
+            result.append((tags, sentence.intent, 1 - len(tokens) / 100))
+        return result
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def oracle(boats: str, monkeypatch: pytest.MonkeyPatch) -> Oracle:
 def _play(env: Dialogue, seed: int) -> str:
     observation, info = env.reset(seed=seed)
     while not info["reason"]:
-        observation, *_, info = env.step(env.advise(observation[None])[0])
+        observation, *_, info = env.step(env.expert_action(observation[None])[0])
     return info["reason"]
 
 
@@ -101,18 +101,18 @@ def test_what_is_not_understood_is_not_heard(boats: str, oracle: Oracle) -> None
 
 def test_the_channel_s_errors_come_on_top(boats: str, oracle: Oracle) -> None:
     env = Dialogue(boats, slot_error=0.3, language="text", understanding=oracle)
-    heard = said = 0
+    heard = message = 0
     for seed in range(60):
         _play(env, seed)
         for turn in env.transcript:
             if turn.user is not None and turn.heard is not None:
-                said += len(turn.user.informs)
+                message += len(turn.user.informs)
                 heard += len(turn.user.informs.items() & turn.heard.informs.items())
                 assert turn.sentence is not None
                 assert understood(env.domain, *_fields(turn.sentence)) == turn.user
                 assert turn.confidence <= 1 - len(turn.sentence.tokens) / 100
-    assert said > 200
-    assert heard / said == pytest.approx(0.7, abs=0.1)
+    assert message > 200
+    assert heard / message == pytest.approx(0.7, abs=0.1)
 
 
 def _fields(sentence: Sentence) -> tuple[Sequence[str], Sequence[str], str]:
@@ -131,7 +131,7 @@ def test_many_dialogues_in_words_are_single_ones(boats: str, oracle: Oracle) -> 
     over = np.zeros(3, bool)
     for _ in range(60):
         np.testing.assert_array_equal(seen, np.stack(own))
-        actions = vector.advise(seen)
+        actions = vector.expert_action(seen)
         seen, rewards, ended, _, _ = vector.step(actions)
         for i, one in enumerate(singles):
             if over[i]:
@@ -195,7 +195,7 @@ def test_the_belief_fills_up_in_the_picture(domain: str) -> None:
     observation, info = env.reset(seed=1)
     pictures = [env.render()]
     while not info["reason"]:
-        observation, *_, info = env.step(env.advise(observation[None])[0])
+        observation, *_, info = env.step(env.expert_action(observation[None])[0])
     pictures.append(env.render())
     for drawn in pictures:
         assert (drawn.shape, drawn.dtype) == ((HEIGHT, WIDTH, 3), np.uint8)
@@ -218,10 +218,14 @@ def test_a_picture_has_room_for_whatever_is_said() -> None:
         )
         for n in range(30)
     ]
-    said = [Said("word " * 200), Said("w" * 500, AgentFrame("no_match")), Said("\u200b我 \x00")] * 9
+    message = [
+        Said("word " * 200),
+        Said("w" * 500, AgentFrame("no_match")),
+        Said("\u200b我 \x00"),
+    ] * 9
     goal = Goal({f"s{n}": "value " * 9 for n in range(30)}, ("s1",), None)
     drawn = picture(
-        Scene("task " * 9, goal, said, beliefs, 0, 1, 100, 100, "wrong row: " + "s" * 80)
+        Scene("task " * 9, goal, message, beliefs, 0, 1, 100, 100, "wrong row: " + "s" * 80)
     )
     assert drawn.shape == (HEIGHT, WIDTH, 3)
     little = Scene("", Goal({}, (), None), [], beliefs[:1], 0, 1, 0, 1, "")

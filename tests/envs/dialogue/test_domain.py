@@ -213,8 +213,8 @@ def test_a_bad_database_is_named_with_the_line_that_names_it(tmp_path: Path) -> 
             " SELECT i AS drink, i AS size, i AS price FROM n WHERE i < 0"
         )
     connection.close()
-    said = problem(sqlite_cafe(tmp_path))
-    assert said == ("cafe.yaml:7: slot price has no column in cafe.db, which has drink, size")
+    message = problem(sqlite_cafe(tmp_path))
+    assert message == ("cafe.yaml:7: slot price has no column in cafe.db, which has drink, size")
     assert "cafe.db has no table 'card'; it has menu" in problem(sqlite_cafe(tmp_path, "card"))
     assert "has no table 'ever'" in problem(sqlite_cafe(tmp_path, "ever"))
     # A name is a name: it is quoted, not run.
@@ -350,13 +350,13 @@ phrases:
       drink: ["{drink} please"]
     affirm: okay
 """
-    said = load_domain(cafe(tmp_path, lines)).phrases.user
-    assert said["inform"]["drink"] == ("{drink} please",)
-    assert said["affirm"][""] == ("okay",)
+    message = load_domain(cafe(tmp_path, lines)).phrases.user
+    assert message["inform"]["drink"] == ("{drink} please",)
+    assert message["affirm"][""] == ("okay",)
     # That phrase needs a drink; of a size alone the defaults speak.
-    assert said["inform"]["size"][0] == "a {size} {drink}"
-    assert len(said["inform"]["size"]) > 1
-    assert said["request"]["price"]
+    assert message["inform"]["size"][0] == "a {size} {drink}"
+    assert len(message["inform"]["size"]) > 1
+    assert message["request"]["price"]
 
 
 # Hostile files

@@ -86,7 +86,7 @@ def _play_by_rule(env: TCBotVector, dialogues: int) -> tuple[float, float]:
     observations, _ = env.reset(seed=1)
     successes, turns = [], []
     while len(successes) < dialogues:
-        observations, _, over, _, info = env.step(env.advise(observations, None))
+        observations, _, over, _, info = env.step(env.expert_action(observations, None))
         successes += info["success"][over].tolist()
         turns += info["turns"][over].tolist()
     return float(np.mean(successes)), float(np.mean(turns))
@@ -189,7 +189,7 @@ def test_rewards_are_the_papers(town: str) -> None:
     terminated = False
     observation = env._observation()
     while not terminated:
-        action = env.advise(observation[None], None)[0]
+        action = env.expert_action(observation[None], None)[0]
         observation, reward, terminated, _, info = env.step(action)
         rewards.append(reward)
     assert rewards == [-1.0] * 7 + [80.0]
@@ -334,7 +334,7 @@ def _same(data: str, arguments: dict[str, Any], seed: int, steps: int) -> None:
             np.testing.assert_array_equal(ours[-1][name], theirs[-1][name])
         # Mostly by rule, so that some dialogues succeed.
         anything = rng.integers(0, len(ACTIONS), n)
-        actions = np.where(rng.random(n) < 0.3, anything, vector.advise(ours[0], None))
+        actions = np.where(rng.random(n) < 0.3, anything, vector.expert_action(ours[0], None))
         ours, theirs = vector.step(actions), single.step(actions)
 
 

@@ -14,7 +14,7 @@ from envs.go.board import (
     EMPTY,
     WHITE,
     Board,
-    IllegalMove,
+    IllegalMoveError,
     Rules,
     handicap_points,
     random_opening,
@@ -70,7 +70,7 @@ def test_a_ko_may_not_be_retaken_at_once(ko: str) -> None:
     retake = at(".XO.. XaXO. .XO.. ..... .....", "a")
     board.play(at(picture, "a"))
     assert not board.is_legal(retake)
-    with pytest.raises(IllegalMove, match="white B4 is illegal"):
+    with pytest.raises(IllegalMoveError, match="white B4 is illegal"):
         board.play(retake)
     board.play(at("..... ..... ..... ..... ....a", "a"))
     board.play(at("..... ..... ..... ..... ..a..", "a"))
@@ -89,7 +89,7 @@ def test_the_suicide_of_a_stone_and_of_a_chain_is_forbidden_unless_the_rules_all
     single, chain = "aO... O.... ..... ..... .....", "XaO.. OO... ..... ..... ....."
     for picture in (single, chain):
         assert not drawn(picture).is_legal(at(picture, "a"))
-        with pytest.raises(IllegalMove, match="would have no liberty"):
+        with pytest.raises(IllegalMoveError, match="would have no liberty"):
             drawn(picture).play(at(picture, "a"))
         board = drawn(picture, suicide=True, ko="simple")
         board.play(at(picture, "a"))
@@ -129,7 +129,7 @@ def test_two_passes_end_the_game_and_people_may_resume_it() -> None:
     board.play(25)
     assert board.over
     assert not board.legal().any()
-    with pytest.raises(IllegalMove, match="the game is over"):
+    with pytest.raises(IllegalMoveError, match="the game is over"):
         board.play(0)
     board.resume()
     board.play(0)
@@ -154,7 +154,7 @@ def test_an_illegal_move_says_why_and_changes_nothing() -> None:
     board = Board(Rules(5))
     board.play(12)
     for action, why in ((12, "there is a stone already"), (26, "no action 26"), (-1, "no action")):
-        with pytest.raises(IllegalMove, match=why):
+        with pytest.raises(IllegalMoveError, match=why):
             board.play(action)
     assert board.moves == [(BLACK, 12)]
     assert board.to_play == WHITE
@@ -169,12 +169,12 @@ def test_stones_are_set_up_before_the_game_only_and_must_live() -> None:
         (WHITE, 0, "without liberties"),
         (WHITE, 25, "no point 25"),
     ):
-        with pytest.raises(IllegalMove, match=why):
+        with pytest.raises(IllegalMoveError, match=why):
             board.place(colour, point)
     assert board.stones.sum() == 2 * BLACK
     assert board.moves == []
     board.play(7)
-    with pytest.raises(IllegalMove, match="before the first move"):
+    with pytest.raises(IllegalMoveError, match="before the first move"):
         board.place(BLACK, 9)
 
 
@@ -485,6 +485,6 @@ def test_setting_up_stones_allows_exactly_the_legal_positions() -> None:
             drawn("".join(".XO"[s] for s in position[:2]) + " "
                   + "".join(".XO"[s] for s in position[2:]))  # fmt: skip
             count += 1
-        except IllegalMove:
+        except IllegalMoveError:
             pass
     assert count == 57

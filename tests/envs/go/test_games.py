@@ -137,8 +137,8 @@ def test_every_archive_holds_the_same_games(tmp_path: Path, played: dict[str, Ga
             tar.add(folder, "inside")
     expected = sorted(map(write_game, played.values()))
     for path in (tmp_path / "plain", *tmp_path.glob("a.*")):
-        found = [game for _, game in stream(path) if isinstance(game, Game)]
-        assert sorted(map(write_game, found)) == expected, path
+        result = [game for _, game in stream(path) if isinstance(game, Game)]
+        assert sorted(map(write_game, result)) == expected, path
     assert expert_games(tmp_path, SIZE).report.skipped == {"the same as another": 80}
 
 
@@ -147,8 +147,8 @@ def test_7z_archives_are_read_where_py7zr_is(tmp_path: Path, played: dict[str, G
     folder = fill(tmp_path / "plain", played)
     with py7zr.SevenZipFile(tmp_path / "a.7z", "w") as archive:
         archive.writeall(folder, "inside")
-    found = dict(stream(tmp_path / "a.7z"))
-    assert found == {f"a.7z/inside/{name}": game for name, game in played.items()}
+    result = dict(stream(tmp_path / "a.7z"))
+    assert result == {f"a.7z/inside/{name}": game for name, game in played.items()}
 
 
 def test_a_7z_archive_without_py7zr_says_what_to_install(
@@ -239,9 +239,9 @@ def test_an_archive_that_breaks_off_gives_the_games_before(
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         tar.add(fill(tmp_path / "plain", played), "inside")
     (tmp_path / "half.tar").write_bytes(buffer.getvalue()[: len(buffer.getvalue()) // 2])
-    found = [game for _, game in stream(tmp_path / "half.tar")]
-    assert sum(isinstance(game, Game) for game in found) > 3
-    assert sum(isinstance(game, SgfError) for game in found) <= 1
+    result = [game for _, game in stream(tmp_path / "half.tar")]
+    assert sum(isinstance(game, Game) for game in result) > 3
+    assert sum(isinstance(game, SgfError) for game in result) <= 1
 
 
 def test_names_from_an_archive_stay_on_their_line(tmp_path: Path) -> None:
@@ -364,5 +364,5 @@ def test_noise_in_files_is_counted_and_nothing_worse(
 ) -> None:
     folder = tmp_path_factory.mktemp("noise")
     (folder / f"noise{ending}").write_bytes(noise)
-    for _, found in stream(folder):
-        assert isinstance(found, Game) or str(found).isprintable()
+    for _, result in stream(folder):
+        assert isinstance(result, Game) or str(result).isprintable()

@@ -39,25 +39,25 @@ def point(board: Board, action: int) -> np.uint64:
 def answer(board: Board) -> int | None:
     """Where `_answer` answers the last move."""
     last = point(board, board.moves[-1][1])
-    found = int(_answer(board.boards, 0, last, board.to_play))
+    result = int(_answer(board.boards, 0, last, board.to_play))
     places = {int(point(board, action)): action for action in range(board.rules.size**2)}
-    return places.get(found)
+    return places.get(result)
 
 
 def chain(stones: np.ndarray, row: int, column: int) -> tuple[set, set]:
     """The points of the chain at a point, and its liberties."""
-    found, liberties, todo = {(row, column)}, set(), [(row, column)]
+    result, liberties, todo = {(row, column)}, set(), [(row, column)]
     while todo:
         r, c = todo.pop()
         for place in ((r - 1, c), (r + 1, c), (r, c - 1), (r, c + 1)):
-            if min(place) < 0 or max(place) >= len(stones) or place in found:
+            if min(place) < 0 or max(place) >= len(stones) or place in result:
                 continue
             if stones[place] == 0:
                 liberties.add(place)
             elif stones[place] == stones[row, column]:
-                found.add(place)
+                result.add(place)
                 todo.append(place)
-    return found, liberties
+    return result, liberties
 
 
 @settings(max_examples=60, deadline=None)
@@ -83,7 +83,7 @@ def test_liberties_are_those_that_one_counts(size: int, moves: int, seed: int) -
                 assert last == 0
         else:
             for colour in (BLACK, WHITE):
-                found = _liberties_after(boards, 0, point(board, action), colour)
+                result = _liberties_after(boards, 0, point(board, action), colour)
                 after = stones.copy()
                 after[place] = colour
                 neighbours = [
@@ -95,7 +95,7 @@ def test_liberties_are_those_that_one_counts(size: int, moves: int, seed: int) -
                     if min(q) >= 0 and max(q) < size
                 )
                 expected = 2 if captures else min(2, len(chain(after, *place)[1]))
-                assert found == expected, (place, colour)
+                assert result == expected, (place, colour)
     assert all((a == b).all() for a, b in zip(before, boards[3:], strict=True))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from envs.go.program import Program, ProgramError, Refused
+from envs.go.program import Program, ProgramError, ProgramRefusedError
 from envs.go.vertices import action_at, vertex
 
 GNUGO = shutil.which("gnugo") or "/usr/games/gnugo"
@@ -66,7 +66,7 @@ def test_a_refusal_is_said_and_the_program_goes_on() -> None:
         "\n    sys.stdout.flush()"
     )
     program._size = 9
-    with pytest.raises(Refused, match="opponent refused 'play b A9': 'illegal move'"):
+    with pytest.raises(ProgramRefusedError, match="opponent refused 'play b A9': 'illegal move'"):
         program.play(1, 0)
     assert program.genmove(2) == 72
 
@@ -148,6 +148,6 @@ def test_gnu_go_plays_and_refuses() -> None:
     program.new_game(RULES)
     move = program.genmove(1)
     assert move is not None
-    with pytest.raises(Refused, match="gnugo refused"):
+    with pytest.raises(ProgramRefusedError, match="gnugo refused"):
         program.play(2, move)
     program.close()

@@ -205,8 +205,8 @@ def read(data: bytes) -> Game | str:
 @given(st.binary(max_size=200))
 def test_noise_is_an_error_and_nothing_worse(noise: bytes) -> None:
     for data in (noise, b"(;" + noise, b"(;SZ[9];B[" + noise + b"])"):
-        found = read(data)
-        assert isinstance(found, Game) or found.isprintable()
+        result = read(data)
+        assert isinstance(result, Game) or result.isprintable()
 
 
 RECORD = b"(;GM[1]SZ[9]KM[7.5]CA[UTF-8]HA[2]AB[aa][bb]RE[B+R]PB[x];W[ee]C[hm];B[ef](;W[])(;W[dd]))"
@@ -221,11 +221,11 @@ def test_a_damaged_record_is_a_game_or_an_error(data: st.DataObject) -> None:
         damaged[at : at + data.draw(st.integers(0, 4))] = data.draw(
             st.binary(max_size=3) | st.sampled_from([b"(", b")", b";", b"[", b"]", b"\\", b":"])
         )
-    found = read(bytes(damaged))
-    if isinstance(found, Game):
-        assert read_game(write_game(found)).moves == found.moves
+    result = read(bytes(damaged))
+    if isinstance(result, Game):
+        assert read_game(write_game(result)).moves == result.moves
     else:
-        assert found.isprintable()
+        assert result.isprintable()
 
 
 def test_a_file_is_called_by_its_path(tmp_path: Path) -> None:

@@ -1,0 +1,133 @@
+"""Positions of Go to learn from: those of self-play as they are kept, and all in their symmetries."""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+import torch
+
+from agents.search.go_search import Evaluate
+from envs.go import core
+
+
+class Position(NamedTuple):
+    """A move of a game of self-play."""
+
+    planes: np.ndarray
+    """Packed eight to a byte."""
+    policy: np.ndarray
+    """(size² + 1,) float16, what the search made of it."""
+    colour: int
+    """Of the player to move."""
+
+
+@dataclass(frozen=True)
+class SelfPlay:
+    """The newest positions of self-play, oldest first; n rows, planes eight to a byte."""
+
+    planes: np.ndarray
+    policies: np.ndarray
+    winners: np.ndarray
+    owners: np.ndarray
+
+    NAMES: ClassVar = ("replay.planes", "replay.policies", "replay.winners", "replay.owners")
+
+    @classmethod
+    def empty(cls, shape: tuple[int, ...]) -> "SelfPlay":
+        """No positions; the shape is that of the planes of one."""
+        points = shape[1] * shape[2]
+        return cls(
+            np.zeros((0, -(-shape[0] * points // 8)), np.uint8),
+            np.zeros((0, points + 1), np.float16),
+            np.zeros(0, np.int8),
+            np.zeros((0, points), np.int8),
+        )
+
+    def with_game(self, game: list[Position], score: float, owners: np.ndarray) -> "SelfPlay":
+        """These positions and those of a game.
+
+        Args:
+            score: black less white; 0 where nobody won or knows.
+            owners: (size, size) as `envs.go.core.owners` tells them.
+        """
+        view = np.array([1 if position.colour == core.BLACK else -1 for position in game], np.int8)
+        black = np.where(owners == core.WHITE, -1, owners).astype(np.int8).ravel()
+        return SelfPlay(
+            np.concatenate([self.planes, np.stack([position.planes for position in game])]),
+            np.concatenate([self.policies, np.stack([position.policy for position in game])]),
+            np.concatenate([self.winners, view * np.int8(np.sign(score))]),
+            np.concatenate([self.owners, view[:, None] * black]),
+        )
+
+    def newest(self, n: int) -> "SelfPlay":
+        """The last n of these positions."""
+        return SelfPlay(self.planes[-n:], self.policies[-n:], self.winners[-n:], self.owners[-n:])
+
+    def batch(
+        self, rows: np.ndarray, shape: tuple[int, ...]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Planes, policies, winners and owners as `AlphaGo._update` takes them."""
+        bits = np.unpackbits(self.planes[rows], axis=1, count=int(np.prod(shape)))
+        return (
+            bits.reshape(-1, *shape),
+            self.policies[rows].astype(np.float32),
+            self.winners[rows],
+            self.owners[rows].reshape(-1, *shape[1:]),
+        )
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """For a checkpoint."""
+        parts = (self.planes, self.policies, self.winners, self.owners)
+        return dict(zip(self.NAMES, map(torch.from_numpy, parts), strict=True))
+
+
+def symmetric(
+    planes: np.ndarray, policies: np.ndarray, owners: np.ndarray, which: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Positions turned and mirrored: four turns, and each of them mirrored.
+
+    Args:
+        planes: (n, planes, size, size)
+        policies: (n, size² + 1)
+        owners: (n, size, size)
+        which: (n,) 0…7; 0 leaves a position as it is.
+
+    Returns:
+        planes as they were shaped, policies, and owners as (n, size²) float32
+    """
+    n, _, size, _ = planes.shape
+    source = _symmetries(size)[which]
+    turned = np.take_along_axis(planes.reshape(n, -1, size * size), source[:, None, :-1], axis=2)
+    return (
+        turned.reshape(planes.shape),
+        np.take_along_axis(policies, source, axis=1),
+        np.take_along_axis(owners.reshape(n, -1), source[:, :-1], axis=1).astype(np.float32),
+    )
+
+
+def in_all_symmetries(evaluate: Evaluate) -> Evaluate:
+    """Shows the network each position in all eight symmetries, and takes the mean of its answers: of the
+    values, and of the logarithms of the policies (the ensemble of Maddison et al. 2015)."""
+
+    def mean(planes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        n, depth, size, _ = planes.shape
+        sources = _symmetries(size)
+        shown = planes.reshape(n, depth, -1)[:, :, sources[:, :-1]].swapaxes(1, 2)
+        logits, values = evaluate(shown.reshape(8 * n, depth, size, size))
+        logits = logits.reshape(n, 8, -1)
+        logits = logits - np.logaddexp.reduce(logits, axis=2, keepdims=True)
+        back = np.empty_like(logits)
+        np.put_along_axis(back, sources[None], logits, axis=2)
+        return back.mean(axis=1), values.reshape(n, 8).mean(axis=1)
+
+    return mean
+
+
+@cache
+def _symmetries(size: int) -> np.ndarray:
+    """(8, size² + 1): where each point of a turned or mirrored board comes from; a pass stays."""
+    places = np.arange(size * size).reshape(size, size)
+    turns = [np.rot90(places, k) for k in range(4)]
+    points = np.stack([x.ravel() for x in [*turns, *(np.fliplr(x) for x in turns)]])
+    return np.concatenate([points, np.full((8, 1), size * size)], axis=1)

@@ -1,0 +1,538 @@
+"""Monte-Carlo tree search for Go: `agents.search.mcts` over flat arrays, compiled, with leaves in batches.
+
+`GoSearch` thinks about one game. With a network it is PUCT (Silver et al. 2017), which hands the network
+several leaves at once, remembers what it said, and may mix its values with playouts (Silver et al. 2016);
+without, it is UCT with RAVE and playouts (Gelly & Silver 2011). Either keeps the part of its tree that
+still matters when the game goes on. `GoSearches` thinks about many games together, one leaf of each at a
+time, by Gumbel (Danihelka et al. 2022): for learning from self-play.
+
+A pass is an action like any other; after two of them the game ends with its true score.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import NamedTuple
+
+import numpy as np
+
+from agents.search import go_tree
+from agents.search.mcts import halving_schedule, improve
+from envs.go import core
+from envs.go.board import BLACK, Board, Rules
+from envs.go.playouts import new_notes
+
+Evaluate = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+"""(n, 19, size, size) uint8 planes to logits (n, size² + 1) and values (n,) for the player to move, both
+float32; values in −1…1."""
+
+CACHE = 1 << 15
+"""Evaluations that are remembered."""
+CHUNK = 64
+"""Playouts between two looks at the clock."""
+NOISE = 10.0
+"""Root noise is drawn from Dirichlet(NOISE / legal actions), after Silver et al. 2017: 0.03 on 19×19."""
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """Settings of a search."""
+
+    simulations: int = 800
+    """Lines followed for a move, where neither number nor time is given."""
+    exploration: float = 1.25
+    """Of PUCT: weight of the network's priors against the values found (Schrittwieser et al. 2020: 1.25)."""
+    first_play_reduction: float = 0.25
+    """How much less than its position a move is taken to be worth that was never followed, at most."""
+    batch: int = 16
+    """Leaves that the network evaluates at once."""
+    mixing: float = 0.0
+    """λ: what a playout from a leaf counts for beside the network's value (Silver et al. 2016: 0.5)."""
+    noise_fraction: float = 0.0
+    """Share of noise in the root's priors (Silver et al. 2017: 0.25 in self-play, 0 in play)."""
+    candidates: int = 16
+    """Gumbel: actions drawn at the root (Danihelka et al. 2022: 16)."""
+    value_scale: float = 0.5
+    """Gumbel: weight of values against the network's logits (Danihelka et al. 2022: 1 for chances to win,
+    which are half as wide as our values)."""
+    rave_equivalence: float = 1000.0
+    """Playouts of a move's own that count like "all moves as first"."""
+    threads: int = 1
+    """Trees searched side by side and added up (Chaslot et al. 2008), without a network."""
+    memory: int = 1024
+    """MiB that a tree may grow to, all threads together."""
+
+    def __post_init__(self) -> None:
+        for name in ("simulations", "batch", "candidates", "threads", "memory"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        for name in ("exploration", "first_play_reduction", "value_scale"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must be at least 0, not {getattr(self, name)}")
+        for name in ("mixing", "noise_fraction"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be from 0 to 1, not {getattr(self, name)}")
+        if not self.rave_equivalence > 0:
+            raise ValueError(f"rave_equivalence must be above 0, not {self.rave_equivalence}")
+
+
+class Candidate(NamedTuple):
+    """A move that was considered."""
+
+    action: int
+    visits: int
+    win_rate: float
+    """0…1, for the player to move."""
+    prior: float
+    """The network's probability; without one, the chance to win at first sight."""
+    variation: list[int]
+    """What is expected to follow, the action itself first."""
+
+
+@dataclass
+class SearchStats:
+    """What the searches since the last `set_board` did."""
+
+    simulations: int = 0
+    seconds: float = 0.0
+    evaluations: int = 0
+    """Positions the network was asked about."""
+    cache_hits: int = 0
+    """Positions it need not be asked about again."""
+
+
+class GoSearch:
+    """Searches one position after another of one game, or of many.
+
+    Args:
+        evaluate: The network; without one, the search plays games to their end.
+        seed: Of the playouts, and of the noise.
+
+    Attributes:
+        stats: What was done since the last `set_board`.
+    """
+
+    def __init__(
+        self,
+        rules: Rules,
+        evaluate: Evaluate | None,
+        config: SearchConfig | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.rules, self.evaluate, self.config = rules, evaluate, config or SearchConfig()
+        self.stats = SearchStats()
+        self._rng = np.random.default_rng(seed)
+        n = 1 if evaluate else self.config.threads
+        size, rave = rules.size, evaluate is None
+        nodes = (self.config.memory << 20) // (n * go_tree.node_bytes(size, rave))
+        self._trees = go_tree.new_trees(n, max(nodes, 2), size, rave)
+        self._renamed = np.zeros(max(nodes, 2), np.int32)
+        self._board = Board(rules)
+        self._play = self._network if evaluate else self._playouts
+        self._lines = self.config.batch if evaluate else n
+        self._make_boards()
+        if evaluate:
+            batch = self.config.batch
+            self._cache = _Cache(size)
+            self._planes = np.zeros((batch, core.PLANES, size * size), np.uint8)
+            self._legal = np.zeros((batch, size * size + 1), np.bool_)
+            self._leaves = np.zeros(batch, np.int32)
+            self._keys = np.zeros(batch, np.uint64)
+            self._played = np.zeros(batch, np.float32)
+        else:
+            self._owned = np.zeros((n, 2, size, size), np.int32)
+        self._random = self._rng.integers(2**64, size=(n, 1), dtype=np.uint64)
+        self._restart()
+        self.run(simulations=1)  # compiles before any clock runs
+        self._restart()
+        self.stats = SearchStats()
+
+    def set_board(self, board: Board) -> None:
+        """Chooses the position; what the tree knows of it is kept where it follows the last one.
+
+        Raises:
+            ValueError: The board is under other rules than the search.
+        """
+        if board.rules != self.rules:
+            raise ValueError(f"the search is for {self.rules}, not for {board.rules}")
+        self.stats = SearchStats()
+        moves = self._new_moves(board)
+        self._board = board.copy()
+        room = core.history_room(board.boards)
+        if room > core.history_room(self._work):
+            self._make_boards(room)
+        if moves is None:
+            self._restart()
+            return
+        for g in range(len(self._trees.used)):
+            node = 0
+            for action in moves:
+                node = self._trees.children[g, node, action]
+                if node == 0:
+                    break
+            if (moves and not node) or self._trees.states[g, node] == go_tree.OVER:
+                go_tree.reset(self._trees, g)
+            elif node:
+                go_tree.keep_subtree(self._trees, g, node, self._renamed)
+        if moves:
+            self._begin()
+
+    def run(
+        self,
+        simulations: int | None = None,
+        seconds: float | None = None,
+        stop: Callable[[], bool] | None = None,
+    ) -> None:
+        """Searches on, until the first of the limits; when none is given, `config.simulations`.
+
+        Ends at once when the game is over, and when a network's tree has no memory left.
+
+        Args:
+            stop: Asked every few milliseconds.
+        """
+        if self._board.over:
+            return
+        if simulations is None and seconds is None and stop is None:
+            simulations = self.config.simulations
+        began, done = perf_counter(), 0
+        while simulations is None or done < simulations:
+            step = self._play(simulations - done if simulations is not None else 1 << 30)
+            done += step
+            spent = perf_counter() - began
+            if not step or (seconds is not None and spent >= seconds) or (stop and stop()):
+                break
+        self.stats.simulations += done
+        self.stats.seconds += perf_counter() - began
+
+    def candidates(self) -> list[Candidate]:
+        """The moves that were followed, the best first."""
+        visits, totals = self._totals()
+        priors = self._trees.priors[:, 0].mean(axis=0)
+        return [
+            Candidate(
+                int(a),
+                int(visits[a]),
+                float(totals[a] / visits[a] + 1) / 2,
+                float(priors[a]),
+                self._variation(int(a)),
+            )
+            for a in self._order(visits, totals)
+            if visits[a] > 0
+        ]
+
+    def best(self) -> int:
+        """The move to play; a pass when the game is over, or nothing is known."""
+        visits, totals = self._totals()
+        if self._board.over:
+            return self.rules.size**2
+        if not visits.any():
+            priors = self._trees.priors[0, 0]
+            return int(priors.argmax()) if priors.any() else self.rules.size**2
+        return int(self._order(visits, totals)[0])
+
+    @property
+    def win_rate(self) -> float:
+        """Of the player to move, 0…1."""
+        visits, totals = self._totals()
+        if self._board.over:
+            value = np.sign(self._board.score())
+            value = value if self._board.to_play == BLACK else -value
+        elif self.evaluate:
+            value = (self._trees.values[0, 0] + totals.sum()) / (1 + visits.sum())
+        else:
+            value = totals.sum() / max(1, visits.sum())
+        return float(value + 1) / 2
+
+    def ownership(self) -> np.ndarray | None:
+        """(size, size) float32: how much more often than not a point was black's at the end of the
+        playouts, −1…1; none with a network."""
+        if self.evaluate:
+            return None
+        black, white = self._owned.sum(axis=0)
+        return ((black - white) / np.maximum(1, self._ended)).astype(np.float32)
+
+    # -- the parts --------------------------------------------------------------------------------
+
+    def _make_boards(self, history: int | None = None) -> None:
+        """Boards to follow lines and to play games on; for `history` see `core.new_boards`."""
+        self._work = core.new_boards(self._lines, self.rules, history)
+        self._trial = core.new_boards(1, self.rules, history)
+        self._notes = new_notes(self._lines, self._work)
+
+    def _new_moves(self, board: Board) -> list[int] | None:
+        """What was played since the last position, or None where the board does not follow it."""
+        old = self._board
+        known = len(old.moves)
+        if board.moves[:known] != old.moves:
+            return None
+        trial, moves = old.copy(), board.moves[known:]
+        for colour, action in moves:
+            if colour != trial.to_play or not trial.is_legal(action):
+                return None
+            trial.play(action)
+        same = (
+            trial.boards.hashes[0, 0] == board.boards.hashes[0, 0]
+            and trial.to_play == board.to_play
+            and trial.passes == board.passes
+        )
+        return [action for _, action in moves] if same else None
+
+    def _restart(self) -> None:
+        for g in range(len(self._trees.used)):
+            go_tree.reset(self._trees, g)
+        self._begin()
+
+    def _begin(self) -> None:
+        """What starts anew with every position, however much of the tree is kept."""
+        self._noisy = False
+        if not self.evaluate:
+            self._owned[:] = 0
+            self._ended = 0
+
+    def _network(self, wanted: int) -> int:
+        """Follows a batch of lines; gives how many."""
+        assert self.evaluate
+        trees, config = self._trees, self.config
+        fresh = trees.states[0, 0] != go_tree.OPEN
+        if not (fresh or self._noisy or config.noise_fraction == 0):
+            self._add_noise()
+        result, ended = go_tree.select_leaves(
+            trees,
+            self._board.boards,
+            self._work,
+            1 if fresh else min(config.batch, wanted),
+            self.rules.komi,
+            config.exploration,
+            config.first_play_reduction,
+            self._planes,
+            self._legal,
+            self._leaves,
+            self._keys,
+            config.mixing > 0,
+            self._trial,
+            self._notes,
+            self._random[0],
+            self._played,
+        )
+        if result:
+            try:
+                logits, values = self._ask(result)
+            except BaseException:
+                self._restart()  # the leaves would wait for ever
+                raise
+            values += config.mixing * (self._played[:result] - values)
+            go_tree.expand_and_backup(
+                trees, self._leaves[:result], logits, self._legal[:result], values
+            )
+        # The root's own evaluation is no line.
+        return self._network(wanted) if fresh else result + ended
+
+    def _ask(self, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """The evaluations of the first n leaves, remembered or new."""
+        assert self.evaluate
+        keys, size = self._keys[:n], self.rules.size
+        logits, values, known = self._cache.look_up(keys)
+        self.stats.cache_hits += int(known.sum())
+        new = np.flatnonzero(~known)
+        if len(new):
+            planes = self._planes[new].reshape(-1, core.PLANES, size, size)
+            logits[new], values[new] = self.evaluate(planes)
+            self._cache.keep(keys[new], logits[new], values[new])
+            self.stats.evaluations += len(new)
+        return logits, values
+
+    def _playouts(self, wanted: int) -> int:
+        """Plays some games to their end in every tree; gives how many in all."""
+        threads = len(self._trees.used)
+        each = min(CHUNK, -(-wanted // threads))
+
+        def part(g: int) -> None:
+            go_tree.simulate(
+                self._trees,
+                g,
+                self._board.boards,
+                self._work,
+                self._notes,
+                self._owned,
+                self._random,
+                each,
+                self.rules.komi,
+                self.config.rave_equivalence,
+            )
+
+        if threads == 1:
+            part(0)
+        else:
+            with ThreadPoolExecutor(threads) as pool:
+                list(pool.map(part, range(threads)))
+        self._ended += each * threads
+        return each * threads
+
+    def _add_noise(self) -> None:
+        priors = self._trees.priors[0, 0]
+        legal = np.flatnonzero(priors)
+        noise = self._rng.dirichlet(np.full(len(legal), NOISE / len(legal)))
+        share = self.config.noise_fraction
+        priors[legal] = np.maximum((1 - share) * priors[legal] + share * noise, 1e-9)
+        self._noisy = True
+
+    def _totals(self) -> tuple[np.ndarray, np.ndarray]:
+        """Visits and sums of values of every action at the root, all trees together."""
+        return self._trees.visits[:, 0].sum(axis=0), self._trees.totals[:, 0].sum(axis=0)
+
+    @staticmethod
+    def _order(visits: np.ndarray, totals: np.ndarray) -> np.ndarray:
+        """Actions by visits, those with equally many by value."""
+        return np.lexsort((-totals / np.maximum(visits, 1), -visits))
+
+    def _variation(self, action: int) -> list[int]:
+        """The most visited line that begins with an action, in the tree that knows it best."""
+        g = int(self._trees.visits[:, 0, action].argmax())
+        line, node = [action], int(self._trees.children[g, 0, action])
+        while node and self._trees.visits[g, node].any():
+            action = int(self._trees.visits[g, node].argmax())
+            line.append(action)
+            node = int(self._trees.children[g, node, action])
+        return line
+
+
+class Improved(NamedTuple):
+    """What a search of many games found; n rows."""
+
+    policies: np.ndarray
+    """(n, A) float32: better policies than the network's, for it to learn; 0 where illegal."""
+    values: np.ndarray
+    """(n,) float32: means of all that was found, −1…1 for the players to move."""
+    actions: np.ndarray
+    """(n,) int64: the moves to play, drawn with Gumbel noise."""
+
+
+class GoSearches:
+    """Searches many games at once, with one call of the network for a leaf of each.
+
+    Args:
+        history: How many positions superko remembers; see `envs.go.core.new_boards`.
+
+    Attributes:
+        boards: The games, `envs.go.core.Boards`, to be played on: by `advance`, `core.play`,
+            `core.clear`, or `set_board`. Every search looks at them afresh.
+    """
+
+    def __init__(
+        self,
+        n: int,
+        rules: Rules,
+        evaluate: Evaluate,
+        config: SearchConfig | None = None,
+        seed: int = 0,
+        history: int | None = None,
+    ) -> None:
+        self.rules, self.evaluate, self.config = rules, evaluate, config or SearchConfig()
+        self.boards = core.new_boards(n, rules, history)
+        self._rng = np.random.default_rng(seed)
+        size, actions = rules.size, rules.size**2 + 1
+        self._work = core.new_boards(n, rules, history)
+        self._planes = np.zeros((n, core.PLANES, size * size), np.uint8)
+        self._legal = np.zeros((n, actions), np.bool_)
+        self._leaves = np.zeros(n, np.int32)
+        self._trees = go_tree.new_trees(n, 0, size)
+
+    def set_board(self, g: int, board: Board) -> None:
+        """Makes a game like another; ValueError where that has other rules."""
+        if board.rules != self.rules:
+            raise ValueError(f"the search is for {self.rules}, not for {board.rules}")
+        core.copy_board(self.boards, g, board.boards, 0)
+
+    def advance(self, actions: np.ndarray) -> None:
+        """Plays a legal action in every game."""
+        for g, action in enumerate(actions):
+            core.play(self.boards, g, int(action))
+
+    def run(self, simulations: int | None = None) -> Improved:
+        """Searches the games as they stand.
+
+        A game that is over has the pass as its policy and its result as its value.
+
+        Args:
+            simulations: Of each game; by default `config.simulations`.
+        """
+        trees, config = self._trees, self.config
+        simulations = config.simulations if simulations is None else simulations
+        n, actions = self._legal.shape
+        if trees.states.shape[1] < simulations + 1:
+            trees = self._trees = go_tree.new_trees(n, simulations + 1, self.rules.size)
+        for g in range(n):
+            go_tree.reset(trees, g)
+        going_on = np.flatnonzero(self.boards.numbers[:, core.PASSES] < 2)
+        wanted = np.full(n, -1, np.int32)
+        wanted[going_on] = 0
+        noise = self._rng.gumbel(size=(n, actions))
+        self._step(wanted, noise)  # evaluates the roots
+        priors = trees.priors[:, 0]
+        with np.errstate(divide="ignore"):
+            logits = noise + np.log(priors)
+        considered = np.minimum(config.candidates, (priors > 0).sum(axis=1))
+        schedules = np.array(
+            [halving_schedule(m, simulations) for m in range(config.candidates + 1)], np.int32
+        )
+        for k in range(simulations):
+            wanted[going_on] = schedules[considered[going_on], k]
+            self._step(wanted, logits)
+        policies, values = np.zeros((n, actions), np.float32), np.zeros(n, np.float32)
+        chosen = np.full(n, actions - 1, np.int64)
+        policies[:, -1] = 1
+        for g in range(n):
+            if wanted[g] < 0:
+                values[g] = go_tree.outcome(self.boards, g, self.rules.komi)
+                continue
+            visits, totals = trees.visits[g, 0], trees.totals[g, 0]
+            known = (priors[g], visits, totals, trees.values[g, 0])
+            improve(*known, config.value_scale, policies[g])
+            values[g] = (trees.values[g, 0] + totals.sum()) / (1 + visits.sum())
+            chosen[g] = go_tree.root_choice(trees, g, visits.max(), logits[g], config.value_scale)
+        return Improved(policies, values, chosen)
+
+    def _step(self, wanted: np.ndarray, logits: np.ndarray) -> None:
+        """One line in every game."""
+        go_tree.gather_each(
+            self._trees,
+            self.boards,
+            self._work,
+            wanted,
+            logits,
+            self.rules.komi,
+            self.config.value_scale,
+            self._planes,
+            self._legal,
+            self._leaves,
+        )
+        games = np.flatnonzero(self._leaves >= 0)
+        if len(games):
+            size = self.rules.size
+            planes = self._planes if len(games) == len(wanted) else self._planes[games]
+            answers = self.evaluate(planes.reshape(-1, core.PLANES, size, size))
+            go_tree.absorb_each(
+                self._trees, games, self._leaves, answers[0], self._legal, answers[1]
+            )
+
+
+@dataclass
+class _Cache:
+    """The latest evaluations, each in the one place that its key has."""
+
+    size: int
+    keys: np.ndarray = field(default_factory=lambda: np.zeros(CACHE, np.uint64))
+
+    def __post_init__(self) -> None:
+        self.logits = np.zeros((CACHE, self.size**2 + 1), np.float32)
+        self.values = np.zeros(CACHE, np.float32)
+
+    def look_up(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Copies of logits and values, and which of them are known."""
+        places = keys % np.uint64(CACHE)
+        return self.logits[places], self.values[places], self.keys[places] == keys
+
+    def keep(self, keys: np.ndarray, logits: np.ndarray, values: np.ndarray) -> None:
+        places = keys % np.uint64(CACHE)
+        self.keys[places], self.logits[places], self.values[places] = keys, logits, values

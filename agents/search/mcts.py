@@ -1,0 +1,340 @@
+"""Monte-Carlo tree search: look ahead along single lines, most often where they went well, and average.
+
+Three rules for where to look, over one small model of the world: UCT (Kocsis & Szepesvári 2006) needs no
+prior knowledge, PUCT (Silver et al. 2017) follows a policy's priors, and Gumbel (Danihelka et al. 2022)
+draws a few actions at the root, halves them in turn, and yields a better policy even from a handful of
+simulations. The formulas stand alone and are compiled, because `agents.search.go_search`, the fast search for Go,
+uses them too; so does RAVE (Gelly & Silver 2011), which only playouts can feed.
+
+Values are for the player to move. In a game of two who alternate, what is good for the next player is bad
+for this one: such a model has the discount −1.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
+
+import numba
+import numpy as np
+
+State = TypeVar("State")
+
+VISITS_SCALE = 50
+"""Visits that the most visited action is taken to have beyond its own, where values become logits
+(Danihelka et al. 2022: c_visit)."""
+
+# -- formulas ---------------------------------------------------------------------------------------
+
+
+@numba.njit(cache=True)
+def uct_score(q: float, visits: float, node_visits: float, exploration: float) -> float:
+    """Upper confidence bound of an action that was taken `visits` times in `node_visits`."""
+    if visits == 0:
+        return math.inf
+    return q + exploration * math.sqrt(math.log(node_visits) / visits)
+
+
+@numba.njit(cache=True)
+def puct_score(
+    q: float, prior: float, visits: float, node_visits: float, exploration: float
+) -> float:
+    """The same led by a prior; `node_visits` counts the node's own evaluation, so it is at least 1."""
+    return q + exploration * prior * math.sqrt(node_visits) / (1 + visits)
+
+
+@numba.njit(cache=True)
+def first_play_value(mean: float, seen_prior: float, reduction: float) -> float:
+    """What an action is worth that was never taken: the node's mean value, and less the more of the
+    prior has been looked at, as the likely actions come first."""
+    return mean - reduction * math.sqrt(seen_prior)
+
+
+@numba.njit(cache=True)
+def rave_share(visits: float, rave_visits: float, equivalence: float) -> float:
+    """How much the value "all moves as first" counts beside an action's own: 1 before its first visit,
+    a half near `equivalence` visits, then ever less (Gelly & Silver 2011, with `equivalence` = 1 / 4b²)."""
+    if rave_visits == 0:
+        return 0.0
+    return rave_visits / (visits + rave_visits + visits * rave_visits / equivalence)
+
+
+@numba.njit(cache=True)
+def completed_q(
+    priors: np.ndarray, visits: np.ndarray, totals: np.ndarray, value: float, out: np.ndarray
+) -> None:
+    """Fills out with the mean value of every action; with the node's value for those never taken.
+
+    That value mixes the node's own evaluation with the means of the actions taken, weighted by their
+    priors (Danihelka et al. 2022, appendix D).
+
+    Args:
+        priors, visits, totals: (n,) of each action; priors are 0 where it is illegal.
+        value: The node's evaluation.
+    """
+    taken = seen = weighted = 0.0
+    for a in range(len(priors)):
+        if visits[a] > 0:
+            taken += visits[a]
+            seen += priors[a]
+            weighted += priors[a] * totals[a] / visits[a]
+    mixed = value if taken == 0 else (value + taken * weighted / seen) / (1 + taken)
+    for a in range(len(priors)):
+        out[a] = totals[a] / visits[a] if visits[a] > 0 else mixed
+
+
+@numba.njit(cache=True)
+def sigma(most_visits: float, scale: float) -> float:
+    """The factor that makes logits of values; it grows with the visits that back them."""
+    return (VISITS_SCALE + most_visits) * scale
+
+
+@numba.njit(cache=True)
+def improve(
+    priors: np.ndarray,
+    visits: np.ndarray,
+    totals: np.ndarray,
+    value: float,
+    scale: float,
+    out: np.ndarray,
+) -> None:
+    """Fills out with the policy that the search recommends: softmax(log priors + σ(completed values)).
+
+    Args:
+        priors, visits, totals, value: As for `completed_q`.
+        scale: c_scale; 1 for values from 0 to 1, so 0.5 for values from −1 to 1.
+    """
+    completed_q(priors, visits, totals, value, out)
+    most = 0.0
+    for a in range(len(priors)):
+        most = max(most, visits[a])
+    factor, highest = sigma(most, scale), -math.inf
+    for a in range(len(priors)):
+        out[a] = math.log(priors[a]) + factor * out[a] if priors[a] > 0 else -math.inf
+        highest = max(highest, out[a])
+    total = 0.0
+    for a in range(len(priors)):
+        out[a] = math.exp(out[a] - highest)
+        total += out[a]
+    for a in range(len(priors)):
+        out[a] /= total
+
+
+@numba.njit(cache=True)
+def select_interior(policy: np.ndarray, visits: np.ndarray) -> int:
+    """The action that lacks most visits to make their shares the policy: below the root, Gumbel draws
+    nothing."""
+    taken = 0.0
+    for a in range(len(visits)):
+        taken += visits[a]
+    best, chosen = -math.inf, 0
+    for a in range(len(policy)):
+        if policy[a] > 0:
+            lack = policy[a] - visits[a] / (1 + taken)
+            if lack > best:
+                best, chosen = lack, a
+    return chosen
+
+
+def halving_schedule(candidates: int, simulations: int) -> list[int]:
+    """Sequential halving (Karnin et al. 2013): for each simulation at the root, how many visits the
+    action that it takes has had before.
+
+    Every round visits each of its actions equally often, the first all candidates, the next the better
+    half; simulations left over go to the last two.
+    """
+    if candidates <= 1:
+        return list(range(simulations))
+    rounds = math.ceil(math.log2(candidates))
+    schedule: list[int] = []
+    level, left = 0, candidates
+    while len(schedule) < simulations:
+        for _ in range(max(1, simulations // (rounds * left))):
+            schedule += [level] * left
+            level += 1
+        left = max(2, left // 2)
+    return schedule[:simulations]
+
+
+@numba.njit(cache=True)
+def halving_choice(
+    logits: np.ndarray,
+    q: np.ndarray,
+    visits: np.ndarray,
+    wanted: int,
+    scale: float,
+) -> int:
+    """The best of the actions visited `wanted` times, by logit + σ(value).
+
+    Args:
+        logits: (n,) Gumbel noise + log prior, −inf where an action is illegal.
+        q: (n,) completed values.
+    """
+    most = 0.0
+    for a in range(len(visits)):
+        most = max(most, visits[a])
+    factor, best, chosen = sigma(most, scale), -math.inf, -1
+    for a in range(len(visits)):
+        if visits[a] == wanted and logits[a] + factor * q[a] > best:
+            best, chosen = logits[a] + factor * q[a], a
+    return chosen
+
+
+# -- the search -------------------------------------------------------------------------------------
+
+
+class Model(Protocol[State]):
+    """What the search has to know of a world, or of a game of two."""
+
+    discount: float
+    """What a value is worth one step earlier: up to 1, and negative in games of two."""
+
+    def actions(self, state: State) -> Sequence[int]:
+        """The legal actions; none when it is over."""
+
+    def step(self, state: State, action: int) -> tuple[State, float]:
+        """The state after an action, and the reward of him who acted."""
+
+    def evaluate(self, state: State) -> tuple[np.ndarray, float]:
+        """Priors of the legal actions (sum 1) and a guess of the value: by a network, a playout, …"""
+
+
+@dataclass
+class Node(Generic[State]):
+    """A state that was reached, with what is known of its actions."""
+
+    state: State
+    actions: Sequence[int]
+    priors: np.ndarray
+    value: float
+    """The model's evaluation; 0 when it is over."""
+    visits: np.ndarray
+    totals: np.ndarray
+    """Sums of the values that the visits of each action came back with."""
+    rewards: np.ndarray
+    children: "list[Node[State] | None]" = field(default_factory=list)
+
+    @property
+    def mean(self) -> float:
+        """Of the node's evaluation and all visits."""
+        return float((self.value + self.totals.sum()) / (1 + self.visits.sum()))
+
+    def most_visited(self) -> int:
+        """The action to take."""
+        return self.actions[int(self.visits.argmax())]
+
+
+def uct(
+    model: Model[State], state: State, simulations: int, exploration: float = math.sqrt(2)
+) -> Node[State]:
+    """Search by upper confidence bounds; √2 fits values from 0 to 1 (Auer et al. 2002)."""
+
+    def select(node: Node[State]) -> int:
+        n = node.visits.sum()
+        q = node.totals / np.maximum(node.visits, 1)
+        scores = [uct_score(q[a], node.visits[a], n, exploration) for a in range(len(node.actions))]
+        return int(np.argmax(scores))
+
+    root = _node(model, state)
+    for _ in range(simulations):
+        _simulate(model, root, select(root), select)
+    return root
+
+
+def puct(
+    model: Model[State],
+    state: State,
+    simulations: int,
+    exploration: float = 1.25,
+    reduction: float = 0.25,
+) -> Node[State]:
+    """Search led by the model's priors.
+
+    Args:
+        exploration: c of `puct_score` (Schrittwieser et al. 2020: 1.25).
+        reduction: Of `first_play_value`.
+    """
+
+    def select(node: Node[State]) -> int:
+        n = 1 + node.visits.sum()
+        seen = node.priors[node.visits > 0].sum()
+        unseen = first_play_value(node.mean, seen, reduction)
+        q = np.where(node.visits > 0, node.totals / np.maximum(node.visits, 1), unseen)
+        scores = [
+            puct_score(q[a], node.priors[a], node.visits[a], n, exploration)
+            for a in range(len(node.actions))
+        ]
+        return int(np.argmax(scores))
+
+    root = _node(model, state)
+    for _ in range(simulations):
+        _simulate(model, root, select(root), select)
+    return root
+
+
+def gumbel(
+    model: Model[State],
+    state: State,
+    simulations: int,
+    rng: np.random.Generator,
+    candidates: int = 16,
+    scale: float = 0.5,
+) -> tuple[Node[State], int, np.ndarray]:
+    """Search a few actions drawn without replacement, by sequential halving.
+
+    Args:
+        candidates: How many actions are drawn.
+        scale: Of `improve`.
+
+    Returns:
+        The root; the action to take, which is drawn anew by every search; and the improved policy over
+        the root's actions, for the model to learn.
+    """
+
+    def select(node: Node[State]) -> int:
+        policy = np.empty(len(node.actions))
+        improve(node.priors, node.visits, node.totals, node.value, scale, policy)
+        return select_interior(policy, node.visits)
+
+    root = _node(model, state)
+    n = len(root.actions)
+    logits, q = rng.gumbel(size=n) + np.log(root.priors), np.empty(n)
+    for wanted in halving_schedule(min(candidates, n), simulations):
+        completed_q(root.priors, root.visits, root.totals, root.value, q)
+        first = halving_choice(logits, q, root.visits, wanted, scale)
+        _simulate(model, root, first, select)
+    completed_q(root.priors, root.visits, root.totals, root.value, q)
+    chosen = halving_choice(logits, q, root.visits, int(root.visits.max()), scale)
+    policy = np.empty(n)
+    improve(root.priors, root.visits, root.totals, root.value, scale, policy)
+    return root, root.actions[chosen], policy
+
+
+def _node(model: Model[State], state: State) -> Node[State]:
+    actions = model.actions(state)
+    n = len(actions)
+    priors, value = model.evaluate(state) if n else (np.zeros(0), 0.0)
+    return Node(state, actions, priors, value, np.zeros(n), np.zeros(n), np.zeros(n), [None] * n)
+
+
+def _simulate(
+    model: Model[State], root: Node[State], first: int, select: Callable[[Node[State]], int]
+) -> None:
+    """Follows one line until it leaves the tree or is over, adds a node, and tells the way back."""
+    node, choice = root, first
+    path: list[tuple[Node[State], int]] = []
+    while True:
+        path.append((node, choice))
+        child = node.children[choice]
+        if child is None:
+            state, node.rewards[choice] = model.step(node.state, node.actions[choice])
+            child = node.children[choice] = _node(model, state)
+            break
+        if not child.actions:
+            break
+        node, choice = child, select(child)
+    value = child.value
+    for node, choice in reversed(path):
+        value = node.rewards[choice] + model.discount * value
+        node.visits[choice] += 1
+        node.totals[choice] += value

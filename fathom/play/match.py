@@ -1,0 +1,372 @@
+"""Games between two players: who is stronger, and how sure that is.
+
+Every opening is played twice, with either colour, so that neither player is luckier than the other; the
+openings are a few random moves, no two alike, so that no game is played twice. Scores are by area. When
+both have passed, each names the dead stones: they are taken off where both agree; else the game goes on,
+and after two more passes everything on the board counts as alive.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from envs.go import core
+from envs.go.board import BLACK, Board, IllegalMoveError, Rules, random_opening
+from envs.go.counting import result_of, without
+from envs.go.program import ProgramError
+from envs.go.sgf import record, write_game
+from fathom.errors import FathomError
+from fathom.files import replace_file
+from fathom.play.players import Move, Player, SearchBudget
+
+_CONFIDENT = 1.959964
+"""Standard deviations on either side that hold 95 % of a normal distribution."""
+
+_ATTEMPTS = 1_000
+"""At an opening that was not played before."""
+
+VOID = "Void"
+"""The result of a game that nobody won or lost."""
+
+
+def wilson(wins: float, games: int) -> tuple[float, float]:
+    """The 95 % interval of a share, after Wilson (1927): right for few games, too.
+
+    Args:
+        wins: draws count as halves.
+    """
+    if games == 0:
+        return 0.0, 1.0
+    share, z2 = wins / games, _CONFIDENT**2
+    middle = (share + z2 / (2 * games)) / (1 + z2 / games)
+    spread = math.sqrt(share * (1 - share) / games + z2 / (4 * games**2))
+    spread *= _CONFIDENT / (1 + z2 / games)
+    return max(0.0, middle - spread), min(1.0, middle + spread)
+
+
+def elo(share: float) -> float:
+    """The difference in strength that a share of the points means, after Elo (1978); ±∞ for all or none."""
+    if not 0 < share < 1:
+        return math.copysign(math.inf, share - 0.5)
+    return 400 * math.log10(share / (1 - share))
+
+
+@dataclass
+class Played:
+    """A game."""
+
+    game: int
+    """From 1."""
+    black: str
+    white: str
+    result: str
+    moves: int
+    file: str
+
+
+@dataclass
+class MatchResult:
+    """A match as far as it is; counts are the first player's."""
+
+    names: tuple[str, str]
+    wins: int = 0
+    losses: int = 0
+    draws: int = 0
+    void: int = 0
+    played: list[Played] = field(default_factory=list)
+    error: str | None = None
+    """Why the match ended early."""
+
+    def add(self, played: Played) -> None:
+        """Count a game."""
+        self.played.append(played)
+        if played.result == VOID:
+            self.void += 1
+        elif played.result == "0":
+            self.draws += 1
+        elif (played.result[0] == "B") == (played.black == self.names[0]):
+            self.wins += 1
+        else:
+            self.losses += 1
+
+    @property
+    def counted(self) -> int:
+        """Games with a result."""
+        return self.wins + self.losses + self.draws
+
+    @property
+    def win_rate(self) -> float:
+        """0…1; a draw is half a win; a half where there are no games."""
+        return (self.wins + self.draws / 2) / self.counted if self.counted else 0.5
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The win rate's 95 % interval."""
+        return wilson(self.wins + self.draws / 2, self.counted)
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it; an infinite Elo is null."""
+        low, high = self.interval
+        elos = [value if math.isfinite(value) else None for value in map(elo, (low, high))]
+        middle = elo(self.win_rate)
+        return {
+            "first": self.names[0],
+            "second": self.names[1],
+            "games": self.counted,
+            "wins": self.wins,
+            "losses": self.losses,
+            "draws": self.draws,
+            "void": self.void,
+            "win_rate": self.win_rate,
+            "interval": [low, high],
+            "elo": middle if math.isfinite(middle) else None,
+            "elo_interval": elos,
+            "error": self.error,
+            "played": [dataclasses.asdict(game) for game in self.played],
+        }
+
+    def lines(self) -> list[str]:
+        """For people."""
+        first, second = self.names
+        low, high = self.interval
+        text = [
+            f"{first} against {second}: {_count(self.wins, 'win', 'wins')}, "
+            f"{_count(self.losses, 'loss', 'losses')}, {_count(self.draws, 'draw', 'draws')} "
+            f"in {_count(self.counted, 'game', 'games')}"
+            + (f", and {self.void} without a result" if self.void else "")
+        ]
+        if self.counted:
+            text.append(
+                f"win rate {100 * self.win_rate:.1f} % (95 % interval {100 * low:.1f} to "
+                f"{100 * high:.1f}), Elo {_elo(self.win_rate)} ({_elo(low)} to {_elo(high)})"
+            )
+            black = MatchResult(self.names)
+            for game in self.played:
+                if game.black == first:
+                    black.add(game)
+            as_white = self.counted - black.counted
+            length = sum(game.moves for game in self.played) / len(self.played)
+            text.append(
+                f"as black {black.wins} of {black.counted} won, as white {self.wins - black.wins} of "
+                f"{as_white}; {length:.0f} moves a game"
+            )
+        return text
+
+
+def _count(n: int, one: str, many: str) -> str:
+    return f"{n} {one if n == 1 else many}"
+
+
+def _elo(share: float) -> str:
+    value = elo(share)
+    return f"{value:+.0f}" if math.isfinite(value) else "+∞" if value > 0 else "−∞"
+
+
+@dataclass
+class _Game:
+    """A game while it is played."""
+
+    players: tuple[Player, Player]
+    """Black and white."""
+    board: Board
+    limit: SearchBudget
+    comments: list[str] = field(default_factory=list)
+
+    def play(self) -> str:
+        """To the end; gives the result.
+
+        Raises:
+            FathomError, ProgramError: a player cannot go on, or moved against the rules.
+        """
+        if ended := self._until_passed(cleaning_up=False):
+            return ended
+        black, white = (player.dead(self.board) for player in self.players)
+        if black == white:
+            return result_of(without(self.board, black).score())
+        self.board.resume()
+        return self._until_passed(cleaning_up=True) or result_of(self.board.score())
+
+    def _until_passed(self, cleaning_up: bool) -> str | None:
+        """Let them play until both pass; gives the result where the game ends in another way."""
+        board, most = self.board, 3 * self.board.rules.size**2
+        while not board.over:
+            if len(board.moves) >= most:
+                return result_of(board.score())
+            colour = board.to_play
+            mover = self.players[colour - BLACK]
+            if cleaning_up:
+                choice = mover.clean_up(board, self.limit)
+            elif board.passes and mover.agrees(board):
+                # Should they not agree on the dead, nothing is lost: the game goes on.
+                choice = Move(board.rules.size**2)
+            else:
+                choice = mover.choose(board, self.limit)
+            if choice.action is None:
+                return "W+R" if colour == BLACK else "B+R"
+            if core.verdict(board.boards, 0, choice.action) == core.REPETITION:
+                # Programs differ in what they call a repetition: nobody's fault, nobody's game.
+                return VOID
+            self._move(mover, choice)
+        return None
+
+    def _move(self, mover: Player, choice: Move) -> None:
+        assert choice.action is not None
+        try:
+            self.board.play(choice.action)
+        except IllegalMoveError as error:
+            raise FathomError(f"{mover.name} moved against the rules: {error}") from None
+        self.comments.append(choice.comment(self.board.rules.size))
+
+
+def play_match(
+    first: Player,
+    second: Player,
+    rules: Rules,
+    games: int,
+    limit: SearchBudget,
+    folder: Path,
+    seed: int = 0,
+    shown: Callable[[MatchResult], None] = lambda tally: None,
+    openings: bool = True,
+) -> MatchResult:
+    """Play games, the first player being black in every other one, beginning with the first.
+
+    A player who crashes, hangs or moves against the rules ends the match; so does Ctrl-C. What was played
+    until then is kept: every game is written as soon as it has ended, and so is the tally.
+
+    Args:
+        folder: gets `game-001.sgf` and so on, and `match.json`.
+        seed: of the openings, and of what the players draw.
+        shown: is told the tally after every game.
+        openings: whether games begin with a few random moves, and not on the empty board.
+    """
+    if first.name == second.name:
+        second.name += " (2)"
+    tally = MatchResult((first.name, second.name))
+    began = time.time()
+    about = {
+        "rules": dataclasses.asdict(rules),
+        "limit": dataclasses.asdict(limit),
+        "seed": seed,
+        "openings": openings,
+    }
+    beginnings = _openings(rules, seed) if openings else itertools.repeat(Board(rules))
+    for k in range(games):
+        if k % 2 == 0:
+            beginning = next(beginnings)
+        board = beginning.copy()
+        players = (first, second) if k % 2 == 0 else (second, first)
+        game = _Game(players, board, limit, [""] * len(board.moves))
+        result = VOID
+        try:
+            for player in players:
+                player.new_game(rules, (), ((seed << 20) + k) % 2**63)
+            result = game.play()
+        except (FathomError, ProgramError) as error:
+            tally.error = str(error)
+        except KeyboardInterrupt:
+            tally.error = "stopped"
+        names = players[0].name, players[1].name
+        path = folder / f"game-{k + 1:03d}.sgf"
+        path.write_bytes(write_game(record(board, names, result, (), game.comments)))
+        if tally.error is None:
+            tally.add(Played(k + 1, *names, result, len(board.moves), path.name))
+        found = tally.as_json() | about | {"seconds": round(time.time() - began, 1)}
+        replace_file(folder / "match.json", json.dumps(found, indent=1).encode() + b"\n")
+        if tally.error is not None:
+            break
+        shown(tally)
+    return tally
+
+
+def _openings(rules: Rules, seed: int) -> Iterator[Board]:
+    """Boards after a few random moves; none is another, turned or mirrored, as long as there are such."""
+    known: set[bytes] = set()
+    for k in itertools.count():
+        rng = np.random.default_rng([seed, k])
+        for _ in range(_ATTEMPTS):
+            board = Board(rules)
+            for action in random_opening(rng, rules):
+                board.play(action)
+            either = (board.stones, board.stones.T)
+            position = min(np.rot90(x, turns).tobytes() for x in either for turns in range(4))
+            if position not in known:
+                break
+        known.add(position)
+        yield board
+
+
+def free_folder(parent: Path, names: Sequence[str]) -> Path:
+    """Make a new folder for a match, such as `matches/rave-gnugo-2`."""
+    base = "-".join("".join(c if c.isalnum() else "-" for c in name).strip("-") for name in names)
+    for count in range(1, 10_000):
+        folder = parent / (base if count == 1 else f"{base}-{count}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return folder
+    raise FathomError(f"{parent} is full of matches between {' and '.join(names)}")
+
+
+def new_folder(folder: Path) -> Path:
+    """Make the folder that a person named; FathomError where it has something in it."""
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise FathomError(f"{folder} exists already: choose another --folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+class Scoreboard:
+    """The match while it is played, on standard error: a bar on a terminal, else a line for a game."""
+
+    def __init__(self, games: int) -> None:
+        self._console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+        self._bar = Progress(
+            TextColumn("[bold]game"),
+            MofNCompleteColumn(),
+            BarColumn(bar_width=30, complete_style="cyan", finished_style="green"),
+            TextColumn("{task.description}"),
+            TimeRemainingColumn(),
+            console=self._console,
+            transient=True,
+            disable=not self._console.is_terminal,
+        )
+        self._task = self._bar.add_task("", total=games)
+
+    def __enter__(self) -> Scoreboard:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def show(self, tally: MatchResult) -> None:
+        """After a game."""
+        low, high = (100 * bound for bound in tally.interval)
+        first, second = tally.names
+        text = (
+            f"[bold]{escape(first)}[/] [green]{tally.wins}[/]–[red]{tally.losses}[/] "
+            f"[bold]{escape(second)}[/] · "
+            f"{100 * tally.win_rate:.0f} % [dim]({low:.0f} to {high:.0f})[/]"
+        )
+        self._bar.update(self._task, advance=1, description=text)
+        if not self._console.is_terminal:
+            game = tally.played[-1]
+            self._console.print(
+                f"game {game.game}: {game.black} (black) against {game.white}: {game.result} after "
+                f"{game.moves} moves; {first} {tally.wins}–{tally.losses}"
+            )

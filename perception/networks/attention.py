@@ -1,0 +1,41 @@
+"""Attention: what is looked for chooses, softly, among what is there (Bahdanau, Cho & Bengio 2015)."""
+
+import torch
+from torch import nn
+
+
+class Attention(nn.Module):
+    """Additive attention: a small network scores every key against a query, softmax weighs them.
+
+    Args:
+        query: numbers of a query.
+        key: numbers of a key, which is also what is handed over.
+        hidden: width of the network that scores.
+    """
+
+    def __init__(self, query: int, key: int, hidden_size: int) -> None:
+        super().__init__()
+        self.query = nn.Linear(query, hidden_size)
+        self.key = nn.Linear(key, hidden_size, bias=False)
+        self.score = nn.Linear(hidden_size, 1, bias=False)
+
+    def forward(
+        self, queries: torch.Tensor, keys: torch.Tensor, there: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Look once for every query.
+
+        Args:
+            queries: (batch, n, query) float.
+            keys: (batch, m, key) float.
+            there: (batch, m) bool, False in the padding, of which nothing is taken; each row has at
+                least one True. None: everything is there.
+
+        Returns:
+            What was found (batch, n, key) and the weights (batch, n, m), each row of which sums to 1.
+        """
+        both = self.query(queries).unsqueeze(2) + self.key(keys).unsqueeze(1)
+        scores = self.score(both.tanh()).squeeze(3)
+        if there is not None:
+            scores = scores.masked_fill(~there.unsqueeze(1), -torch.inf)
+        weights = scores.softmax(dim=2)
+        return weights @ keys, weights

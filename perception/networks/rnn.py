@@ -1,0 +1,70 @@
+"""Recurrent networks: a sequence becomes features, and an agent remembers from step to step."""
+
+import torch
+from torch import nn
+
+
+class SequenceEncoder(nn.Module):
+    """A GRU (Cho et al. 2014) that reads a padded sequence and gives its state after the last element.
+
+    Takes (batch, length, k + 1) numbers, of which the last column is 1 where there is an element and
+    0 in the padding after the end; gives (batch, `features`), zeros for an empty sequence.
+    """
+
+    def __init__(self, shape: tuple[int, ...], hidden_size: int) -> None:
+        super().__init__()
+        self.gru = nn.GRU(shape[1] - 1, hidden_size, batch_first=True)
+        self.features = hidden_size
+
+    def forward(self, sequences: torch.Tensor) -> torch.Tensor:
+        sequences = sequences.to(next(self.gru.parameters()).dtype)
+        states, _ = self.gru(sequences[..., :-1])
+        there = sequences[..., -1]
+        last = (there.sum(dim=1).long() - 1).clamp(min=0)
+        state = states[torch.arange(len(states), device=states.device), last]
+        return state * there.any(dim=1, keepdim=True)
+
+
+class Memory(nn.Module):
+    """A recurrent cell stepped along time, that forgets where an episode starts.
+
+    Args:
+        kind: "gru" (Cho et al. 2014) or "lstm" (Hochreiter & Schmidhuber 1997).
+        inputs: numbers that come in at a step.
+        hidden: numbers that come out; also `features`.
+
+    The state is one tensor (batch, `state_size`): of a GRU its output, of an LSTM output and cell.
+    """
+
+    def __init__(self, kind: str, inputs: int, hidden_size: int) -> None:
+        super().__init__()
+        self.cell: nn.GRUCell | nn.LSTMCell = (
+            nn.GRUCell(inputs, hidden_size) if kind == "gru" else nn.LSTMCell(inputs, hidden_size)
+        )
+        self.features = hidden_size
+        self.state_size = hidden_size if kind == "gru" else 2 * hidden_size
+
+    def forward(
+        self, inputs: torch.Tensor, starts: torch.Tensor, state: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Step through time.
+
+        Args:
+            inputs: (time, batch, inputs)
+            starts: (time, batch) bool, True where an episode starts: the state before it is zero.
+            state: (batch, state_size) before the first step.
+
+        Returns:
+            Outputs (time, batch, hidden) and the state after the last step.
+        """
+        outputs = []
+        for x, start in zip(inputs, starts, strict=True):
+            state = state.masked_fill(start.unsqueeze(1), 0.0)
+            if isinstance(self.cell, nn.GRUCell):
+                state = self.cell(x, state)
+                outputs.append(state)
+            else:
+                output, cell = self.cell(x, state.chunk(2, dim=1))
+                state = torch.cat([output, cell], dim=1)
+                outputs.append(output)
+        return torch.stack(outputs), state

@@ -1,0 +1,211 @@
+"""`fathom fit`: perception tasks in run folders."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from agents import AGENTS
+from fathom.cli import main
+from fathom.runs.fit import data_for, fitted
+from fathom.runs.run import Run, find
+from perception.tasks import TASKS
+
+SMALL = ["--embedding", "8", "--buckets", "64", "--hidden-size", "8", "--threads", "1"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five hundred sentences about two cities."""
+    folder = tmp_path_factory.mktemp("data") / "trips"
+    folder.mkdir()
+    for name, count in (("train", 500), ("test", 40)):
+        lines = []
+        for number in range(count):
+            city = ("rome", "new york")[number % 2]
+            words = ["fly" if number % 3 else "drive", *["now"] * (number % 5), "to", *city.split()]
+            tags = ["O"] * (len(words) - len(city.split()))
+            tags += ["B-city", "I-city"][: len(city.split())]
+            lines.append(json.dumps({"tokens": words, "tags": tags, "intent": words[0]}))
+        (folder / f"{name}.jsonl").write_text("\n".join(lines))
+    return folder
+
+
+def _fit(tmp_path: Path, data: Path, *words: str) -> list[str]:
+    arguments = ["fit", "slot-filling", "--data", str(data), *SMALL, *words]
+    return [*arguments, "--runs-dir", str(tmp_path)]
+
+
+def _tensors(run: Path) -> dict[str, torch.Tensor]:
+    folder = run / "checkpoints" / (run / "latest").read_text().strip()
+    return load_file(folder / "weights.safetensors") | load_file(folder / "state.safetensors")
+
+
+def test_fit_evaluate_and_extend(
+    tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(_fit(tmp_path, data, "--epochs", "2", "--name", "f")) == 0
+    message = capsys.readouterr().out
+    assert "500 examples, 2 times" in message
+    assert "slot F1" in message
+    run = tmp_path / "f"
+    assert len((run / "evaluations.jsonl").read_text().splitlines()) == 2
+    assert (run / "metrics.jsonl").stat().st_size
+    assert list(run.glob("events.out.tfevents*"))
+
+    assert main(["evaluate", "f", "--runs-dir", str(tmp_path), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    last = json.loads((run / "evaluations.jsonl").read_text().splitlines()[-1])
+    assert result["mean"] == last["mean"], "what is evaluated later is what was evaluated then"
+    assert result["table"][1][0] == "city"
+    assert result["protocol"]["examples"] == 500
+
+    assert main(["resume", "f", "--steps", "1001", "--runs-dir", str(tmp_path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["steps"] == 1500, "whole epochs"
+    assert main(["evaluate", "f", "--runs-dir", str(tmp_path)]) == 0
+    assert "city" in capsys.readouterr().out
+
+    model, progress = fitted(find("f", tmp_path), pytest.fail)
+    assert progress.segment == 3
+    tags, intent, confidence = model.understand(["fly", "to", "new", "york"])
+    assert (len(tags), intent in ("fly", "drive")) == (4, True)
+    assert 0 < confidence <= 1
+
+
+def test_a_killed_fit_ends_with_the_same_tensors(tmp_path: Path, data: Path) -> None:
+    words = ["--epochs", "4", "--seed", "3"]
+    assert main(_fit(tmp_path, data, *words, "--name", "whole")) == 0
+    killed = tmp_path / "killed"
+    command = [sys.executable, "-m", "fathom"]
+    process = subprocess.Popen(
+        [*command, *_fit(tmp_path, data, *words, "--name", "killed")], stdout=subprocess.DEVNULL
+    )
+    while process.poll() is None and not (
+        (killed / "latest").exists() and int((killed / "latest").read_text()) >= 1
+    ):
+        time.sleep(0.0005)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL, "it ended before it could be killed"
+    assert int((killed / "latest").read_text()) < 4
+    assert main(["resume", str(killed)]) == 0
+    one, other = _tensors(tmp_path / "whole"), _tensors(killed)
+    assert one.keys() == other.keys()
+    for name in one:
+        assert torch.equal(one[name], other[name]), name
+    evaluations = [
+        [json.loads(line)["mean"] for line in (folder / "evaluations.jsonl").open()]
+        for folder in (tmp_path / "whole", killed)
+    ]
+    assert evaluations[0] == evaluations[1]
+
+
+def test_a_domain_is_learnt_from_and_its_held_out_sentences_are_new(tmp_path: Path) -> None:
+    train, test = data_for("slot-filling", "domain:movie", 2000)
+    assert len(train) + len(test) == 2000
+    assert 0.1 < len(test) / 2000 < 0.3
+    assert data_for("slot-filling", "domain:movie", 2000) == (train, test)
+
+    def told(sentences: object) -> set[tuple[str, ...]]:
+        return {
+            (intent, *tokens)
+            for tokens, tags, intent in sentences  # type: ignore[attr-defined]
+            if set(tags) != {"O"}
+        }
+
+    assert not told(train) & told(test)
+    words = "fit utterances --sentences 300 --epochs 1 --hidden-size 8 --embedding 8 --threads 1 --name u"
+    assert main([*words.split(), "--runs-dir", str(tmp_path)]) == 0
+    speaker, _ = fitted(find("u", tmp_path), pytest.fail)
+    assert isinstance(speaker.say(["agent", "request", "city"], {}), str)
+    acts, heldout = (
+        {tuple(sorted(item.act)) for item in part}
+        for part in data_for("utterances", "domain:movie", 2000)
+    )
+    assert any(len(act) > 3 for act in heldout)
+    assert not [act for act in acts & heldout if len(act) > 3]
+
+
+def test_every_data_set_of_this_machine_is_found_by_its_name(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FATHOM_DATA", str(data.parent))
+    words = _fit(tmp_path, Path("trips"), "--epochs", "1", "--name", "f")
+    assert main(words) == 0
+    assert Run.open(tmp_path / "f").settings.environment == "trips"
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("", "needs a task"),
+        ("slot-fillin", "did you mean slot-filling"),
+        ("slot-filling", "--data"),
+        ("slot-filling --data nowhere", "nowhere"),
+        ("slot-filling --data domain:moovie", "moovie"),
+        ("slot-filling --data {data} --epochs 0", "--epochs must be at least 1"),
+        ("slot-filling --data {data} --sentences 500", "--sentences is for"),
+        ("slot-filling --data {data} --hidden-size 0", "fathom: hidden must be"),
+        ("slot-filling --data {data} --learning-rate 0", "learning_rate"),
+        ("slot-filling --data {data} --wrods one-hot", "did you mean --words"),
+        ("slot-filling --data {data} --name ../up", "../up"),
+        ("utterances --data {data}", "domain:movie"),
+    ],
+)
+def test_a_wrong_command_gets_one_sentence(
+    tmp_path: Path,
+    data: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: str,
+    expected: str,
+) -> None:
+    monkeypatch.delenv("FATHOM_DATA", raising=False)
+    arguments = ["fit", *words.format(data=data).split()]
+    if len(arguments) > 1 and arguments[1] in TASKS:
+        arguments += ["--runs-dir", str(tmp_path / "runs")]
+    assert main(arguments) == 2
+    message = capsys.readouterr().err
+    assert expected in message
+    assert len(message.strip().splitlines()) == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_what_a_fit_cannot_do_is_said(
+    tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "trips"
+    copy.mkdir()
+    for path in data.iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    assert main(_fit(tmp_path, copy, "--epochs", "1", "--name", "f")) == 0
+    at = ["--runs-dir", str(tmp_path)]
+    for words, expected in (
+        (["record", "f"], "it can only be evaluated"),
+        (["evaluate", "f", "--episodes", "3"], "neither --episodes nor --seed"),
+        (["resume", "f", "--steps", "3"], "can only extend"),
+    ):
+        capsys.readouterr()
+        assert main([*words, *at]) == 2
+        assert expected in capsys.readouterr().err
+    (copy / "test.jsonl").write_text('{"tokens": ["a"], "tags": ["O"], "intent": "fly"}')
+    assert main(["evaluate", "f", *at]) == 2
+    assert "are not those" in capsys.readouterr().err
+    (tmp_path / "f" / "model.json").write_text("[]")
+    with pytest.raises(Exception, match=r"model\.json cannot be used"):
+        fitted(find("f", tmp_path), pytest.fail)
+
+
+def test_agents_and_tasks_do_not_share_names() -> None:
+    assert not AGENTS.keys() & TASKS.keys(), "a run is known by one of them"
+
+
+def test_tasks_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["tasks"] == sorted(TASKS)

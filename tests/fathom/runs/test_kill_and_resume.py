@@ -1,0 +1,137 @@
+"""Real trainings, killed with SIGKILL again and again, end bit for bit like one left alone."""
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+EXAMPLE = Path(__file__).parents[3] / "examples" / "corridor.py"
+
+TRAININGS = {
+    "atari": (
+        "dqn ALE/Pong-v5 --steps 2400 --segment-steps 800 --learning-starts 400 --batch-size 8"
+        " --replay-capacity 1200 --target-update-interval 50 --n-step 3 --evaluation-episodes 0"
+        " --cnn nips --hidden-size 64"
+    ),
+    "cartpole": (
+        "dqn CartPole-v1 --steps 12000 --segment-steps 3000 --replay-capacity 5000"
+        " --evaluation-episodes 2"
+    ),
+    "ppo": (
+        "ppo CartPole-v1 --steps 6000 --segment-steps 1500 --evaluation-episodes 2 --threads 1"
+        " --normalize-observations --normalize-rewards"
+    ),
+    "recurrent ppo": (
+        "ppo CartPole-v1 --steps 2400 --segment-steps 600 --evaluation-episodes 2 --threads 1"
+        " --memory gru --num-minibatches 4 --epochs 2"
+    ),
+    "file": (
+        f"ppo {EXAMPLE}:Corridor --steps 8000 --segment-steps 2000 --evaluation-episodes 2"
+        " --threads 1"
+    ),
+    "dialogue": (
+        "dqn Fathom/Dialogue-v0 --env.slot_error 0.1 --env.intent_error 0.1 --steps 6000"
+        " --segment-steps 1500 --expert-steps 2000 --learning-starts 500 --evaluation-episodes 2 --threads 1"
+    ),
+    "imagined dialogue": (
+        "dyna-q Fathom/Dialogue-v0 --env.slot_error 0.1 --env.intent_error 0.1 --steps 3200"
+        " --segment-steps 800 --expert-steps 1000 --learning-starts 400 --train-frequency 32"
+        " --evaluation-episodes 2 --threads 1"
+    ),
+    "expert games, then self-play": (
+        "alphago Fathom/Go-v0 --env.size 5 --expert-games {games} --expert-share 0.5 --layers 4"
+        " --width 8 --num-envs 8 --simulations 4 --batch-size 16 --steps 1600 --segment-steps 400"
+        " --evaluation-episodes 2 --threads 1"
+    ),
+    "self-play": (
+        "alphago Fathom/Go-v0 --env.size 5 --layers 4 --width 8 --num-envs 8 --simulations 4"
+        " --batch-size 16 --steps 1600 --segment-steps 400 --evaluation-episodes 2 --threads 1"
+    ),
+}
+
+
+def _start(arguments: list[str]) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "fathom", *arguments]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+def _finish(process: subprocess.Popen[str]) -> None:
+    _, complaints = process.communicate(timeout=300)
+    assert process.returncode == 0, complaints
+
+
+def _kill_when(process: subprocess.Popen[str], condition: Callable[[], bool]) -> bool:
+    """Kill the process as soon as the condition holds; False where it ended before that."""
+    while process.poll() is None:
+        if condition():
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            return process.returncode == -signal.SIGKILL
+        time.sleep(0.0005)
+    process.communicate()
+    return False
+
+
+def _after_change(path: Path, delay: float) -> Callable[[], bool]:
+    """True from `delay` seconds after the file's next change on, or its coming into being."""
+    before = path.stat().st_mtime_ns if path.exists() else 0
+    until: list[float] = []
+
+    def condition() -> bool:
+        if not until and path.exists() and path.stat().st_mtime_ns > before:
+            until.append(time.monotonic() + delay)
+        return bool(until) and time.monotonic() >= until[0]
+
+    return condition
+
+
+def _write_games(folder: Path) -> Path:
+    """Forty records on 5×5 of moves that fill the board in any order."""
+    folder.mkdir()
+    points = [f"{column}{row}" for column in "abcde" for row in "abcde"]
+    rng = random.Random(0)
+    for number in range(40):
+        moves = zip("BW" * 8, rng.sample(points, 16), strict=True)
+        record = "".join(f";{colour}[{point}]" for colour, point in moves)
+        (folder / f"{number}.sgf").write_text(f"(;GM[1]SZ[5]RE[B+R]{record})")
+    return folder
+
+
+def _last_checkpoint(run: Path) -> dict[str, torch.Tensor]:
+    folder = run / "checkpoints" / (run / "latest").read_text().strip()
+    return load_file(folder / "weights.safetensors") | load_file(folder / "state.safetensors")
+
+
+@pytest.mark.parametrize("world", TRAININGS)
+def test_a_killed_training_ends_with_the_same_tensors(tmp_path: Path, world: str) -> None:
+    words = TRAININGS[world].format(games=_write_games(tmp_path / "games")).split()
+    train = ["train", *words, "--seed", "3", "--runs-dir", str(tmp_path)]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    _finish(_start([*train, "--name", "whole"]))
+    moments = random.Random(world)
+
+    def writing() -> bool:
+        return any((killed / "checkpoints").glob(".*.tmp")) and (killed / "latest").exists()
+
+    # In the first segment, while a later checkpoint is written, and at some moment after that. The
+    # delays are short beside a segment, however fast the machine is and whatever it has compiled.
+    process = _start([*train, "--name", "killed"])
+    assert _kill_when(process, _after_change(killed / "run.toml", moments.uniform(0, 1)))
+    process = _start(["resume", str(killed)])
+    assert _kill_when(process, writing), "the training ended before it could be killed"
+    process = _start(["resume", str(killed)])
+    _kill_when(process, _after_change(killed / "metrics.jsonl", moments.uniform(0, 1)))
+    _finish(_start(["resume", str(killed)]))
+
+    one, other = _last_checkpoint(whole), _last_checkpoint(killed)
+    assert one.keys() == other.keys()
+    for name in one:
+        assert torch.equal(one[name], other[name]), name
+    assert not list(killed.rglob(".*.tmp")), "what a kill left half written was not cleared away"
