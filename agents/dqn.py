@@ -217,7 +217,7 @@ class DQN(Agent):
         _check(config, context.frame_stack)
         if config.expert_steps and context.expert_action is None:
             raise ValueError(
-                "warm_start needs a world with rules of its own, and this one has none"
+                "expert_steps needs an environment with an expert_action, and this one has none"
             )
         assert observation_space.shape is not None
         self.config = config

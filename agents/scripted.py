@@ -43,8 +43,10 @@ class Scripted(Agent):
         if config.num_envs < 1:
             raise ValueError(f"num_envs must be above 0, not {config.num_envs}")
         if context.expert_action is None:
-            raise ValueError("rules acts by a world's own rules, and this world has none")
-        self._advise = context.expert_action
+            raise ValueError(
+                "scripted acts by an environment's own expert_action, and this one has none"
+            )
+        self._expert_action = context.expert_action
         self.steps = 0
 
     def act(
@@ -54,7 +56,7 @@ class Scripted(Agent):
         starts: np.ndarray,
         rng: np.random.Generator,
     ) -> np.ndarray:
-        return self._advise(observations, action_masks)
+        return self._expert_action(observations, action_masks)
 
     def train(self, env: VectorEnv, steps: int, seed: int) -> Iterator[Metrics]:
         """Only act, and report what it brings."""
@@ -65,7 +67,7 @@ class Scripted(Agent):
         done = reported = 0
         while done < steps:
             t0 = perf_counter()
-            actions = self._advise(observations, stream.action_masks)
+            actions = self._expert_action(observations, stream.action_masks)
             t1 = perf_counter()
             observations = stream.step(actions).next_observations
             clock["time/acting"] += t1 - t0
@@ -85,5 +87,5 @@ class Scripted(Agent):
 
     def load(self, state: AgentState) -> None:
         if state.weights:
-            raise ValueError("rules has no network, and these are the weights of one")
+            raise ValueError("scripted has no network, and these are the weights of one")
         self.steps = int(state.numbers.get("steps", 0))

@@ -155,18 +155,18 @@ class EnvironmentSpec:
 
         It takes plain observations of n environments and their action masks, gives n actions.
         """
-        if self.is_atari or not hasattr(_creator(self.spec), "advise"):
+        if self.is_atari or not hasattr(_creator(self.spec), "expert_action"):
             return None
         env: Any = self.make_single(None).unwrapped
 
         def expert_action(observations: Any, action_masks: np.ndarray | None) -> np.ndarray:
-            with reporting_errors(self.reference, "advise"):
+            with reporting_errors(self.reference, "expert_action"):
                 actions = np.asarray(env.expert_action(observations, action_masks))
             n = len(observations[0] if isinstance(observations, tuple) else observations)
             wanted = (n, *(env.action_space.shape or ()))
             if actions.shape != wanted:
                 raise FathomError(
-                    f"{self.reference}: advise() must give an action for each of {n} observations, an"
+                    f"{self.reference}: expert_action() must give an action for each of {n} observations, an"
                     f" array of the shape {wanted}, not {actions.shape}"
                 )
             return actions

@@ -28,11 +28,11 @@ class Short(gymnasium.Env):
         return numpy.zeros(2, "f"), {}
     def step(self, action):
         return numpy.zeros(2, "f"), 0.0, True, False, {}
-    def advise(self, observations, masks):
+    def expert_action(self, observations, masks):
         return numpy.zeros(len(observations) - 1, int)
 
 class Raising(Short):
-    def advise(self, observations, masks):
+    def expert_action(self, observations, masks):
         raise KeyError("no such rule")
 """
 
@@ -55,13 +55,13 @@ def test_a_run_of_the_rules_trains_resumes_and_is_evaluated(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     flags = ["--steps", "400", "--segment-steps", "200", "--evaluation-episodes", "4"]
-    words = ["train", "rules", ASKING, *flags, "--runs-dir", str(tmp_path), "--name", "by-rules"]
+    words = ["train", "scripted", ASKING, *flags, "--runs-dir", str(tmp_path), "--name", "by-rules"]
     assert main(words) == 0
     assert main(["evaluate", str(tmp_path / "by-rules"), "--episodes", "8"]) == 0
     assert "0.9" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("agent", "flags"), [("rules", []), ("dqn", ["--expert-steps", "100"])])
+@pytest.mark.parametrize(("agent", "flags"), [("scripted", []), ("dqn", ["--expert-steps", "100"])])
 def test_where_a_world_has_no_rules_they_cannot_be_asked_for(
     agent: str, flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -74,7 +74,7 @@ def test_where_a_world_has_no_rules_they_cannot_be_asked_for(
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("Short", "advise\\(\\) must give an action for each"), ("Raising", "no such rule")],
+    [("Short", "expert_action\\(\\) must give an action for each"), ("Raising", "no such rule")],
 )
 def test_advice_that_is_none_is_told_in_a_sentence(name: str, said: str, tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text(BROKEN)
@@ -109,5 +109,5 @@ def test_warm_start_lets_the_rules_act_first_and_the_learner_after_them(tmp_path
 
 def test_a_negative_warm_start_is_refused() -> None:
     world = plugins.resolve(ASKING)
-    with pytest.raises(ValueError, match="warm_start must be 0 or above"):
+    with pytest.raises(ValueError, match="expert_steps must be 0 or above"):
         DQN(*world.spaces(), DQNConfig(expert_steps=-1), RunContext())

@@ -115,7 +115,15 @@ def test_a_domain_of_ones_own_is_found_from_any_folder_and_its_change_is_said(
     shutil.copy(shipped / "taxi.yaml", tmp_path / "mine.yaml")
     shutil.copy(shipped / "taxi.csv", tmp_path)
     monkeypatch.chdir(tmp_path)
-    words = ["train", "rules", "Fathom/Dialogue-v0", "--env.domain", "mine.yaml", "--steps", "64"]
+    words = [
+        "train",
+        "scripted",
+        "Fathom/Dialogue-v0",
+        "--env.domain",
+        "mine.yaml",
+        "--steps",
+        "64",
+    ]
     assert _run(tmp_path, *words, "--name", "d") == 0
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")

@@ -49,7 +49,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with a run of the rule agent, `boats`, and its kept understanding."""
     folder = tmp_path_factory.mktemp("runs")
     (folder / "boats.yaml").write_text(BOATS)
-    words = "train rules Fathom/Dialogue-v0 --steps 64 --segment-steps 64 --evaluation-episodes 2"
+    words = (
+        "train scripted Fathom/Dialogue-v0 --steps 64 --segment-steps 64 --evaluation-episodes 2"
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(chat, "_SENTENCES", 1000)
         patch.setattr(chat, "_EPOCHS", 4)
@@ -408,7 +410,7 @@ def test_words_between_user_and_agent(
 ) -> None:
     kept = runs / "boats" / "understanding"
     monkeypatch.chdir(runs)
-    words = ["train", "rules", "Fathom/Dialogue-v0", "--steps", "64", "--segment-steps", "64"]
+    words = ["train", "scripted", "Fathom/Dialogue-v0", "--steps", "64", "--segment-steps", "64"]
     words += ["--evaluation-episodes", "4", "--threads", "1", "--runs-dir", str(runs)]
     words += ["--env.domain", str(runs / "boats.yaml"), "--env.language", "text"]
     assert main([*words, "--name", "mute"]) == 2

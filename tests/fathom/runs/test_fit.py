@@ -151,7 +151,7 @@ def test_every_data_set_of_this_machine_is_found_by_its_name(
         ("slot-filling --data domain:moovie", "moovie"),
         ("slot-filling --data {data} --epochs 0", "--epochs must be at least 1"),
         ("slot-filling --data {data} --sentences 500", "--sentences is for"),
-        ("slot-filling --data {data} --hidden-size 0", "fathom: hidden must be"),
+        ("slot-filling --data {data} --hidden-size 0", "fathom: hidden_size must be"),
         ("slot-filling --data {data} --learning-rate 0", "learning_rate"),
         ("slot-filling --data {data} --wrods one-hot", "did you mean --words"),
         ("slot-filling --data {data} --name ../up", "../up"),

@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from agents.agent import AgentState
-from fathom import run as run_module
-from fathom import settings as settings_module
+from fathom.runs import config as settings_module
+from fathom.runs import run as run_module
 from fathom.errors import FathomError
 from fathom.runs.config import RunConfig, build_config
 from fathom.runs.run import Progress, Run, find
@@ -223,7 +223,7 @@ def test_a_newer_version_is_refused(run: Run) -> None:
         Run.open(run.folder)
 
 
-@pytest.mark.parametrize("text", ["", "x = [", "format = 1\n", "format = 1\nsteps = 'a'\n"])
+@pytest.mark.parametrize("text", ["", "x = [", "format = 2\n", "format = 2\nsteps = 'a'\n"])
 def test_a_broken_description_is_one_sentence(run: Run, text: str) -> None:
     (run.folder / "run.toml").write_text(text)
     with pytest.raises(FathomError, match=r"run\.toml"):
@@ -290,14 +290,14 @@ def test_a_full_disk_leaves_the_last_checkpoint(run: Run) -> None:
         import resource, sys
         from pathlib import Path
         import torch
-        from agents.agent import State
+        from agents.agent import AgentState
         from fathom.errors import FathomError
         from fathom.runs.run import Progress, Run
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
         run = Run.open(Path(sys.argv[1]))
         with run.lock():
             try:
-                run.save_checkpoint(2, State({"w": torch.zeros(10_000)}, {}, {}), Progress(2, 200, 3.0))
+                run.save_checkpoint(2, AgentState({"w": torch.zeros(10_000)}, {}, {}), Progress(2, 200, 3.0))
             except FathomError as error:
                 print(error)
         """,
