@@ -15,9 +15,9 @@ import pytest
 import torch
 
 from agents.agent import AgentState
+from fathom.errors import FathomError
 from fathom.runs import config as settings_module
 from fathom.runs import run as run_module
-from fathom.errors import FathomError
 from fathom.runs.config import RunConfig, build_config
 from fathom.runs.run import Progress, Run, find
 
