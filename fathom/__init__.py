@@ -1,3 +1,191 @@
-"""Fathom: train, evaluate and watch agents, from the command line."""
+"""Fathom: train, evaluate and watch agents, from Python.
 
-__version__ = "0.1.0"
+```python
+import fathom
+
+run = fathom.train("dqn", "CartPole-v1", steps=50_000, seed=1)
+run.evaluate(episodes=30).mean
+run.record()
+```
+
+Importing this module imports nothing heavy; its functions do.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fathom.errors import FathomError
+
+if TYPE_CHECKING:
+    from fathom.runs.run import Run
+
+__version__ = "0.2.0"
+__all__ = ["FathomError", "fit", "list_runs", "load", "resume", "train"]
+
+
+def _check_packages() -> None:
+    """Raise ImportError where another package hides one of ours."""
+    ours = Path(__file__).resolve().parents[1]
+    if sys.argv[:1] == ["-m"]:  # python -m fathom: nobody else's packages are meant
+        sys.path.insert(0, str(ours))
+    for name in ("agents", "envs", "perception"):
+        spec = importlib.util.find_spec(name)
+        places = [] if spec is None else list(spec.submodule_search_locations or [spec.origin])
+        if not any(place and Path(place).resolve().parent == ours for place in places):
+            what = f"{places[0]} hides it" if places else "there is none"
+            raise ImportError(
+                f"fathom needs its own package {name!r}, and {what}: start Python in another folder, or"
+                " rename that package"
+            )
+
+
+_check_packages()
+
+
+def train(
+    agent: str,
+    environment: str,
+    *,
+    env_args: Mapping[str, Any] | None = None,
+    progress: bool = True,
+    **options: Any,
+) -> Run:
+    """Train an agent in an environment; blocks until the end.
+
+    Works in a thread, in a notebook, in a process of its own; threads of one process train one after the
+    other.
+
+    Args:
+        agent: such as "dqn"; `fathom list` names them.
+        environment: an id, "module:Id" or "path/to/file.py:Class".
+        env_args: the environment's own arguments.
+        progress: show it.
+        options: the flags of `fathom train AGENT ENV` as keywords: those of the run (`steps`, `seed`,
+            `name`, `runs_dir`, `record` …) and the agent's hyperparameters (`learning_rate` …).
+
+    Returns:
+        The run, complete.
+
+    Raises:
+        FathomError: something cannot be as asked for; its message says what to do.
+    """
+    from fathom.display import Display
+    from fathom.environments.spec import resolve
+    from fathom.runs.launcher import defaults_for, new_training
+    from fathom.runs.run import Run
+    from fathom.runs.runner import train as train_run
+
+    texts = {name: _as_text(value) for name, value in (env_args or {}).items()}
+    spec = resolve(environment, texts)
+    defaults = defaults_for(agent, spec.reference)
+    run_options, config = _split(options, defaults.options, defaults.config)
+    defaults = dataclasses.replace(defaults, options=run_options, config=config)
+    display = Display(quiet=not progress)
+    run = new_training(agent, spec, defaults, display.message)
+    train_run(run, display)
+    return Run.open(run.folder)
+
+
+def fit(
+    task: str,
+    *,
+    data: str | Path = "",
+    data_args: Mapping[str, Any] | None = None,
+    progress: bool = True,
+    **options: Any,
+) -> Run:
+    """Fit a perception task to data; blocks until the end.
+
+    Args:
+        task: such as "digits"; `fathom list` names them.
+        data: a name, a path or "scheme:name"; the task's own default if not given.
+        data_args: options of the data.
+        progress: show it.
+        options: the flags of `fathom fit TASK` as keywords.
+
+    Returns:
+        The run, complete.
+
+    Raises:
+        FathomError: something cannot be as asked for; its message says what to do.
+    """
+    from fathom.display import Display
+    from fathom.runs.launcher import known_task, new_fit
+    from fathom.runs.options import FitOptions
+    from fathom.runs.run import Run
+    from fathom.runs.runner import train as train_run
+    from fathom.runs.task_learner import task_class
+
+    kind = task_class(known_task(task))
+    fit_options, config = _split({**options, "data": str(data)}, FitOptions(), kind.Config())
+    display = Display(quiet=not progress)
+    run = new_fit(task, fit_options, config, data_args or {}, display.message)
+    train_run(run, display)
+    return Run.open(run.folder)
+
+
+def load(run: str | Path, runs_dir: str | Path = "runs") -> Run:
+    """Open a run by its folder, or by its name under `runs_dir`.
+
+    Raises:
+        FathomError: there is no such run.
+    """
+    from fathom.runs.run import Run
+
+    return Run.find(run, Path(runs_dir))
+
+
+def resume(run: str | Path, steps: int | None = None, *, progress: bool = True) -> Run:
+    """Go on with a run exactly where it was, to its end.
+
+    Args:
+        steps: new number of steps in all, to extend the run.
+
+    Raises:
+        FathomError: it cannot go on.
+    """
+    from fathom.display import Display
+
+    found = load(run)
+    found.resume(steps, display=Display(quiet=not progress))
+    return found
+
+
+def list_runs(runs_dir: str | Path = "runs") -> list[Run]:
+    """All runs under a folder, the newest first."""
+    from fathom.runs.run import Run
+
+    return Run.list(Path(runs_dir))
+
+
+def _split(given: Mapping[str, Any], options: Any, config: Any) -> tuple[Any, Any]:
+    """Put keywords into the options of a run and the hyperparameters, whichever has them."""
+    from fathom.arguments import nearest
+    from fathom.errors import one_sentence
+    from fathom.runs.config import build_config
+
+    of_run = {item.name for item in dataclasses.fields(options)}
+    of_learner = {item.name for item in dataclasses.fields(config)}
+    if unknown := [name for name in given if name not in of_run | of_learner]:
+        hint = nearest(unknown[0], sorted(of_run | of_learner))
+        raise FathomError(f"there is no option {unknown[0]!r}{hint}")
+    asked = {name: value for name, value in given.items() if name in of_run}
+    if "runs_dir" in asked:
+        asked["runs_dir"] = Path(asked["runs_dir"])
+    table = dataclasses.asdict(config) | {k: v for k, v in given.items() if k not in of_run}
+    try:
+        options = dataclasses.replace(options, **asked)
+    except ValueError as error:
+        raise FathomError(one_sentence(error)) from error  # type: ignore[arg-type]
+    return options, build_config(type(config), table)
+
+
+def _as_text(value: Any) -> str:
+    """An environment's argument as it is typed on the command line."""
+    return str(value).lower() if isinstance(value, bool) else str(value)

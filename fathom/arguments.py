@@ -1,4 +1,4 @@
-"""What commands read from their words, and how they answer: flags, sentences about wrong ones, JSON.
+"""Reading a command's words, and answering in JSON.
 
 Everything heavy is imported where it is needed.
 """
@@ -7,16 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import io
 import json
-import math
-import re
 import sys
-from typing import Any, Literal
+from collections.abc import Iterator
+from typing import Any, TextIO
 
-from fathom.errors import FathomError
-
-Device = Literal["auto", "cpu", "cuda"]
+from fathom.errors import FathomError, one_sentence
 
 
 def nearest(word: str, known: list[str]) -> str:
@@ -24,227 +20,197 @@ def nearest(word: str, known: list[str]) -> str:
     from difflib import get_close_matches
 
     lowered = {item.lower(): item for item in known}
-    result = [
+    near = [
         lowered[item] for item in get_close_matches(word.lower(), list(lowered), n=3, cutoff=0.5)
     ]
-    return f"; did you mean {' or '.join(result)}?" if result else ""
+    return f"; did you mean {' or '.join(near)}?" if near else ""
 
 
-_MOST = 1 << 53  # up to here the floating-point numbers that steps are plotted in tell them apart
-
-RANGES = {
-    "steps": (1, _MOST),
-    "segment_steps": (1, _MOST),
-    "evaluation_episodes": (0, _MOST),
-    "seed": (0, (1 << 63) - 1),
-    "threads": (1, 1024),
-    "num_envs": (1, 1 << 16),
-    "games": (1, _MOST),
-    "sentences": (100, _MOST),
-    "epochs": (1, _MOST),
-}
-"""The least and the most that a whole number asked for can be."""
+def asks_for_help(words: list[str]) -> bool:
+    """Whether the words ask for help."""
+    return any(word in ("-h", "--help") for word in words)
 
 
-def check_ranges(**numbers: int) -> None:
-    """Refuse numbers out of their range."""
-    for name, value in numbers.items():
-        least, _ = RANGES[name]
-        if value < least:
-            raise FathomError(f"{_flag(name)} must be at least {least}, not {value}")
-        _check_most(name, value)
+def split_positional(words: list[str], kinds: list[type]) -> tuple[list[str], list[str]]:
+    """Split a command's words into those that are no flag or flag's value, and the rest.
+
+    Args:
+        kinds: dataclasses whose fields are the flags; the values of their flags are known by them.
+    """
+    switches = {"--json"}
+    for kind in kinds:
+        for item in dataclasses.fields(kind):
+            if item.type in ("bool", bool):
+                flag = _flag(item.name)
+                switches |= {flag, f"--no-{flag[2:]}"}
+    positional: list[str] = []
+    rest: list[str] = []
+    remaining = iter(words)
+    for word in remaining:
+        if not word.startswith("-") or word == "-":
+            positional.append(word)
+            continue
+        rest.append(word)
+        if (
+            "=" not in word
+            and word.replace("_", "-") not in switches
+            and word not in ("-h", "--help")
+        ):
+            rest += [value for value in [next(remaining, None)] if value is not None]
+    return positional, rest
 
 
-def _check_most(name: str, value: int) -> None:
-    _, most = RANGES.get(name, (0, _MOST))
-    if value > most:
-        raise FathomError(f"{_flag(name)} can be {most:,} at most, not {value:,}")
-
-
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
-
-
-def _check_sane(flags: Any) -> None:
-    """Refuse inf, nan and whole numbers so large that they can only be slips; `flags` is a dataclass,
-    perhaps of such."""
-    for item in dataclasses.fields(flags):
-        value = getattr(flags, item.name)
-        if dataclasses.is_dataclass(value):
-            _check_sane(value)
-        elif isinstance(value, float) and not math.isfinite(value):
-            raise FathomError(f"{_flag(item.name)} must be a finite number, not {value}")
-        elif isinstance(value, int):
-            _check_most(item.name, value)
-
-
-def positional(words: list[str]) -> list[str]:
-    """The words before the first flag."""
-    result = []
-    for word in words:
-        if word.startswith("-"):
-            break
-        result.append(word)
-    return result
-
-
-def run_argument(words: list[str], command: str, flags: Any) -> tuple[str, list[str]]:
-    if any(word in ("-h", "--help") for word in words):
-        parse(flags, ["--help"], f"fathom {command} RUN")
-    if not words or words[0].startswith("-"):
-        raise FathomError(f"{command} needs a run first, as in `fathom {command} runs/pong-dqn`")
-    return words[0], words[1:]
-
-
-def environment_arguments(words: list[str]) -> tuple[list[str], dict[str, str]]:
-    """Pick ``--env.NAME VALUE`` and ``--env.NAME=VALUE`` out of the command line."""
+def prefixed_arguments(words: list[str], prefix: str) -> tuple[list[str], dict[str, str]]:
+    """Pick `--env.NAME VALUE` and `--env.NAME=VALUE` (for the prefix "env") out of the words."""
+    start = f"--{prefix}."
     rest: list[str] = []
     taken: dict[str, str] = {}
     remaining = iter(words)
     for word in remaining:
-        if not word.startswith("--env."):
+        if not word.startswith(start):
             rest.append(word)
             continue
-        name, equals, value = word.removeprefix("--env.").partition("=")
+        name, equals, value = word.removeprefix(start).partition("=")
         if not equals:
             following = next(remaining, None)
             if following is None or following.startswith("--"):
-                raise FathomError(f"--env.{name} needs a value, as in `--env.{name} VALUE`")
+                raise FathomError(f"{start}{name} needs a value, as in `{start}{name} VALUE`")
             value = following
         name = name.replace("-", "_")
         if not name:
-            raise FathomError("--env. needs a name, as in `--env.size 9`")
+            raise FathomError(f"{start} needs a name, as in `{start}size 9`")
         taken[name] = value
     return rest, taken
 
 
-def known_fields(kind: type, table: dict[str, Any], preset: str) -> dict[str, Any]:
-    fields = {item.name for item in dataclasses.fields(kind)}
-    if unknown := sorted(table.keys() - fields):
-        raise FathomError(f"the preset {preset} sets {', '.join(unknown)}, which no run has")
-    return table
-
-
-def parse(default: Any, words: list[str], prog: str) -> Any:
-    """Read flags into a dataclass like ``default``, whose values are the defaults."""
-    return _tyro(type(default), default, words, prog, [default], sys.stdout)
-
-
-def parse_pair(
-    run: Any, learner: Any, words: list[str], prog: str, out: Any, of_environment: bool
-) -> tuple[Any, Any]:
-    """Read the flags of a run and of what learns in it, an agent or a task.
+def run_argument(words: list[str], command: str, default: Any) -> tuple[str, Any]:
+    """Read the words of a command on one run: the run's reference, and the flags.
 
     Args:
-        of_environment: whether the help mentions an environment's arguments.
+        default: a dataclass with the default flags; with `--json` where the command has it.
     """
-    clash = {item.name for item in dataclasses.fields(run)} & {
-        item.name for item in dataclasses.fields(learner)
+    if asks_for_help(words):
+        parse(default, ["--help"], f"fathom {command} RUN")
+    positional, rest = split_positional(words, [type(default)])
+    if not positional:
+        raise FathomError(f"{command} needs a run first, as in `fathom {command} runs/pong-dqn`")
+    flags = parse(default, [*positional[1:], *rest], f"fathom {command} {positional[0]}")
+    return positional[0], flags
+
+
+def parse(
+    default: Any,
+    words: list[str],
+    prog: str,
+    out: TextIO | None = None,
+    description: str | None = None,
+) -> Any:
+    """Read flags into a dataclass like `default`, whose values are the defaults."""
+    return _parse(type(default), default, words, prog, [default], out, description)
+
+
+def parse_with_config(
+    options: Any, config: Any, words: list[str], prog: str, out: TextIO, description: str
+) -> tuple[Any, Any]:
+    """Read the options of a run and the hyperparameters of what learns in it.
+
+    Args:
+        options, config: dataclasses whose values are the defaults.
+        description: what the help says first.
+    """
+    clash = {item.name for item in dataclasses.fields(options)} & {
+        item.name for item in dataclasses.fields(config)
     }
     if clash:
         raise FathomError(
             f"the hyperparameters {', '.join(sorted(clash))} have the names of flags of the run"
         )
     pair = dataclasses.make_dataclass(
-        "Flags", [("run", type(run), run), ("learner", type(learner), learner)]
+        "Flags", [("options", type(options), options), ("config", type(config), config)]
     )
-    flags = _tyro(pair, pair(), words, prog, [run, learner], out, of_environment)
-    return flags.run, flags.learner
+    flags = _parse(pair, pair(), words, prog, [options, config], out, description)
+    return flags.options, flags.config
 
 
-def _tyro(
+def _parse(
     kind: type,
     default: Any,
     words: list[str],
     prog: str,
     parts: list[Any],
-    out: Any,
-    of_environment: bool = False,
+    out: TextIO | None,
+    description: str | None = None,
 ) -> Any:
     import tyro
 
-    errors = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(out):
-            result, unknown = tyro.cli(
-                kind,
-                default=default,
-                args=words,
-                prog=prog,
-                description="The environment's own arguments follow as --env.NAME VALUE."
-                if of_environment
-                else None,
-                config=(tyro.conf.OmitArgPrefixes,),
-                return_unknown_args=True,
-            )
-    except SystemExit as stop:
-        if stop.code in (0, None):
-            raise
-        raise FathomError(_sentence(errors.getvalue())) from None
-    except (ValueError, TypeError) as error:
-        raise FathomError(_plainly(str(error))) from error
+    with _parse_errors(), contextlib.redirect_stdout(out or sys.stdout):
+        result, unknown = tyro.cli(
+            kind,
+            default=default,
+            args=words,
+            prog=prog,
+            description=description,
+            config=(tyro.conf.OmitArgPrefixes,),
+            return_unknown_args=True,
+        )
     if unknown:
-        names = [
-            f"--{item.name.replace('_', '-')}"
-            for part in parts
-            for item in dataclasses.fields(part)
-        ]
         flag = unknown[0].partition("=")[0]
         if flag.startswith("-"):
+            names = [_flag(item.name) for part in parts for item in dataclasses.fields(part)]
             raise FathomError(f"there is no flag {flag}{nearest(flag, names)}; see `{prog} --help`")
         raise FathomError(f"{unknown[0]!r} is one word too many; see `{prog} --help`")
-    _check_sane(result)
     return result
 
 
-_NOT_OF_TYPE = (
-    (r"(--[\w-]+): invalid literal for int\(\) with base 10: (.*)", "a whole number"),
-    (
-        r"(--[\w-]+): no type matching \{None\}\|INT could be instantiated from \[(.*)\]",
-        "a whole number",
-    ),
-    (r"(--[\w-]+): could not convert string to float: (.*)", "a number"),
-    (
-        r"(--[\w-]+): no type matching \{None\}\|FLOAT could be instantiated from \[(.*)\]",
-        "a number",
-    ),
-)
-"""What tyro says of a word that is no number, and what that should be."""
-
-
-def _sentence(box: str) -> str:
-    """The first paragraph of an error that tyro framed, and on a terminal coloured."""
-    from rich.text import Text
-
-    box = Text.from_ansi(box).plain
-    message: list[str] = []
-    if "╭" not in box:  # where a terminal has no such letters, the title stands above a line
-        box = re.sub(r"\A[^-]*\n *-{5,} *\n", "", box)
-    title, parsing, rest = box.partition("Error parsing ")  # a title goes before the sentence
-    for line in (rest if parsing else title).splitlines():
-        if line.strip()[:1] in ("╭", "╰", "+"):  # the frame; above it stands only the kind of error
-            continue
-        text = line.strip().strip("│|").strip()
-        if not text.strip("─-"):
-            if message:
-                break
-            continue
-        message.append(text)
-    return _plainly(" ".join(message).strip() or "the command line cannot be read")
-
-
-def _plainly(text: str) -> str:
-    """What tyro says, as a person would."""
-    text = text.removeprefix("run: ").removeprefix("learner: ")  # the fields of `parse_pair`
-    for pattern, kind in _NOT_OF_TYPE:
-        if result := re.fullmatch(pattern, text.rstrip(".")):
-            return f"{result[1]} must be {kind}, not {result[2]}"
-    return text
+_KINDS = {"INT": "a whole number", "FLOAT": "a number"}
+"""What tyro calls the types of flags in its help."""
 
 
 @contextlib.contextmanager
-def quiet(as_json: bool) -> Any:
-    """Give standard output; with JSON asked for, keep everything else (a world's prints too) off it."""
+def _parse_errors() -> Iterator[None]:
+    """Raise FathomError with tyro's own text for words that it cannot read.
+
+    tyro prints a box and exits; a hook gets the text before that. The hook is private to tyro, so where
+    it is missing the box stays.
+    """
+    from pydantic import ValidationError
+
+    def fail(event: Any) -> None:
+        error = sys.exc_info()[1]
+        while error is not None and not isinstance(error, ValidationError):
+            error = error.__cause__ or error.__context__
+        if error is not None:
+            raise FathomError(one_sentence(error, _flag)) from None
+        argument = getattr(event, "argument", None)
+        flag = "" if argument is None else argument.display_name()
+        if hasattr(event, "choices"):
+            choices = ", ".join(event.choices)
+            raise FathomError(f"{flag} must be one of {choices}, not {event.value!r}") from None
+        if hasattr(event, "message"):
+            wanted = _KINDS.get(str(argument and argument.lowered.metavar).rpartition("|")[2])
+            value = event.message.rpartition(": ")[2]  # what Python says ends with the word itself
+            text = f"{flag} must be {wanted}, not {value}" if wanted else event.message
+            raise FathomError(" ".join(text.split())) from None
+        if getattr(event, "reason", "") == "too_few_values":
+            raise FathomError(f"{flag} needs a value") from None
+
+    try:
+        from tyro._errors import on_parse_error
+    except ImportError:
+        yield
+        return
+    with on_parse_error(fail):
+        yield
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+@contextlib.contextmanager
+def quiet(as_json: bool) -> Iterator[TextIO]:
+    """Give standard output; with JSON asked for, keep everything else (an environment's prints too)
+    off it."""
     out = sys.stdout
     if as_json:
         with contextlib.redirect_stdout(sys.stderr):
@@ -253,9 +219,11 @@ def quiet(as_json: bool) -> Any:
         yield out
 
 
-def print_json(out: Any, value: dict[str, Any]) -> None:
+def print_json(out: TextIO, value: dict[str, Any]) -> None:
+    """Print one JSON object."""
     print(json.dumps(value), file=out, flush=True)
 
 
 def warn(message: str) -> None:
+    """Print a warning on standard error."""
     print(f"fathom: warning: {message}", file=sys.stderr)

@@ -14,7 +14,7 @@ _PLAIN_SECONDS = 10.0
 
 
 def clock(seconds: float) -> str:
-    """A duration such as ``1:02:03``."""
+    """A duration such as `1:02:03`."""
     whole = max(0, round(seconds))
     return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
 
@@ -27,9 +27,10 @@ def number(value: float) -> str:
 
 
 def score(result: dict[str, Any]) -> str:
-    """An evaluation in a line: mean, interval, number of episodes, the world's own measures.
+    """An evaluation in a line: name of the score, mean, interval, number of episodes or examples, measures.
 
-    That of a fit names its score and counts sentences.
+    Args:
+        result: as `Result.to_json` gives it.
     """
     low, high = result["interval"]
     measures = "".join(
@@ -37,7 +38,7 @@ def score(result: dict[str, Any]) -> str:
         for name, value in result.get("measures", {}).items()
     )
     name = f"{result['score']} " if "score" in result else ""
-    unit = "episodes" if "episodes" in result else "sentences"
+    unit = "episodes" if "episodes" in result else "examples"
     spread = f"95 % interval {number(low)} to {number(high)}, {result[unit]} {unit}"
     if result[unit] == 1:  # of which nothing can be said
         spread = f"1 {unit[:-1]}"
@@ -45,7 +46,7 @@ def score(result: dict[str, Any]) -> str:
 
 
 def table(rows: list[list[Any]]) -> list[str]:
-    """Rows in lines, their cells under each other; the first row is the head."""
+    """Rows as lines of text with aligned columns; the first row is the head."""
     texts = [[str(cell) for cell in row] for row in rows]
     first, *widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
     lines = []
@@ -56,14 +57,18 @@ def table(rows: list[list[Any]]) -> list[str]:
 
 
 class Display:
-    """Progress, live on a terminal and as plain lines anywhere else."""
+    """Progress, live on a terminal and as plain lines anywhere else.
 
-    def __init__(self, total: int, start: int, *, stderr: bool = False) -> None:
+    Args:
+        stderr: show it on standard error.
+        quiet: show nothing.
+    """
+
+    def __init__(self, *, stderr: bool = False, quiet: bool = False) -> None:
         self.console = Console(
-            stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=True
+            stderr=stderr, quiet=quiet, highlight=False, markup=False, emoji=False, soft_wrap=True
         )
-        self._total = total
-        self._start = self._steps = start
+        self._total = self._start = self._steps = 0
         self._seconds = 0.0
         self._metrics: dict[str, float] = {}
         self._phases: dict[str, float] = {}
@@ -84,6 +89,11 @@ class Display:
         if self._live is not None:
             self._live.stop()
             self._live = None
+
+    def begin(self, total: int, start: int) -> None:
+        """Say how far the run is to go, and from where it goes on."""
+        self._total = total
+        self._start = self._steps = start
 
     def message(self, text: str) -> None:
         """Print a line that stays."""

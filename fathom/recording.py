@@ -26,23 +26,23 @@ LONG_SIDE = 640
 
 
 def record(
-    agent: Agent, world: EnvironmentSpec, folder: Path, episodes: int, seed: int, name: str
+    agent: Agent, environment: EnvironmentSpec, folder: Path, episodes: int, seed: int, name: str
 ) -> list[Path]:
     """Play `episodes` episodes and write each to an mp4 file in `folder`.
 
     The files are called `name.mp4`, or `name-1.mp4`, `name-2.mp4` … if there are several,
-    and appear only when they are complete. A world that has a method `written`, which gives
+    and appear only when they are complete. An environment that has a method `transcript`, which gives
     its episode as texts by the suffix of their files, gets these files, too.
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    env = world.make_single("rgb_array")
+    env = environment.make_single("rgb_array")
     try:
         fps = env.metadata.get("render_fps", DEFAULT_FPS)
         for episode in range(episodes):
             suffix = f"-{episode + 1}" if episodes > 1 else ""
             path = folder / f"{name}{suffix}.mp4"
-            _write(path, _frames(agent, world, env, seed + episode), fps)
+            _write(path, _frames(agent, environment, env, seed + episode), fps)
             if hasattr(env.unwrapped, "written"):
                 for ending, text in env.unwrapped.written().items():
                     replace_file(path.with_suffix(ending), text.encode())
@@ -52,7 +52,9 @@ def record(
     return paths
 
 
-def _frames(agent: Agent, world: EnvironmentSpec, env: Env, seed: int) -> Generator[np.ndarray]:
+def _frames(
+    agent: Agent, environment: EnvironmentSpec, env: Env, seed: int
+) -> Generator[np.ndarray]:
     """Play one episode and yield its pictures."""
     rng = generator(seed)
     plain = ObservationFlattener(env.observation_space)
@@ -63,14 +65,16 @@ def _frames(agent: Agent, world: EnvironmentSpec, env: Env, seed: int) -> Genera
         masks = None if mask is None else np.asarray(mask, dtype=bool)[None]
         batch = plain(_batch(env.observation_space, observation))
         agent.annotate(env, batch, masks)
-        yield picture(world, env)
+        yield picture(environment, env)
         action = agent.act(batch, masks, starts, rng)[0]
         starts = np.zeros(1, dtype=bool)
         observation, _, terminated, truncated, info = env.step(action)
         if terminated or truncated:
-            yield picture(world, env)
+            yield picture(environment, env)
             return
-    raise FathomError(f"an episode of {world.reference} has not ended after {STEP_LIMIT:,} steps")
+    raise FathomError(
+        f"an episode of {environment.reference} has not ended after {STEP_LIMIT:,} steps"
+    )
 
 
 def _batch(space: Space, observation: Any) -> Any:
@@ -79,18 +83,18 @@ def _batch(space: Space, observation: Any) -> Any:
     return concatenate(space, [observation], empty)
 
 
-def picture(world: EnvironmentSpec, env: Env) -> np.ndarray:
+def picture(environment: EnvironmentSpec, env: Env) -> np.ndarray:
     """Render, enlarge small pictures by nearest neighbour, and make both sides even."""
     try:
         frame = env.render()
     except Exception as error:
         message = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-        raise FathomError(f"{world.reference} cannot be rendered: {message}") from error
+        raise FathomError(f"{environment.reference} cannot be rendered: {message}") from error
     if not isinstance(frame, np.ndarray) or frame.ndim != 3 or frame.shape[2] != 3:
-        raise FathomError(f"{world.reference} does not render an RGB picture")
+        raise FathomError(f"{environment.reference} does not render an RGB picture")
     if frame.dtype != np.uint8:
         raise FathomError(
-            f"{world.reference} renders {frame.dtype} numbers, and a picture is of uint8, 0 to 255"
+            f"{environment.reference} renders {frame.dtype} numbers, and a picture is of uint8, 0 to 255"
         )
     factor = max(1, LONG_SIDE // max(frame.shape[:2]))
     frame = frame.repeat(factor, axis=0).repeat(factor, axis=1)
@@ -156,3 +160,18 @@ def _write(path: Path, frames: Generator[np.ndarray], fps: float) -> None:
     finally:
         frames.close()
         part.unlink(missing_ok=True)
+
+
+def check_rendering(environment: EnvironmentSpec) -> None:
+    """Raise FathomError when episodes of this environment cannot be recorded."""
+    env = environment.make_single("rgb_array")
+    try:
+        env.reset(seed=0)
+        picture(environment, env)
+    except FathomError:
+        raise
+    except Exception as error:
+        message = " ".join(str(error).split()) or type(error).__name__
+        raise FathomError(f"{environment.reference} cannot be recorded: {message}") from error
+    finally:
+        env.close()

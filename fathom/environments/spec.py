@@ -313,6 +313,14 @@ def preset(agent: str, reference: str) -> tuple[str, dict[str, Any]] | None:
     return None if best is None else best[1:]
 
 
+def list_presets() -> list[str]:
+    """The names of all presets."""
+    folder = files("fathom.environments") / "presets"
+    return sorted(
+        item.name.removesuffix(".toml") for item in folder.iterdir() if item.name.endswith(".toml")
+    )
+
+
 # Registered ids
 
 

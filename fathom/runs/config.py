@@ -1,68 +1,92 @@
-"""What was asked of a run, and on what machine: its ``run.toml``."""
+"""What was asked of a run, and on what machine: its `run.toml`."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import importlib.metadata
-import math
 import os
 import platform
-import re
 import tomllib
-import types
 import typing
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import tomli_w
 import torch
+from pydantic import ConfigDict, Field, ValidationError
+from pydantic.dataclasses import dataclass
 
 import fathom
 from agents import PACKAGES
-from fathom.arguments import RANGES, nearest
-from fathom.errors import FathomError
+from fathom.arguments import nearest
+from fathom.errors import FathomError, one_sentence
 from fathom.files import replace_file
+from fathom.runs.options import Episodes, Seed, Steps, Threads
 
 FORMAT = 2
-"""Version of the run folder's layout; a folder with a newer one is refused."""
+"""Version of the run folder's layout; other versions are refused."""
 
 _DISTRIBUTIONS = ("torch", "gymnasium", "numpy", "numba", "ale-py", "safetensors")
 
 Value = str | int | float | bool
 
 
-@dataclass
+@dataclass(config=ConfigDict(strict=True, allow_inf_nan=False), kw_only=True)
 class RunConfig:
-    """All that was asked of a run, resolved in full: the contents of ``run.toml``."""
+    """All that was asked of a run, resolved in full: the contents of `run.toml`.
 
-    environment: str
-    """The world; of a fit, its data."""
-    agent: str
-    """What learns: an agent, or the task of a fit."""
-    steps: int
-    """Agent steps; of a fit, examples learnt from, so that a segment is an epoch."""
-    segment_steps: int
-    evaluation_episodes: int
-    seed: int
-    device: str
-    threads: int
+    A training has an agent and an environment, a fit a task and its data.
+    """
+
+    agent: str = ""
+    environment: str = ""
+    task: str = ""
+    data: str = ""
+    steps: Steps
+    """Agent steps; of a fit, examples learnt from."""
+    segment_steps: Steps
+    """Of a fit, the examples of an epoch."""
+    evaluation_episodes: Episodes = 0
+    seed: Seed
+    device: Annotated[str, Field(pattern=r"^(cpu|cuda(:\d+)?)$")]
+    threads: Threads
     preset: str = ""
     record: bool = False
     keep_replay: bool = False
     environment_arguments: dict[str, Value] = field(default_factory=dict)
+    data_options: dict[str, Value] = field(default_factory=dict)
     protocol: dict[str, Any] = field(default_factory=dict)
     hyperparameters: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     machine: dict[str, Value] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if bool(self.agent) == bool(self.task) or not (self.environment or self.data):
+            raise ValueError("it needs an agent and an environment, or a task and data")
 
-def installed_versions(agent: str) -> dict[str, str]:
-    """Versions of Fathom, Python and the libraries that an agent's results depend on."""
+    @property
+    def is_fit(self) -> bool:
+        """Whether this is the fit of a task, not the training of an agent."""
+        return bool(self.task)
+
+    @property
+    def learner(self) -> str:
+        """Name of the agent or the task."""
+        return self.task or self.agent
+
+    @property
+    def source(self) -> str:
+        """Reference of the environment or the data."""
+        return self.data if self.is_fit else self.environment
+
+
+def installed_versions(learner: str) -> dict[str, str]:
+    """Versions of Fathom, Python and the libraries that results depend on."""
     versions = {"fathom": fathom.__version__, "python": platform.python_version()}
-    for name in (*_DISTRIBUTIONS, *filter(None, [PACKAGES.get(agent)])):
+    for name in (*_DISTRIBUTIONS, *filter(None, [PACKAGES.get(learner)])):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[name] = importlib.metadata.version(name)
     return versions
@@ -88,11 +112,11 @@ def machine() -> dict[str, Value]:
     return described
 
 
-def read_settings(folder: Path) -> RunConfig:
-    """Read the ``run.toml`` of a run's folder.
+def read_config(folder: Path) -> RunConfig:
+    """Read the `run.toml` of a run's folder.
 
     Raises:
-        FathomError: When there is none, it cannot be right, or a newer Fathom wrote it.
+        FathomError: there is none, it cannot be right, or another version of Fathom wrote it.
     """
     path = folder / "run.toml"
     if not folder.is_dir():
@@ -113,43 +137,22 @@ def read_settings(folder: Path) -> RunConfig:
         )
     if version > FORMAT:
         raise FathomError(
-            f"{folder} was written by a newer Fathom (format {version}, this one reads up to "
-            f"{FORMAT}): upgrade Fathom to use it"
+            f"{folder} was written by a newer Fathom (format {version}, this one reads {FORMAT}): "
+            "upgrade Fathom to use it"
         )
-    known = {item.name for item in dataclasses.fields(RunConfig)}
-    needed = {
-        item.name
-        for item in dataclasses.fields(RunConfig)
-        if item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
+    try:
+        return RunConfig(**table)
+    except ValidationError as error:
+        raise FathomError(f"{path} cannot be right: {one_sentence(error)}") from error
+
+
+def write_config(folder: Path, config: RunConfig) -> None:
+    """Write `run.toml`, without what is empty."""
+    table = {
+        key: value for key, value in dataclasses.asdict(config).items() if value not in ("", {})
     }
-    if missing := sorted(needed - table.keys()):
-        raise FathomError(f"{path} lacks {', '.join(missing)}")
-    hints = typing.get_type_hints(RunConfig)
-    for key, value in table.items():
-        kind = typing.get_origin(hints.get(key)) or hints.get(key)
-        if isinstance(kind, type) and (
-            not isinstance(value, kind) or (kind is int and isinstance(value, bool))
-        ):
-            raise FathomError(
-                f"{path} has {value!r} for {key}, which should be of type {kind.__name__}"
-            )
-    if unknown := sorted(table.keys() - known):
-        raise FathomError(f"{path} has {', '.join(unknown)}, which no run has")
-    for key in sorted(RANGES.keys() & known):
-        least, most = RANGES[key]
-        if not least <= table[key] <= most:
-            raise FathomError(
-                f"{path} has {table[key]} for {key}, which must lie in {least:,} to {most:,}"
-            )
-    if not re.fullmatch(r"cpu|cuda(:\d+)?", table["device"]):
-        raise FathomError(f"{path} has {table['device']!r} for device, which is cpu or cuda")
-    return RunConfig(**table)
-
-
-def write_settings(folder: Path, settings: RunConfig) -> None:
-    """Write ``run.toml``."""
-    table = {"format": FORMAT, **dataclasses.asdict(settings)}
-    replace_file(folder / "run.toml", tomli_w.dumps(_for_toml(table)).encode())
+    data = tomli_w.dumps(_for_toml({"format": FORMAT, **table}))
+    replace_file(folder / "run.toml", data.encode())
 
 
 def _for_toml(value: Any) -> Any:
@@ -166,39 +169,47 @@ def _for_toml(value: Any) -> Any:
 
 
 def build_config(kind: type, table: dict[str, Any]) -> Any:
-    """Make an agent's config from a table of hyperparameters, as read from TOML.
+    """Make the config of an agent or a task from a table of hyperparameters, as TOML holds them.
+
+    Args:
+        kind: a pydantic dataclass.
 
     Raises:
-        FathomError: When a hyperparameter is unknown or its value is refused.
+        FathomError: a hyperparameter is unknown, or its value is refused.
     """
-    fields = {item.name: item for item in dataclasses.fields(kind)}
     hints = typing.get_type_hints(kind)
+    fields = [item.name for item in dataclasses.fields(kind)]
     values = {}
     for key, value in table.items():
         if key not in fields:
-            raise FathomError(f"there is no hyperparameter {key!r}{nearest(key, list(fields))}")
+            raise FathomError(f"there is no hyperparameter {key!r}{nearest(key, fields)}")
         if value == "none" and type(None) in typing.get_args(hints[key]):
             value = None
-        elif isinstance(value, list):
-            value = tuple(value)
-        elif hints[key] is float and type(value) is int:
-            value = float(value)
-        if not _fits(value, hints[key]):
-            raise FathomError(f"the hyperparameter {key} cannot be {value!r}")
-        values[key] = value
+        values[key] = tuple(value) if isinstance(value, list) else value
     try:
         return kind(**values)
+    except ValidationError as error:
+        raise FathomError(one_sentence(error)) from error
     except (ValueError, TypeError) as error:
         raise FathomError(str(error)) from error
 
 
-def _fits(value: Any, hint: Any) -> bool:
-    """Whether a value read from TOML is of the type that a hyperparameter is annotated with."""
-    origin = typing.get_origin(hint)
-    if origin is typing.Literal:
-        return value in typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        return any(_fits(value, option) for option in typing.get_args(hint))
-    if hint is float:
-        return type(value) is float and math.isfinite(value)
-    return type(value) is (type(None) if hint is None else origin or hint)
+def plain_value(text: str) -> Value:
+    """Read a flag's text as a bool, an int or a float, and else leave it as it is."""
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(text)
+    return text
+
+
+def changed_versions(config: RunConfig) -> list[str]:
+    """A sentence for each library whose version differs from when the run began."""
+    now = installed_versions(config.learner)
+    return [
+        f"the run began with {name} {before} and goes on with {now[name]}, so the results may differ"
+        " from those of an uninterrupted run"
+        for name, before in config.versions.items()
+        if now.get(name, before) != before
+    ]

@@ -1,0 +1,52 @@
+"""The score of a run, with its protocol and 95 % interval."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from fathom.arguments import print_json, quiet, run_argument
+from fathom.runs.options import MOST, STRICT, Device
+
+USAGE = "evaluate RUN"
+
+
+@dataclass(frozen=True, config=STRICT)
+class EvaluateFlags:
+    """Score a run's latest checkpoint on episodes or examples that training never saw."""
+
+    episodes: Annotated[int, Field(ge=1, le=MOST)] | None = None
+    """Episodes (default: as many as the run's own evaluations)."""
+    seed: Annotated[int, Field(ge=0, lt=10_000)] = 0
+    """Which set of evaluation episodes; 0 is the one that the run itself uses."""
+    device: Device = "auto"
+    """Where the network runs; auto takes what the run was trained on."""
+    runs_dir: Path = Path("runs")
+    """Folder in which a run's name is looked up."""
+    json: bool = False
+    """Print one JSON object on standard output."""
+
+
+def run(words: list[str]) -> int:
+    """Print a run's score."""
+    reference, flags = run_argument(words, "evaluate", EvaluateFlags())
+    with quiet(flags.json) as out:
+        from fathom.display import score, table
+        from fathom.runs.run import Run
+
+        found = Run.find(reference, flags.runs_dir)
+        result, progress = found.evaluate_at(flags.episodes, flags.seed, flags.device)
+        if flags.json:
+            content = {"run": str(found.folder), "steps": progress.steps, **result.to_json()}
+            print_json(out, content)
+            return 0
+        print(f"{found.name} after {progress.steps:,} steps: {score(result.to_json())}", file=out)
+        for line in table(result.table) if result.table else []:
+            print(line, file=out)
+        protocol = ", ".join(f"{key} {value}" for key, value in result.protocol.items())
+        seed = "" if result.seed is None else f"; evaluation seed {result.seed}"
+        print(f"protocol: {protocol}{seed}", file=out)
+    return 0

@@ -1,0 +1,53 @@
+"""Episodes of a run as mp4."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from fathom.arguments import print_json, quiet, run_argument
+from fathom.runs.options import MOST, STRICT, Device
+
+USAGE = "record RUN"
+
+
+@dataclass(frozen=True, config=STRICT)
+class RecordFlags:
+    """Record episodes of a run's latest checkpoint as mp4."""
+
+    episodes: Annotated[int, Field(ge=1, le=MOST)] = 1
+    """Episodes."""
+    folder: Path | None = None
+    """Where the videos go (default: the run's own folder of videos)."""
+    seed: Annotated[int, Field(ge=0, lt=10_000)] = 0
+    """Which set of evaluation episodes."""
+    device: Device = "auto"
+    """Where the network runs; auto takes what the run was trained on."""
+    runs_dir: Path = Path("runs")
+    """Folder in which a run's name is looked up."""
+    json: bool = False
+    """Print one JSON object on standard output."""
+
+
+def run(words: list[str]) -> int:
+    """Record, and print the files."""
+    reference, flags = run_argument(words, "record", RecordFlags())
+    with quiet(flags.json) as out:
+        from fathom.runs.run import Run
+
+        found = Run.find(reference, flags.runs_dir)
+        paths = found.record(
+            flags.episodes, folder=flags.folder, seed=flags.seed, device=flags.device
+        )
+        if flags.json:
+            print_json(out, {"run": str(found.folder), "videos": [str(path) for path in paths]})
+            return 0
+        for path in paths:
+            print(path, file=out)
+            transcript = path.with_suffix(".txt")
+            if transcript.is_file():
+                print(transcript, file=out)
+    return 0

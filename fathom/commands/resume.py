@@ -1,0 +1,44 @@
+"""Go on with a run exactly where it was, or extend it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from pydantic.dataclasses import dataclass
+
+from fathom.arguments import quiet, run_argument
+from fathom.runs.options import STRICT, Steps
+
+USAGE = "resume RUN [--steps N]"
+
+
+@dataclass(frozen=True, config=STRICT)
+class ResumeFlags:
+    """Go on with a run exactly where it was."""
+
+    steps: Steps | None = None
+    """New number of steps in all, to extend the run."""
+    runs_dir: Path = Path("runs")
+    """Folder in which a run's name is looked up."""
+    json: bool = False
+    """Print one JSON object on standard output, and progress on standard error."""
+
+
+def run(words: list[str]) -> int:
+    """Train a run to its end, from its latest checkpoint."""
+    reference, flags = run_argument(words, "resume", ResumeFlags())
+    with quiet(flags.json) as out:
+        from fathom.commands._training import train_and_report
+        from fathom.display import Display
+        from fathom.runs.config import changed_versions
+        from fathom.runs.folder import RunFolder
+        from fathom.runs.launcher import extend, protocol_line
+
+        found = RunFolder.find(reference, flags.runs_dir)
+        for change in changed_versions(found.config):
+            print(f"fathom: warning: {change}", file=sys.stderr)
+        if flags.steps is not None:
+            extend(found, flags.steps)
+        print(protocol_line(found.config), file=sys.stderr if flags.json else out)
+        return train_and_report(found, Display(stderr=flags.json), flags.json, out)

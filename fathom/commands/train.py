@@ -1,0 +1,74 @@
+"""Train an agent, e.g. fathom train dqn ALE/Pong-v5 --seed 1 --name pong."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from pydantic.dataclasses import dataclass
+
+from fathom.arguments import (
+    asks_for_help,
+    parse,
+    parse_with_config,
+    prefixed_arguments,
+    quiet,
+    split_positional,
+)
+from fathom.errors import FathomError
+from fathom.runs.options import STRICT, TrainOptions
+
+USAGE = "train AGENT ENV [flags]"
+HELP = """`fathom list` names the agents and environments. `fathom train AGENT ENV --help` adds the
+hyperparameters of that agent, with the values that will be used in that environment."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class TrainFlags(TrainOptions):
+    """The run."""
+
+    json: bool = False
+    """Print one JSON object on standard output, and progress on standard error."""
+
+
+def run(words: list[str]) -> int:
+    """Train a new run to its end."""
+    words, env_args = prefixed_arguments(words, "env")
+    with quiet("--json" in words) as out:
+        from agents import AGENTS
+
+        config_kinds: list[type] = [TrainFlags]
+        agent = next((word for word in words if word in AGENTS), None)
+        if agent is not None:
+            from fathom.runs.agent_learner import agent_class
+
+            config_kinds.append(agent_class(agent).Config)
+        given, rest = split_positional(words, config_kinds)
+        if not given and asks_for_help(words):
+            parse(TrainFlags(), ["--help"], "fathom train AGENT ENV", out, HELP)
+        if not given or (len(given) < 2 and not asks_for_help(words)):
+            raise FathomError(
+                "train needs an agent and an environment, as in `fathom train dqn ALE/Pong-v5`"
+            )
+        from fathom.commands._training import train_and_report
+        from fathom.display import Display
+        from fathom.environments.spec import resolve
+        from fathom.runs.launcher import defaults_for, known_agent, new_training
+
+        agent = known_agent(given[0])
+        environment = resolve(given[1], env_args) if len(given) > 1 else None
+        reference = None if environment is None else environment.reference
+        defaults = defaults_for(agent, reference, TrainFlags)
+        prog = " ".join(["fathom train", *given[:2], *(["ENV"] if len(given) < 2 else [])])
+        flags, config = parse_with_config(
+            defaults.options,
+            defaults.config,
+            [*given[2:], *rest],
+            prog,
+            out,
+            "The environment's own arguments follow as --env.NAME VALUE.",
+        )
+        assert environment is not None  # `parse` has printed the help
+        display = Display(stderr=flags.json)
+        chosen = dataclasses.replace(defaults, options=flags, config=config)
+        new = new_training(agent, environment, chosen, display.message)
+        return train_and_report(new, display, flags.json, out)

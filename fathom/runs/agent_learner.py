@@ -1,0 +1,231 @@
+"""An agent in its environment, as the runner trains it and as everyone else uses it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from agents import MissingPackageError, load_agent
+from agents.agent import Agent, AgentState, Metrics, RunContext, UnsuitableEnvironmentError
+from agents.parts.replay import DamagedReplayError
+from envs.vector import BrokenEnvironmentError
+from fathom.environments.spec import EnvironmentSpec, resolve
+from fathom.errors import FathomError
+from fathom.evaluation import Result, evaluate, evaluation_seed
+from fathom.recording import record
+from fathom.runs.checkpoint import Progress
+from fathom.runs.config import RunConfig, build_config
+from fathom.runs.folder import RunFolder
+from fathom.runs.learner import ShouldStop
+from fathom.runs.process import BUILDING, inference_device, reporting_memory_errors, segment_seed
+
+
+class AgentLearner:
+    """The `Learner` of a run that trains an agent."""
+
+    def __init__(self, run: RunFolder) -> None:
+        self.run, self.config = run, run.config
+        self.environment = environment_of(run.config)
+        self.agent = build_agent(run.config, self.environment, run.replay)
+
+    def segment(self, k: int, steps: int, seed: int) -> Iterator[Metrics]:
+        self.run.replay.mkdir(exist_ok=True)
+        # New environments for every segment: nothing that the old ones remember reaches it.
+        env = self.environment.make_vector(agent_config(self.config).num_envs, training=True)
+        try:
+            yield from self.agent.train(env, steps, seed)
+        except BrokenEnvironmentError as error:
+            raise FathomError(f"{self.config.environment} is broken: {error}") from error
+        except DamagedReplayError as error:
+            raise FathomError(
+                f"{self.run.folder} cannot go on: {error}; what it has learnt can be evaluated and"
+                " recorded"
+            ) from error
+        except UnsuitableEnvironmentError as error:
+            raise FathomError(
+                f"{self.config.agent} cannot learn in {self.config.environment}: {error}"
+            ) from error
+        finally:
+            with contextlib.suppress(Exception):
+                env.close()
+
+    def evaluate(self, should_stop: ShouldStop) -> Result | None:
+        episodes = self.config.evaluation_episodes
+        if not episodes:
+            return None
+        return evaluate(self.agent, self.environment, episodes, evaluation_seed(), should_stop)
+
+    def state(self) -> AgentState:
+        return self.agent.state()
+
+    def load(self, state: AgentState) -> None:
+        self.agent.load(state)
+
+    def check_resume(self, progress: Progress) -> list[str]:
+        run = self.run
+        needed = storage_needed(self.config, self.environment)
+        if needed and progress.steps and not run.replay.is_dir():
+            raise FathomError(
+                f"{run.folder} cannot go on, because its replay memory was deleted "
+                "(a run keeps it after its end only with --keep-replay)"
+            )
+        there = (path.stat() for path in run.replay.rglob("*") if path.is_file())
+        check_room(run.folder, needed - sum(status.st_blocks * 512 for status in there))
+        if not progress.steps:  # a new run's summary has the notice
+            return []
+        notice = [self.agent.notice] if self.agent.notice else []
+        return notice + _changed_rules(self.config, self.environment)
+
+    def finish(self, progress: Progress, message: Callable[[str], None]) -> None:
+        run, name = self.run, f"step-{progress.steps}"
+        if self.config.record and not list(run.videos.glob(f"{name}*.mp4")):
+            try:
+                seed = evaluation_seed()
+                for path in record(self.agent, self.environment, run.videos, 1, seed, name):
+                    message(f"recorded {path}")
+            except FathomError as error:  # the training is done all the same
+                message(f"warning: {error}")
+        if run.replay.exists() and not self.config.keep_replay:
+            shutil.rmtree(run.replay, ignore_errors=True)
+
+
+def agent_class(name: str) -> type[Agent]:
+    """An agent's class by its command-line name.
+
+    Raises:
+        FathomError: there is none, or a package that it needs is not installed.
+    """
+    try:
+        return load_agent(name)
+    except KeyError as error:
+        raise FathomError(f"there is no agent {name!r}; see `fathom list`") from error
+    except MissingPackageError as error:
+        raise FathomError(str(error)) from error
+
+
+def agent_config(config: RunConfig) -> Any:
+    """The hyperparameters of a run's agent."""
+    return build_config(agent_class(config.agent).Config, config.hyperparameters)
+
+
+def environment_of(config: RunConfig) -> EnvironmentSpec:
+    """The environment of a run."""
+    arguments = {
+        key: str(value).lower() if isinstance(value, bool) else str(value)
+        for key, value in config.environment_arguments.items()
+    }
+    return resolve(config.environment, arguments)
+
+
+def build_agent(
+    config: RunConfig, environment: EnvironmentSpec, storage: Path | None = None
+) -> Agent:
+    """Build a run's agent, untrained; without `storage` it only acts.
+
+    Raises:
+        FathomError: the agent is unknown or cannot act in this environment.
+    """
+    kind, hyperparameters = agent_class(config.agent), agent_config(config)
+    observation_space, action_space = environment.spaces()
+    segment_seed(config.seed, BUILDING)
+    try:
+        with reporting_memory_errors():
+            context = _context(config, environment, hyperparameters, storage)
+            return kind(observation_space, action_space, hyperparameters, context)
+    except ValueError as error:
+        raise FathomError(str(error)) from error
+
+
+def trained_agent(
+    run: RunFolder, warn: Callable[[str], None], device: str = "auto"
+) -> tuple[Agent, EnvironmentSpec, Progress]:
+    """The agent of a run as its latest checkpoint has it, to evaluate, record or play with.
+
+    Reads only: it works while the run is being trained, and without its replay memory.
+    """
+    if run.config.is_fit:
+        raise FathomError(
+            f"{run.folder} is a fit of {run.config.task}, which plays no episodes: it can be evaluated"
+            " and can predict"
+        )
+    config = dataclasses.replace(run.config, device=inference_device(run.config, device))
+    torch.set_num_threads(max(1, min(config.threads, os.cpu_count() or 1)))
+    checkpoint = run.load_checkpoint(warn, weights_only=True)
+    if checkpoint is None:
+        raise FathomError(f"{run.folder} has no checkpoint yet")
+    environment = environment_of(config)
+    agent = build_agent(config, environment)
+    try:
+        agent.load(checkpoint.state)
+    except (ValueError, KeyError) as error:
+        raise FathomError(
+            f"the checkpoint of {run.folder} does not fit its agent: {error}"
+        ) from error
+    return agent, environment, checkpoint.progress
+
+
+def storage_needed(config: RunConfig, environment: EnvironmentSpec) -> int:
+    """Disk that the agent's replay memory will take, in bytes.
+
+    Raises:
+        FathomError: main memory has no room for what the agent keeps there.
+    """
+    kind, hyperparameters = agent_class(config.agent), agent_config(config)
+    context = _context(config, environment, hyperparameters, None)
+    try:
+        return kind.storage_bytes(*environment.spaces(), hyperparameters, context)
+    except ValueError as error:
+        raise FathomError(str(error)) from error
+
+
+def check_room(folder: Path, needed: int) -> None:
+    """Raise FathomError unless the disk has room for `needed` more bytes of replay memory."""
+    parent = folder.absolute()
+    while not parent.exists():
+        parent = parent.parent
+    free = shutil.disk_usage(parent).free
+    if needed > free:
+        raise FathomError(
+            f"the replay memory needs {gigabytes(needed)} and the disk that holds {parent} has "
+            f"{gigabytes(free)} left: make room, choose another --runs-dir or a smaller memory"
+        )
+
+
+def gigabytes(size: int) -> str:
+    """A size on disk, in GB or MB."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"
+
+
+def _context(
+    config: RunConfig, environment: EnvironmentSpec, hyperparameters: Any, storage: Path | None
+) -> RunContext:
+    return RunContext(
+        num_envs=hyperparameters.num_envs,
+        segment_steps=config.segment_steps,
+        total_steps=config.steps,
+        frame_stack=environment.frame_stack,
+        storage=storage,
+        device=config.device,
+        expert_action=environment.expert(),
+    )
+
+
+def _changed_rules(config: RunConfig, environment: EnvironmentSpec) -> list[str]:
+    """A sentence for each entry of the protocol that differs from when the run began.
+
+    The command line compares versions itself.
+    """
+    now = environment.describe()
+    return [
+        f"{name} was {then} when the run began and is {now[name]}, so the results may differ from those of"
+        " an uninterrupted run"
+        for name, then in config.protocol.items()
+        if now.get(name, then) != then and name not in ("ale_py", "gymnasium")
+    ]

@@ -1,0 +1,62 @@
+"""What a training and a fit can be asked for: flags of the command line, keywords of the Python API."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+STRICT = ConfigDict(strict=True, allow_inf_nan=False)
+Device = Literal["auto", "cpu", "cuda"]
+MOST = 1 << 53
+"""Up to here the floating-point numbers that steps are plotted in tell whole numbers apart."""
+Steps = Annotated[int, Field(ge=1, le=MOST)]
+Episodes = Annotated[int, Field(ge=0, le=MOST)]
+Seed = Annotated[int, Field(ge=0, le=(1 << 63) - 1)]
+Threads = Annotated[int, Field(ge=1, le=1024)]
+
+
+@dataclass(frozen=True, config=STRICT)
+class TrainOptions:
+    """The run."""
+
+    steps: Steps = 100_000
+    """Agent steps, over all environments."""
+    seed: Seed = 0
+    """All randomness of the run derives from it."""
+    name: str | None = None
+    """Name of the run's folder (default: made from environment and agent)."""
+    runs_dir: Path = Path("runs")
+    """Folder in which runs are written."""
+    segment_steps: Steps | None = None
+    """Steps from one checkpoint to the next (default: 10,000 in every environment)."""
+    evaluation_episodes: Episodes = 20
+    """Episodes of the evaluation at each checkpoint; 0 for none."""
+    device: Device = "auto"
+    """Where networks run; auto takes a GPU where there is one."""
+    threads: Threads | None = None
+    """Threads for computing (default: one a core); exact results hold for the same number."""
+    record: bool = False
+    """Record an episode at the end."""
+    keep_replay: bool = False
+    """Keep the replay memory after the end, so that the run can be extended."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class FitOptions:
+    """The run."""
+
+    data: str = ""
+    """Data to learn from: a name, a path or SCHEME:NAME (default: the task's own)."""
+    seed: Seed = 0
+    """All randomness of the run derives from it."""
+    name: str | None = None
+    """Name of the run's folder (default: made from data and task)."""
+    runs_dir: Path = Path("runs")
+    """Folder in which runs are written."""
+    device: Device = "auto"
+    """Where networks run; auto takes a GPU where there is one."""
+    threads: Threads | None = None
+    """Threads for computing (default: one a core); exact results hold for the same number."""

@@ -1,0 +1,135 @@
+"""The life of a run: segment after segment, each a pure function of the checkpoint before it.
+
+One loop for agents and tasks. It knows a `Learner`, installs no signal handlers, and works in any thread
+or process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+
+from agents.agent import AgentState
+from fathom.display import Display
+from fathom.errors import FathomError, Stopped
+from fathom.files import reporting_disk_errors
+from fathom.runs.agent_learner import AgentLearner
+from fathom.runs.checkpoint import Progress
+from fathom.runs.curves import Curves
+from fathom.runs.folder import RunFolder
+from fathom.runs.learner import Learner, ShouldStop
+from fathom.runs.process import reporting_memory_errors, segment_seed, training_process
+from fathom.runs.task_learner import TaskLearner
+
+
+def never() -> bool:
+    """Do not stop."""
+    return False
+
+
+def learner_of(run: RunFolder) -> Learner:
+    """Build what learns in a run, untrained."""
+    return TaskLearner(run) if run.config.is_fit else AgentLearner(run)
+
+
+def train(
+    run: RunFolder,
+    display: Display,
+    should_stop: ShouldStop = never,
+    learner: Callable[[RunFolder], Learner] = learner_of,
+) -> Progress:
+    """Train a run from where it is to its end.
+
+    Args:
+        should_stop: asked at every report and between the steps of an evaluation.
+        learner: builds what learns.
+
+    Raises:
+        FathomError: with a sentence on what went wrong; the last checkpoint stays usable.
+        Stopped: `should_stop` said so; the segment in progress will be done again.
+    """
+    with run.lock(), reporting_disk_errors(run.folder), training_process(run.config):
+        warnings: list[str] = []
+        learning = learner(run)
+        checkpoint = run.load_checkpoint(warnings.append)
+        progress = Progress() if checkpoint is None else checkpoint.progress
+        unfinished = progress.steps < run.config.steps
+        if unfinished:
+            warnings += learning.check_resume(progress)
+        if checkpoint is not None:
+            load(learning, checkpoint.state, run)
+        run.go_back(progress.segment)
+        display.begin(run.config.steps, progress.steps)
+        with display:
+            for warning in warnings:
+                display.message(f"warning: {warning}")
+            if unfinished:
+                if checkpoint is None:
+                    run.save_checkpoint(0, learning.state(), progress)
+                with Curves(run, progress.steps + 1) as curves:
+                    _segments(run, learning, progress, display, curves, should_stop)
+            learning.finish(progress, display.message)
+        return progress
+
+
+def load(learner: Learner, state: AgentState, run: RunFolder) -> None:
+    """Load a checkpoint's state; FathomError where it is another learner's."""
+    try:
+        learner.load(state)
+    except (ValueError, KeyError) as error:
+        raise FathomError(
+            f"the checkpoint of {run.folder} does not fit its {'task' if run.config.is_fit else 'agent'}:"
+            f" {error}"
+        ) from error
+
+
+def _segments(
+    run: RunFolder,
+    learner: Learner,
+    progress: Progress,
+    display: Display,
+    curves: Curves,
+    should_stop: ShouldStop,
+) -> None:
+    config, started_at = run.config, progress.seconds
+    while progress.steps < config.steps:
+        k, first = progress.segment, progress.steps
+        steps = min(config.segment_steps, config.steps - first)
+        display.activity(f"training, segment {k + 1}")
+        seed = segment_seed(config.seed, k)
+        began = time.perf_counter()
+        with _reporting_errors(run):
+            for metrics in learner.segment(k, steps, seed):
+                _check(should_stop)
+                seconds = progress.seconds + time.perf_counter() - began
+                done = first + int(metrics["steps"])
+                curves.metrics(k, done, seconds, metrics)
+                display.progress(done, seconds - started_at, metrics)
+        progress.seconds += time.perf_counter() - began
+        progress.steps, progress.segment = first + steps, k + 1
+        display.activity("evaluating")
+        with _reporting_errors(run):
+            result = learner.evaluate(should_stop)
+        if result is not None:
+            curves.evaluation(k, progress, result)
+            display.evaluation(progress.steps, result.to_json())
+        curves.flush()
+        _check(should_stop)
+        display.activity("writing the checkpoint")
+        run.save_checkpoint(progress.segment, learner.state(), progress)
+
+
+def _check(should_stop: ShouldStop) -> None:
+    if should_stop():
+        raise Stopped
+
+
+@contextlib.contextmanager
+def _reporting_errors(run: RunFolder) -> Iterator[None]:
+    """Say after an error of the environment, the data or the numbers that not all is lost."""
+    try:
+        with reporting_memory_errors():
+            yield
+    except FathomError as error:
+        raise FathomError(f"{error}; the last checkpoint of {run.folder} is from before") from error

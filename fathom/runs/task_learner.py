@@ -1,0 +1,243 @@
+"""A perception task with its data, as the runner fits it and as everyone else uses it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from perception.data.source import DataError, DataSource
+
+import envs
+from agents.agent import AgentState, Metrics
+from fathom.errors import FathomError
+from fathom.evaluation import Result
+from fathom.files import replace_file
+from fathom.runs.checkpoint import Progress
+from fathom.runs.config import RunConfig, Value, build_config
+from fathom.runs.folder import RunFolder
+from fathom.runs.learner import ShouldStop
+from fathom.runs.process import BUILDING, inference_device, reporting_memory_errors, segment_seed
+from fathom.statistics import bootstrap_interval
+from perception.tasks import load_task
+from perception.tasks.task import Task, TaskData, load_optimizer_tensors, optimizer_tensors
+
+METADATA = "model.json"
+"""File beside the checkpoints: what a task is built from beside its config, such as the words it knows."""
+
+_LARGEST_METADATA = 50_000_000
+_REPORT_SECONDS = 0.5
+
+
+class TaskLearner:
+    """The `Learner` of a run that fits a task; a segment is an epoch."""
+
+    def __init__(self, run: RunFolder) -> None:
+        self.run, self.config = run, run.config
+        self.data = task_data(run.config)
+        if protocol_of(self.data) != self.config.protocol:
+            raise FathomError(
+                f"the data {self.config.data} are not those that {run.folder} was fitted to"
+            )
+        path = run.folder / METADATA
+        if not path.exists():
+            replace_file(path, json.dumps(self.data.metadata).encode())
+        self.task = build_task(run.config, self.data.metadata)
+        self._updates = 0
+
+    def segment(self, k: int, steps: int, seed: int) -> Iterator[Metrics]:
+        task, done, sums, count = self.task, 0, {}, 0
+        task.train()
+        reported = time.monotonic()
+        for batch in task.batches(self.data.train, training=True):
+            losses = task.train_step(to_device(batch, self.config.device), self._updates)
+            self._updates += 1
+            done += task.batch_size_of(batch)
+            count += 1
+            sums = {name: sums.get(name, 0.0) + value for name, value in losses.items()}
+            if done >= steps or time.monotonic() - reported >= _REPORT_SECONDS:
+                reported = time.monotonic()
+                yield {
+                    "steps": done,
+                    **{name: float(total) / count for name, total in sums.items()},
+                }
+                sums, count = {}, 0
+
+    def evaluate(self, should_stop: ShouldStop) -> Result | None:
+        return evaluate_task(self.task, self.data, self.config)
+
+    def state(self) -> AgentState:
+        weights = dict(self.task.state_dict())
+        return AgentState(weights, optimizer_tensors(self.task), {"updates": self._updates})
+
+    def load(self, state: AgentState) -> None:
+        load_weights(self.task, state)
+        load_optimizer_tensors(self.task, state.tensors)
+        self._updates = int(state.numbers["updates"])
+
+    def check_resume(self, progress: Progress) -> list[str]:
+        return []
+
+    def finish(self, progress: Progress, message: Callable[[str], None]) -> None:
+        self.task.eval()
+        batches = device_batches(self.task, self.data, self.config.device)
+        for path in save_pictures(self.run, self.task.pictures(batches)):
+            message(f"picture {path}")
+
+
+def task_class(name: str) -> type[Task]:
+    """A task's class by its command-line name; FathomError where there is none."""
+    try:
+        return load_task(name)
+    except KeyError as error:
+        raise FathomError(f"there is no task {name!r}; see `fathom list`") from error
+
+
+def task_config(config: RunConfig) -> Any:
+    """The hyperparameters of a run's task."""
+    return build_config(task_class(config.task).Config, config.hyperparameters)
+
+
+def data_source(reference: str, options: Mapping[str, Value]) -> DataSource:
+    """A reference to data, with the schemes that the worlds offer."""
+    schemes = {name: _provider(place) for name, place in envs.DATA_SCHEMES.items()}
+    return DataSource(reference, dict(options), schemes)
+
+
+def _provider(place: str) -> Callable[..., Any]:
+    def provide(*arguments: Any) -> Any:
+        module, _, attribute = place.partition(":")
+        return getattr(import_module(module), attribute)(*arguments)
+
+    return provide
+
+
+def task_data(config: RunConfig) -> TaskData:
+    """A run's data; FathomError where there are none or the task cannot use them."""
+    source = data_source(config.data, config.data_options)
+    try:
+        return task_class(config.task).load_data(task_config(config), source)
+    except (DataError, envs.WorldError) as error:
+        raise FathomError(str(error)) from error
+
+
+def protocol_of(data: TaskData) -> dict[str, Any]:
+    """What every score on these data has to be read with."""
+    return {
+        **data.origin,
+        "examples": len(data.train),  # type: ignore[arg-type]
+        "test": len(data.test),  # type: ignore[arg-type]
+        "sha256": data.checksum()[:16],
+    }
+
+
+def build_task(config: RunConfig, metadata: Any) -> Task:
+    """Build a run's task, untrained."""
+    kind, hyperparameters = task_class(config.task), task_config(config)
+    segment_seed(config.seed, BUILDING)
+    try:
+        with reporting_memory_errors():
+            return kind(hyperparameters, metadata).to(config.device)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise FathomError(f"the task {config.task} cannot be built: {error}") from error
+
+
+def load_weights(task: Task, state: AgentState) -> None:
+    """Load a checkpoint's weights; ValueError where they are another task's."""
+    try:
+        task.load_state_dict(state.weights)
+    except RuntimeError as error:
+        raise ValueError(str(error).splitlines()[0].rstrip(":")) from error
+
+
+def trained_task(
+    run: RunFolder, warn: Callable[[str], None], device: str = "auto"
+) -> tuple[Task, Progress]:
+    """The task of a fit as its latest checkpoint has it, ready to evaluate or predict.
+
+    Reads only, and needs no data.
+    """
+    if not run.config.is_fit:
+        raise FathomError(
+            f"{run.folder} is a run of the agent {run.config.agent}, not the fit of a task"
+        )
+    config = dataclasses.replace(run.config, device=inference_device(run.config, device))
+    torch.set_num_threads(max(1, min(config.threads, os.cpu_count() or 1)))
+    checkpoint = run.load_checkpoint(warn, weights_only=True)
+    if checkpoint is None:
+        raise FathomError(f"{run.folder} has no checkpoint yet")
+    task = build_task(config, _read_metadata(run.folder / METADATA))
+    try:
+        load_weights(task, checkpoint.state)
+    except ValueError as error:
+        raise FathomError(
+            f"the checkpoint of {run.folder} does not fit its task: {error}"
+        ) from error
+    return task.eval(), checkpoint.progress
+
+
+def _read_metadata(path: Path) -> Any:
+    try:
+        if path.stat().st_size > _LARGEST_METADATA:
+            raise ValueError("it is too large")
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise FathomError(f"{path} cannot be used: {error}") from error
+
+
+def evaluate_task(task: Task, data: TaskData, config: RunConfig) -> Result:
+    """Score a task on its test examples; the first of its metrics is the score."""
+    task.eval()
+    with torch.no_grad():
+        metrics = task.evaluate(device_batches(task, data, config.device))
+    (name, score), *others = metrics.items()
+    return Result(
+        mean=score.mean,
+        interval=bootstrap_interval(score.values, score.statistic),
+        count=len(data.test),  # type: ignore[arg-type]
+        unit="examples",
+        score=name,
+        measures={other: metric.mean for other, metric in others},
+        protocol=config.protocol,
+        table=[list(row) for metric in metrics.values() for row in metric.table],
+    )
+
+
+def device_batches(task: Task, data: TaskData, device: str) -> Iterator[Any]:
+    """Batches of the test examples, on a device."""
+    for batch in task.batches(data.test, training=False):
+        yield to_device(batch, device)
+
+
+def to_device(batch: Any, device: str) -> Any:
+    """A batch with all its tensors on a device: a tensor, or tuples, lists and dicts of them."""
+    if isinstance(batch, torch.Tensor):
+        return batch.to(device)
+    if isinstance(batch, dict):
+        return {key: to_device(value, device) for key, value in batch.items()}
+    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
+        return type(batch)(*(to_device(value, device) for value in batch))
+    if isinstance(batch, (list, tuple)):
+        return type(batch)(to_device(value, device) for value in batch)
+    return batch
+
+
+def save_pictures(run: RunFolder, pictures: Mapping[str, Any]) -> list[Path]:
+    """Write figures to a run's folder of pictures as PNG; gives the files."""
+    import io
+
+    paths = []
+    for name, figure in pictures.items():
+        run.pictures.mkdir(exist_ok=True)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=100, bbox_inches="tight")
+        path = run.pictures / f"{name}.png"
+        replace_file(path, buffer.getvalue())
+        paths.append(path)
+    return paths

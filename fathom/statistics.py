@@ -1,0 +1,70 @@
+"""Intervals of scores and strengths, all in one place.
+
+Confidence intervals are at 95 %.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+LEVEL = 0.95
+
+
+def bootstrap_interval(
+    values: np.ndarray, statistic: Callable[[np.ndarray], float] | None = None
+) -> tuple[float, float]:
+    """Percentile bootstrap interval (Efron 1979), always drawn with the same seed.
+
+    Args:
+        values: (n,) or (n, k), a row for each episode or example; rows are resampled.
+        statistic: of such rows; the mean if not given.
+
+    Returns:
+        Lower and upper end; both are the statistic itself where there is one row.
+    """
+    from scipy.stats import bootstrap  # takes most of a second to import
+
+    values = np.asarray(values)
+    if len(values) < 2 or (values == values[0]).all():
+        point = float(values.mean()) if statistic is None else float(statistic(values))
+        return point, point
+    options = {"confidence_level": LEVEL, "method": "percentile", "rng": np.random.default_rng(0)}
+    if statistic is None:
+        batch = max(1, 5_000_000 // len(values))  # 40 MB at a time
+        result = bootstrap((values,), np.mean, n_resamples=10_000, batch=batch, **options)
+    else:
+
+        def of_rows(rows: np.ndarray) -> float:
+            return statistic(values[rows])
+
+        rows = np.arange(len(values))
+        result = bootstrap((rows,), of_rows, vectorized=False, n_resamples=1_000, **options)
+    interval = result.confidence_interval
+    return float(interval.low), float(interval.high)
+
+
+def wilson_interval(wins: float, games: int) -> tuple[float, float]:
+    """Interval of a win rate (Wilson 1927), which holds for few games and for rates near 0 and 1.
+
+    Args:
+        wins: games won; a draw counts half.
+        games: games played, at least 1.
+    """
+    z = 1.959964
+    share, spread = wins / games, z * z / games
+    middle = (share + spread / 2) / (1 + spread)
+    half = z * math.sqrt(share * (1 - share) / games + spread / (4 * games)) / (1 + spread)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def elo_difference(share: float) -> float:
+    """Difference in Elo rating that gives this expected share of points (Elo 1978, section 1.5).
+
+    Infinite at 0 and 1.
+    """
+    if share <= 0:
+        return -math.inf
+    return math.inf if share >= 1 else 400 * math.log10(share / (1 - share))
