@@ -31,7 +31,7 @@ from gymnasium.vector import VectorEnv, VectorWrapper
 from measuring import RESULTS, apart, interval, keep, machine  # isort: skip - lies beside this file
 
 if TYPE_CHECKING:
-    from fathom.environments.spec import EnvironmentSpec
+    from fathom.environments import EnvironmentSpec
 
 RESULT = RESULTS / "dialogue_learning.json"
 WORLD = "Fathom/Dialogue-v0"
@@ -74,10 +74,10 @@ class Counted(VectorWrapper):
 
 def world_with(domain: str, rate: float, rule: str = "worthy") -> EnvironmentSpec:
     """The world with a domain and a channel that mishears at the rate."""
-    from fathom.environments import spec as plugins
+    from fathom.environments import resolve
 
     own = {"domain": domain, "slot_error": str(rate), "intent_error": str(rate), "rule": rule}
-    return plugins.resolve(WORLD, own)
+    return resolve(WORLD, own)
 
 
 def trained(
@@ -86,10 +86,10 @@ def trained(
     """Train by the preset, and give the agent and how far it is at each of the marks."""
     from agents import load_agent
     from agents.agent import RunContext
-    from fathom.environments import spec as plugins
+    from fathom.environments.presets import preset
     from fathom.runs.training import segment_seed
 
-    result = plugins.preset(name, WORLD)
+    result = preset(name, WORLD)
     assert result is not None, f"{name} has no preset for {WORLD}"
     run, kind = result[1]["run"], load_agent(name)
     config = kind.Config(**result[1]["agent"] | changes)

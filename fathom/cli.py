@@ -198,21 +198,14 @@ def _dispatch(words: list[str]) -> int:
 
 def _list(words: list[str]) -> int:
     flags: ListFlags = parse(ListFlags(), words, "fathom list")
-    from importlib.resources import files
-
     from agents import AGENTS
     from perception.tasks import TASKS
 
     with quiet(flags.json) as out:
-        from fathom.environments import spec as plugins
+        from fathom.environments import list_environments
+        from fathom.environments.presets import preset_names
 
-        result = plugins.list_environments()
-    folder = files("fathom.environments") / "presets"
-    presets = sorted(
-        item.name.removesuffix(".toml")
-        for item in (folder.iterdir() if folder.is_dir() else [])
-        if item.name.endswith(".toml")
-    )
+        result, presets = list_environments(), preset_names()
     environments: dict[str, list[str]] = {}
     for name in result:
         family = name.partition("/")[0] if "/" in name else "Gymnasium"
@@ -258,14 +251,16 @@ def _train(words: list[str]) -> int:
         )
     with quiet(any(word == "--json" for word in words)) as out:
         from fathom.environments import check as contract
-        from fathom.environments import spec as plugins
+        from fathom.environments import resolve
+        from fathom.environments.presets import preset as find_preset
         from fathom.runs import training
         from fathom.runs.config import build_config
         from fathom.runs.run import Run, check_name
+        from fathom.runs.trained import open_run
 
         kind = training.agent_class(agent)
-        world = plugins.resolve(given[1], env_args) if len(given) > 1 else None
-        chosen = plugins.preset(agent, world.reference) if world is not None else None
+        world = resolve(given[1], env_args, open_run) if len(given) > 1 else None
+        chosen = find_preset(agent, world.reference) if world is not None else None
         preset, tables = chosen if chosen is not None else ("", {})
         run_defaults = TrainFlags(**known_fields(TrainFlags, tables.get("run", {}), preset))
         agent_defaults = build_config(kind.Config, tables.get("agent", {}))

@@ -10,7 +10,7 @@ import numpy as np
 
 from agents.agent import Agent, generator
 from envs.vector import BrokenEnvironmentError, Transitions
-from fathom.environments.spec import EnvironmentSpec
+from fathom.environments.environment_spec import EnvironmentSpec
 from fathom.errors import FathomError
 
 MAX_ENVS = 16

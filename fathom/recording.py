@@ -15,7 +15,7 @@ from gymnasium.vector.utils import concatenate, create_empty_array
 
 from agents.agent import Agent, generator
 from envs.observations import ObservationFlattener
-from fathom.environments.spec import EnvironmentSpec
+from fathom.environments.environment_spec import EnvironmentSpec
 from fathom.errors import FathomError
 from fathom.evaluation import STEP_LIMIT
 from fathom.files import replace_file, sync_file, sync_folder
@@ -31,8 +31,8 @@ def record(
     """Play `episodes` episodes and write each to an mp4 file in `folder`.
 
     The files are called `name.mp4`, or `name-1.mp4`, `name-2.mp4` … if there are several,
-    and appear only when they are complete. A world that has a method `written`, which gives
-    its episode as texts by the suffix of their files, gets these files, too.
+    and appear only when they are complete. The texts of the
+    environment's `transcript()` (see `envs.hooks`) are written beside the video.
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
@@ -43,8 +43,8 @@ def record(
             suffix = f"-{episode + 1}" if episodes > 1 else ""
             path = folder / f"{name}{suffix}.mp4"
             _write(path, _frames(agent, world, env, seed + episode), fps)
-            if hasattr(env.unwrapped, "written"):
-                for ending, text in env.unwrapped.written().items():
+            if hasattr(env.unwrapped, "transcript"):
+                for ending, text in env.unwrapped.transcript().items():
                     replace_file(path.with_suffix(ending), text.encode())
             paths.append(path)
     finally:

@@ -21,7 +21,8 @@ import numpy as np
 import torch
 
 from agents.agent import AgentState
-from envs.dialogue.domain import Domain, DomainError, load_domain
+from envs.dialogue.domain import Domain, DomainError
+from envs.dialogue.domains import load_domain
 from envs.dialogue.frames import ANY_WORD, UNKNOWN_WORD, AgentFrame, Frame, agent_acts
 from envs.dialogue.phrases import agent_sentence, some_frame, user_sentence
 from envs.dialogue.words import tokens_of

@@ -25,14 +25,15 @@ from agents.agent import Agent, RunContext, UnsuitableEnvironmentError
 from agents.parts.replay import DamagedReplayError
 from envs.vector import BrokenEnvironmentError
 from fathom.display import Display, number
-from fathom.environments import spec as plugins
-from fathom.environments.spec import EnvironmentSpec
+from fathom.environments.environment_spec import EnvironmentSpec
+from fathom.environments.references import resolve
 from fathom.errors import FathomError
 from fathom.evaluation import evaluate
 from fathom.files import reporting_disk_errors
 from fathom.recording import picture, record
 from fathom.runs.config import RunConfig, build_config
 from fathom.runs.run import Progress, Run
+from fathom.runs.trained import open_run
 from perception.tasks import TASKS
 
 EVALUATION_SEED = 1 << 30
@@ -93,7 +94,7 @@ def world_of(settings: RunConfig) -> EnvironmentSpec:
         key: str(value).lower() if isinstance(value, bool) else str(value)
         for key, value in settings.environment_arguments.items()
     }
-    return plugins.resolve(settings.environment, arguments)
+    return resolve(settings.environment, arguments, open_run)
 
 
 def agent_class(name: str) -> type[Agent]:
