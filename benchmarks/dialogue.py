@@ -24,13 +24,15 @@ import numba
 from dialogue_learning import Counted  # isort: skip - lies beside this file
 from measuring import RESULTS, in_turns, keep, machine, timing_flags, versions  # isort: skip
 
+from fathom.runs.training import prepare
+
 import envs  # noqa: F401 - registers the dialogues
 from agents.agent import RunContext
 from agents.dqn import DQN, DQNConfig
 from envs.dialogue.domain import DomainError
 from envs.dialogue.tc_bot_data import load_movie_data
-from fathom.environments import spec as plugins
-from fathom.runs.training import prepare
+from fathom.environments import resolve
+from fathom.environments.presets import preset
 
 WORLD = "Fathom/Dialogue-v0"
 LEARNT = 60_000
@@ -70,12 +72,12 @@ def single_speed(seconds: float, **arguments: Any) -> float:
 def training_speed(seconds: float) -> float:
     """Dialogues a second of DQN's training at TC-Bot's replay ratio, on one thread, once it can hold one:
     at first most of them end only because they are too long."""
-    result = plugins.preset("dqn", "Fathom/TCBot-v0")
+    result = preset("dqn", "Fathom/TCBot-v0")
     assert result is not None, "the preset for TC-Bot's world is gone"
     prepare(1, "cpu")
     changes = {"batch_size": 16, "train_frequency": 16}
     config = DQNConfig(**result[1]["agent"] | changes)
-    world = plugins.resolve("Fathom/TCBot-v0")
+    world = resolve("Fathom/TCBot-v0")
     env = Counted(world.make_vector(config.num_envs, training=True))
     steps = 1_000_000
     with tempfile.TemporaryDirectory() as storage:

@@ -31,7 +31,7 @@ from gymnasium.vector import VectorEnv, VectorWrapper
 from measuring import RESULTS, apart, interval, keep, machine  # isort: skip - lies beside this file
 
 if TYPE_CHECKING:
-    from fathom.environments.spec import EnvironmentSpec
+    from fathom.environments import EnvironmentSpec
 
 RESULT = RESULTS / "dialogue_learning.json"
 WORLD = "Fathom/Dialogue-v0"
@@ -74,22 +74,23 @@ class Counted(VectorWrapper):
 
 def world_with(domain: str, rate: float, rule: str = "worthy") -> EnvironmentSpec:
     """The world with a domain and a channel that mishears at the rate."""
-    from fathom.environments import spec as plugins
+    from fathom.environments import resolve
 
     own = {"domain": domain, "slot_error": str(rate), "intent_error": str(rate), "rule": rule}
-    return plugins.resolve(WORLD, own)
+    return resolve(WORLD, own)
 
 
 def trained(
     world: EnvironmentSpec, name: str, seed: int, marks: tuple[int, ...], changes: dict[str, Any]
 ) -> Iterator[tuple[Any, dict[str, Any]]]:
     """Train by the preset, and give the agent and how far it is at each of the marks."""
-    from agents import load_agent
-    from agents.agent import RunContext
-    from fathom.environments import spec as plugins
     from fathom.runs.training import segment_seed
 
-    result = plugins.preset(name, WORLD)
+    from agents import load_agent
+    from agents.agent import RunContext
+    from fathom.environments.presets import preset
+
+    result = preset(name, WORLD)
     assert result is not None, f"{name} has no preset for {WORLD}"
     run, kind = result[1]["run"], load_agent(name)
     config = kind.Config(**result[1]["agent"] | changes)
@@ -160,10 +161,11 @@ def played(
 
 def repeated(agent: Any, world: EnvironmentSpec) -> dict[str, Any]:
     """Dialogues about the same goals again and again; the channel and the user's openings differ."""
+    from fathom.runs.training import evaluation_seed
+
     from envs.dialogue import belief, channel, user
     from envs.dialogue.goals import goal_of
     from envs.dialogue.tables import AgentState
-    from fathom.runs.training import evaluation_seed
 
     env = world.make_vector(GOALS, training=False)
     inner: Any = env.unwrapped
@@ -214,9 +216,10 @@ def repeated(agent: Any, world: EnvironmentSpec) -> dict[str, Any]:
 
 def measure(job: dict[str, Any]) -> dict[str, Any]:
     """Do one job: train and evaluate one agent, or evaluate rules."""
+    from fathom.runs.training import prepare
+
     from agents.agent import RunContext
     from agents.scripted import Rules, RulesConfig
-    from fathom.runs.training import prepare
 
     prepare(job["threads"], "cpu")
     world = world_with(job["domain"], job["rate"], job.get("rule", "worthy"))

@@ -71,15 +71,16 @@ class Clock:
 
 def measure_ours(env_id: str, steps: int, options: argparse.Namespace) -> dict[str, Any]:
     """Train ours through the parts that `fathom train` is made of."""
+    from fathom.runs.training import evaluation_seed, prepare
+
     from agents.agent import RunContext
     from agents.ppo import PPO, PPOConfig
-    from fathom.environments import spec as plugins
+    from fathom.environments import resolve
     from fathom.evaluation import evaluate
-    from fathom.runs.training import evaluation_seed, prepare
 
     prepare(options.threads, "cpu")
     atari = env_id.startswith("ALE/")
-    world = plugins.resolve(env_id, {"protocol": "nature"} if atari else {})
+    world = resolve(env_id, {"protocol": "nature"} if atari else {})
     config = PPOConfig(
         num_envs=NUM_ENVS,
         hidden_size=512 if atari else 64,

@@ -24,6 +24,8 @@ from ale_py import roms
 from ale_py.vector_env import AtariVectorEnv
 from gymnasium.vector import AutoresetMode, VectorEnv
 
+from envs.hooks import WorldError
+
 FRAME_SKIP = 4
 FRAME_STACK = 4
 MAX_FRAMES = 108_000  # 30 minutes of play, as in all the literature
@@ -67,7 +69,7 @@ def make_vector(env_id: str, num_envs: int, config: AtariConfig, training: bool)
         training: gives the signals meant for the learner alone (the `nature` life loss).
 
     Raises:
-        ValueError: there is no such game.
+        WorldError: there is no such game.
     """
     life_loss = PROTOCOLS[config.protocol].life_loss and training
     # ALE's `episodic_life` starts a new game after every life; this signal lets it play on.
@@ -175,5 +177,5 @@ def _rom(env_id: str) -> str:
     known = {rom.replace("_", ""): rom for rom in roms.get_all_rom_ids()}
     rom = known.get(name.replace("_", ""))
     if rom is None:
-        raise ValueError(f"there is no Atari game {env_id!r}; ids look like ALE/Pong-v5")
+        raise WorldError(f"there is no Atari game {env_id!r}; ids look like ALE/Pong-v5")
     return rom

@@ -76,13 +76,14 @@ def train(
         FathomError: something cannot be as asked for; its message says what to do.
     """
     from fathom.display import Display
-    from fathom.environments.spec import resolve
+    from fathom.environments import resolve
     from fathom.runs.launcher import defaults_for, new_training
     from fathom.runs.run import Run
     from fathom.runs.runner import train as train_run
+    from fathom.runs.trained_run import open_run
 
     texts = {name: _as_text(value) for name, value in (env_args or {}).items()}
-    spec = resolve(environment, texts)
+    spec = resolve(environment, texts, open_run)
     defaults = defaults_for(agent, spec.reference)
     run_options, config = _split(options, defaults.options, defaults.config)
     defaults = dataclasses.replace(defaults, options=run_options, config=config)

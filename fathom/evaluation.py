@@ -13,7 +13,7 @@ import numpy as np
 
 from agents.agent import Agent, generator
 from envs.vector import BrokenEnvironmentError, Transitions
-from fathom.environments.spec import EnvironmentSpec
+from fathom.environments import EnvironmentSpec
 from fathom.errors import FathomError, Stopped
 from fathom.statistics import bootstrap_interval
 

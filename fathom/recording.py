@@ -15,7 +15,7 @@ from gymnasium.vector.utils import concatenate, create_empty_array
 
 from agents.agent import Agent, generator
 from envs.observations import ObservationFlattener
-from fathom.environments.spec import EnvironmentSpec
+from fathom.environments import EnvironmentSpec
 from fathom.errors import FathomError
 from fathom.evaluation import STEP_LIMIT
 from fathom.files import replace_file, sync_file, sync_folder
@@ -43,8 +43,8 @@ def record(
             suffix = f"-{episode + 1}" if episodes > 1 else ""
             path = folder / f"{name}{suffix}.mp4"
             _write(path, _frames(agent, environment, env, seed + episode), fps)
-            if hasattr(env.unwrapped, "written"):
-                for ending, text in env.unwrapped.written().items():
+            if hasattr(env.unwrapped, "transcript"):
+                for ending, text in env.unwrapped.transcript().items():
                     replace_file(path.with_suffix(ending), text.encode())
             paths.append(path)
     finally:

@@ -9,8 +9,8 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from fathom.cli import main
+from fathom.environments import resolve
 from fathom.environments.check import check
-from fathom.environments.spec import resolve
 
 FOLDER = Path(__file__).parents[1] / "examples"
 EXAMPLES = {

@@ -7,10 +7,12 @@ import numpy as np
 from gymnasium import spaces
 
 from envs.dialogue.belief import observation_size
-from envs.dialogue.domain import Domain, DomainError, load_domain
+from envs.dialogue.domain import Domain, DomainError
+from envs.dialogue.domains import load_domain
 from envs.dialogue.frames import AgentAct, agent_acts
 from envs.dialogue.goals import TRIES, new_goal
 from envs.dialogue.tables import DialogueTables, tables_of
+from envs.hooks import WorldError
 
 Split = Literal["train", "test"]
 Rule = Literal["worthy", "weak"]
@@ -38,10 +40,10 @@ class RunContext:
 
 @dataclass(frozen=True)
 class DialogueConfig:
-    """The arguments of `Dialogue`; raises ValueError with a sentence where they make no dialogue."""
+    """The arguments of `Dialogue`; raises WorldError with a sentence where they make no dialogue."""
 
     domain: str = "movie"
-    """A domain that ships, by its name, or the path of a file; see `envs.dialogue.domain.load_domain`."""
+    """A domain that ships, by its name, or the path of a file; see `envs.dialogue.domains.load_domain`."""
     split: Split = "train"
     """Which goals users have: those to train on, or those held out."""
     slot_error: float = 0.0
@@ -62,10 +64,10 @@ class DialogueConfig:
         _check_choice("language", self.language, get_args(Language))
         for name in ("slot_error", "intent_error"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must lie in 0…1, not {getattr(self, name)}")
+                raise WorldError(f"{name} must lie in 0…1, not {getattr(self, name)}")
         turns = self.max_turns
         if isinstance(turns, bool) or not isinstance(turns, int) or not 1 <= turns <= 100:
-            raise ValueError(f"max_turns must be a whole number from 1 to 100, not {turns}")
+            raise WorldError(f"max_turns must be a whole number from 1 to 100, not {turns}")
 
     def load(self) -> RunContext:
         """Read the domain; raises `DomainError` where that is no use, or has no goals of this split."""
@@ -85,4 +87,4 @@ class DialogueConfig:
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+        raise WorldError(f"{name} must be one of {', '.join(choices)}, not {value!r}")

@@ -16,8 +16,9 @@ from envs.dialogue.domain import NONE
 from envs.dialogue.frames import KINDS, AgentFrame, Kind, frame_of, value_word
 from envs.dialogue.goals import Goal, goal_of, new_goal
 from envs.dialogue.tables import DialogueState, new_states
-from envs.dialogue.text import IntentSlotModel, Words
+from envs.dialogue.text import Words
 from envs.dialogue.transcript import Turn, as_json_lines, as_text, beliefs, in_words
+from envs.hooks import TrainedRun, WorldError
 
 
 class Dialogue(gym.Env):
@@ -38,7 +39,7 @@ class Dialogue(gym.Env):
         arguments: the other ones are the fields of `DialogueConfig`.
 
     Raises:
-        ValueError: they make no dialogue.
+        WorldError: they make no dialogue.
     """
 
     metadata = {
@@ -46,6 +47,8 @@ class Dialogue(gym.Env):
         "render_fps": 1,
         "measures": ("success", "turns"),
     }
+    path_arguments = {"domain": (".yaml", ".yml")}
+    run_arguments = {"understanding": ()}
 
     def __init__(
         self,
@@ -56,11 +59,11 @@ class Dialogue(gym.Env):
         max_turns: int = 20,
         rule: Any = "worthy",
         language: Any = "frames",
-        understanding: IntentSlotModel | None = None,
+        understanding: TrainedRun | str | None = None,
         render_mode: str | None = None,
     ) -> None:
         if render_mode not in (None, *self.metadata["render_modes"]):
-            raise ValueError(f"there is no render mode {render_mode!r}")
+            raise WorldError(f"there is no render mode {render_mode!r}")
         self.config = DialogueConfig(
             domain, split, slot_error, intent_error, max_turns, rule, language
         )
@@ -75,7 +78,7 @@ class Dialogue(gym.Env):
         self.reasons = user.reasons(tuple(slot.name for slot in self.domain.slots))
         """All that `info["reason"]` can say."""
         self.state = DialogueState(*(array[0] for array in new_states(self.tables, 1)))
-        self.transcript: list[Turn] = []
+        self.turns: list[Turn] = []
         self.brief = self.goal
         """What this user wanted when it came, its first wish included."""
         self.reason = ""
@@ -120,7 +123,7 @@ class Dialogue(gym.Env):
         message = self.speak(action)
         if message.kind == "book":
             reason = user.judge(self.tables, state, numbers[belief.ROW])
-            self.transcript.append(Turn(message, None, None, 1.0))
+            self.turns.append(Turn(message, None, None, 1.0))
         else:
             user.reply(
                 self.tables,
@@ -139,7 +142,7 @@ class Dialogue(gym.Env):
     def begin(self) -> None:
         """Forget what was said before; for whoever leads a dialogue with a user of their own."""
         belief.clear(self.tables, self.state)
-        self.transcript, self.reason = [], ""
+        self.turns, self.reason = [], ""
 
     def speak(self, action: int) -> AgentFrame:
         """Let the agent act; what it says thereby."""
@@ -177,7 +180,7 @@ class Dialogue(gym.Env):
         confidence = float(state.trust[CONFIDENCE] * sure)
         self.listen(state.heard, confidence)
         meant, heard = frame_of(domain, state.said), frame_of(domain, state.heard)
-        self.transcript.append(Turn(said, meant, heard, confidence, sentence))
+        self.turns.append(Turn(said, meant, heard, confidence, sentence))
 
     def expert_action(
         self, observations: np.ndarray, action_masks: np.ndarray | None = None
@@ -197,16 +200,16 @@ class Dialogue(gym.Env):
     def render(self) -> Any:
         """(720, 1040, 3) uint8, or the dialogue so far as text."""
         if self.render_mode == "ansi":
-            return self.written()[".txt"]
+            return self.transcript()[".txt"]
         if self.render_mode is None:
-            raise ValueError("there is nothing to render: it was made without a render mode")
+            raise WorldError("there is nothing to render: it was made without a render mode")
         from envs.dialogue.rendering import Scene, picture
 
         numbers = self.state.numbers
         scene = Scene(
             self.domain.task,
             self.brief,
-            in_words(self.domain, self.transcript),
+            in_words(self.domain, self.turns),
             beliefs(self.domain, self.state),
             int(numbers[belief.MATCHES]),
             len(self.domain.rows),
@@ -216,9 +219,9 @@ class Dialogue(gym.Env):
         )
         return picture(scene)
 
-    def written(self) -> dict[str, str]:
+    def transcript(self) -> dict[str, str]:
         """The dialogue so far, to be written to files: suffix → text."""
-        message = in_words(self.domain, self.transcript)
+        message = in_words(self.domain, self.turns)
         return {
             ".jsonl": as_json_lines(self.domain, self.brief, message, self.reason),
             ".txt": as_text(self.brief, message, self.reason),

@@ -9,11 +9,11 @@ domain file says all of it in YAML; `docs/dialogue.md` writes one from nothing,
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from pathlib import Path
 
 import numpy as np
 
 from envs.dialogue.words import Phrases, key_of
+from envs.hooks import WorldError
 
 NONE = -1
 """No value: a row does not know it, a goal does not mention it."""
@@ -21,7 +21,7 @@ ASKED = -3
 """In `Domain.goals`: the goal asks for the slot's value."""
 
 
-class DomainError(ValueError):
+class DomainError(WorldError):
     """A domain that cannot be used: one sentence with file and line."""
 
 
@@ -146,31 +146,3 @@ def build_domain(
         phrases=phrases,
         numbers=numbers,
     )
-
-
-def load_domain(name_or_path: str) -> Domain:
-    """A domain that ships, by its name; one of yours, by its file's path; or the real movie data.
-
-    Args:
-        name_or_path: "movie", "restaurant", "taxi", "hotel"; "path/to/file.yaml";
-            "movie-real:FOLDER", or "movie-real" for `$FATHOM_DATA/movie-dialogue`
-            (see `envs.dialogue.movie_data`).
-
-    Raises:
-        DomainError: one sentence, with the file and the line where there is one.
-    """
-    from envs.dialogue.domain_file import read_domain
-    from envs.dialogue.movie_data import REAL, read_movie_data
-
-    if name_or_path == REAL or name_or_path.startswith(REAL + ":"):
-        return read_movie_data(name_or_path[len(REAL) + 1 :])
-    own = Path(__file__).parent / "domains"
-    names = sorted(path.stem for path in own.glob("*.yaml"))
-    if name_or_path in names:
-        return read_domain(own / f"{name_or_path}.yaml")
-    if not name_or_path.endswith((".yaml", ".yml")):
-        raise DomainError(
-            f"{name_or_path!r} is no domain: give one of {', '.join(names)}, {REAL}, or the path"
-            " of a .yaml file"
-        )
-    return read_domain(Path(name_or_path))

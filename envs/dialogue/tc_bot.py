@@ -43,6 +43,7 @@ from envs.dialogue.tc_bot_data import (
     MovieData,
     load_movie_data,
 )
+from envs.hooks import WorldError
 from envs.random import below, chance
 
 MAX_TURN = 40
@@ -106,7 +107,7 @@ Split = Literal["train", "test"]
 
 @dataclass(frozen=True)
 class TCBotConfig:
-    """The arguments of `TCBot`; raises ValueError with a sentence where they make no world."""
+    """The arguments of `TCBot`; raises WorldError with a sentence where they make no world."""
 
     data: str = ""
     """Folder of the data; "" for $FATHOM_DATA/movie-dialogue. See `envs.dialogue.tc_bot_data`."""
@@ -126,7 +127,7 @@ class TCBotConfig:
     def __post_init__(self) -> None:
         for name in ("slot_error", "intent_error"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must lie in 0…1, not {getattr(self, name)}")
+                raise WorldError(f"{name} must lie in 0…1, not {getattr(self, name)}")
         for name, choices in (
             ("slot_error_kind", get_args(SlotErrors)),
             ("errors", get_args(Errors)),
@@ -135,7 +136,7 @@ class TCBotConfig:
         ):
             if getattr(self, name) not in choices:
                 listed = ", ".join(choices)
-                raise ValueError(f"{name} must be one of {listed}, not {getattr(self, name)!r}")
+                raise WorldError(f"{name} must be one of {listed}, not {getattr(self, name)!r}")
 
     def goals_of(self, data: MovieData) -> list[int]:
         """Numbers of the goals that dialogues are about."""
@@ -148,7 +149,7 @@ class TCBotConfig:
         test = [different[_key(goal)] % 5 == 1 for goal in data.goals]
         chosen = [i for i, is_test in enumerate(test) if is_test == (self.split == "test")]
         if not chosen:
-            raise ValueError(f"{len(different)} different goals are too few to hold some out")
+            raise WorldError(f"{len(different)} different goals are too few to hold some out")
         return chosen
 
 
@@ -301,10 +302,11 @@ class TCBot(gym.Env):
         arguments: the fields of `TCBotConfig`.
 
     Raises:
-        ValueError: they make no world, or the data is missing or wrong.
+        WorldError: they make no world, or the data is missing or wrong.
     """
 
     metadata = {"render_modes": [], "measures": ("success", "turns")}
+    path_arguments = {"data": ("",)}
 
     def __init__(
         self,
@@ -318,7 +320,7 @@ class TCBot(gym.Env):
         render_mode: str | None = None,
     ) -> None:
         if render_mode is not None:
-            raise ValueError(f"there is no render mode {render_mode!r}")
+            raise WorldError(f"there is no render mode {render_mode!r}")
         self.config = TCBotConfig(
             data, slot_error, slot_error_kind, intent_error, errors, goals, split
         )
@@ -334,7 +336,7 @@ class TCBot(gym.Env):
                 key = slot, value.lower()
                 self._fitting[key] = self._fitting.get(key, 0) | 1 << i
         self._random: np.ndarray | None = None
-        self.transcript: list[Utterance] = []
+        self.utterances: list[Utterance] = []
         """What the agent heard (user, agent, user, …)."""
 
     def protocol(self) -> dict[str, int | str]:
@@ -361,14 +363,14 @@ class TCBot(gym.Env):
         self.user = _User(self.data.goals[goal], self._random)
         self.known: dict[str, str] = {}
         self.exchanges = 0
-        self.transcript = []
+        self.utterances = []
         self._hear(self.user.told, self.user.act)
         return self._observation(), self._info(False)
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Say `ACTIONS[action]`, and hear what the user answers."""
         message = self._speak(*ACTIONS[action])
-        self.transcript.append(message)
+        self.utterances.append(message)
         self.known.update(message.informs)
         self.exchanges += 1
         success = self.user.reply(message) if 2 * self.exchanges <= MAX_TURN else False
@@ -408,7 +410,7 @@ class TCBot(gym.Env):
 
     def _hear(self, informs: dict[str, str], act: str) -> None:
         requests = tuple(slot for slot in SLOTS if slot in self.user.open)
-        self.transcript.append(Utterance(act, dict(informs), requests))
+        self.utterances.append(Utterance(act, dict(informs), requests))
         self.known.update(informs)
 
     def _misheard(self, told: dict[str, str], act: str) -> tuple[dict[str, str], str]:
@@ -442,9 +444,9 @@ class TCBot(gym.Env):
         observation = np.zeros(OBSERVATION_SPACE.shape, np.float32)
         part = {name: observation[where] for name, where in FIELDS.items()}
         # In a dialogue that is over the agent spoke last; what was heard is then that before it.
-        over = len(self.transcript) % 2 == 0
-        heard = self.transcript[-2 if over else -1]
-        message = self.transcript[-1 if over else -2] if len(self.transcript) > 1 else None
+        over = len(self.utterances) % 2 == 0
+        heard = self.utterances[-2 if over else -1]
+        message = self.utterances[-1 if over else -2] if len(self.utterances) > 1 else None
         for who, words in (("user", heard), ("agent", message)):
             if words is not None:
                 part[f"{who} act"][ACTS.index(words.act)] = 1

@@ -15,6 +15,7 @@ import numpy as np
 from envs.dialogue.domain import Domain
 from envs.dialogue.frames import frame_of, ints_of
 from envs.dialogue.phrases import Sentence, tag_labels, understood, user_sentence
+from envs.hooks import TrainedRun, WorldError
 from envs.random import draw
 
 
@@ -33,25 +34,28 @@ class IntentSlotModel(Protocol):
 
 
 class Words:
-    """Says what users mean, and understands it, rightly or wrongly.
+    """Says what users mean in words, and understands the words, rightly or wrongly.
 
     Raises:
-        ValueError: the understanding is of something else than this domain.
+        WorldError: there is no model of understanding, or it was not fitted to this domain.
     """
 
-    def __init__(self, domain: Domain, understanding: IntentSlotModel | None) -> None:
+    def __init__(self, domain: Domain, understanding: TrainedRun | str | None) -> None:
         if understanding is None:
-            raise ValueError(
+            raise WorldError(
                 "language text needs an understanding: fit one by `fathom fit slot-filling --data"
                 " domain:NAME` and give its run as --env.understanding"
             )
-        strange = sorted(set(understanding.tags) - set(tag_labels(domain)))
+        if isinstance(understanding, str):
+            raise WorldError(f"there is no run {understanding!r} to use as understanding")
+        model: IntentSlotModel = understanding.model()
+        strange = sorted(set(model.tags) - set(tag_labels(domain)))
         if strange:
-            raise ValueError(
+            raise WorldError(
                 f"the understanding was not fitted to the domain {domain.name}: it finds"
-                f" {strange[0][2:]}, which is no slot of that"
+                f" {strange[0][2:]}, which is no slot of that domain"
             )
-        self.domain, self.understanding = domain, understanding
+        self.domain, self.model = domain, model
 
     def convey(
         self, said: np.ndarray, random: np.ndarray
@@ -71,7 +75,7 @@ class Words:
             )
             for ints, own in zip(said, random, strict=True)
         ]
-        result = self.understanding.understand_all([sentence.tokens for sentence in sentences])
+        result = self.model.understand_all([sentence.tokens for sentence in sentences])
         heard, sure = np.empty_like(said), np.empty(len(said))
         for i, (sentence, (tags, intent, confidence)) in enumerate(
             zip(sentences, result, strict=True)

@@ -29,8 +29,9 @@ from envs.dialogue.config import DialogueConfig
 from envs.dialogue.frames import BOOK
 from envs.dialogue.goals import new_goal
 from envs.dialogue.tables import DialogueState, DialogueTables, compiled, new_states, one_of
-from envs.dialogue.text import IntentSlotModel, Words
+from envs.dialogue.text import Words
 from envs.dialogue.user import ONGOING, SUCCESS, TOO_LONG, judge, reply, reward
+from envs.hooks import TrainedRun, WorldError
 from envs.random import reseed
 
 _SHARE = 256
@@ -53,7 +54,7 @@ class DialogueVector(VectorEnv):
         max_turns: int = 20,
         rule: Any = "worthy",
         language: Any = "frames",
-        understanding: IntentSlotModel | None = None,
+        understanding: TrainedRun | str | None = None,
     ) -> None:
         self.num_envs = num_envs
         self.config = DialogueConfig(
@@ -100,7 +101,7 @@ class DialogueVector(VectorEnv):
         actions = np.asarray(actions, np.int64)
         wrong = actions[(actions < 0) | (actions >= count)]
         if len(wrong):
-            raise ValueError(f"an action is a number from 0 to {count - 1}, not {wrong[0]}")
+            raise WorldError(f"an action is a number from 0 to {count - 1}, not {wrong[0]}")
         shape = self.observation_space.shape
         assert shape is not None
         step = _Step(

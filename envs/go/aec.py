@@ -9,6 +9,7 @@ from gymnasium import spaces
 from envs.go.board import BLACK, Board
 from envs.go.config import GoConfig
 from envs.go.rendering import ansi, picture
+from envs.hooks import WorldError
 
 try:
     from pettingzoo import AECEnv
@@ -28,7 +29,7 @@ class GoGame(AECEnv):
         render_mode: "rgb_array" or "ansi".
 
     Raises:
-        ValueError: they make no game.
+        WorldError: they make no game.
     """
 
     metadata: dict[str, Any] = {
@@ -50,7 +51,7 @@ class GoGame(AECEnv):
     ) -> None:
         super().__init__()
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
-            raise ValueError(f"there is no render mode {render_mode!r}")
+            raise WorldError(f"there is no render mode {render_mode!r}")
         self.config = GoConfig(size, komi, ko, suicide, handicap, "self", "black", max_moves)
         self.render_mode = render_mode
         self.possible_agents = ["black_0", "white_0"]
@@ -102,7 +103,7 @@ class GoGame(AECEnv):
         self._cumulative_rewards[agent] = 0.0
         move = int(cast(int, action))
         if not 0 <= move <= self.config.size**2:
-            raise ValueError(f"an action is a number from 0 to {self.config.size**2}, not {action}")
+            raise WorldError(f"an action is a number from 0 to {self.config.size**2}, not {action}")
         if not self.board.is_legal(move):
             self._end(-1.0 if agent == "black_0" else 1.0)
         else:

@@ -10,9 +10,10 @@ import numpy as np
 from envs.go import core
 from envs.go.core import BLACK, EMPTY, WHITE, Boards, Rules
 from envs.go.vertices import vertex
+from envs.hooks import WorldError
 
 __all__ = [
-    *("BLACK", "EMPTY", "WHITE", "Board", "IllegalMove", "Rules"),
+    *("BLACK", "EMPTY", "WHITE", "Board", "IllegalMoveError", "Rules"),
     *("handicap_points", "random_opening", "replay"),
 ]
 
@@ -75,7 +76,7 @@ class Board:
         """Sets up a stone before the first move, as handicap or of a problem.
 
         Raises:
-            IllegalMove: After the first move, off the board, on a stone, or where a chain, this or
+            IllegalMoveError: After the first move, off the board, on a stone, or where a chain, this or
                 another, would have no liberty.
         """
         _check_colour(colour)
@@ -101,7 +102,7 @@ class Board:
                 default.
 
         Raises:
-            IllegalMove: Saying why; the game is as before.
+            IllegalMoveError: Saying why; the game is as before.
         """
         colour = self.to_play if colour is None else colour
         ruling = self._verdict(action, colour)
@@ -214,14 +215,14 @@ def handicap_points(size: int, n: int) -> list[int]:
     """The points of n handicap stones in the order of the GTP 2 specification (section 4.1.1).
 
     Raises:
-        ValueError: When the board is too small or n is not a number of stones it can have: 2 to 9
+        WorldError: when the board is too small or n is not a number of stones it can have: 2 to 9
             on odd boards of at least 9, else 2 to 4 (boards from 7).
     """
     most = 0 if size < 7 else 9 if size % 2 and size >= 9 else 4
     if not 2 <= n <= most:
         if not most:
-            raise ValueError(f"a board of {size} has no handicap points")
-        raise ValueError(f"a board of {size} takes 2 to {most} handicap stones, not {n}")
+            raise WorldError(f"a board of {size} has no handicap points")
+        raise WorldError(f"a board of {size} takes 2 to {most} handicap stones, not {n}")
     near = 2 if size < 13 else 3
     low, middle, high = near, size // 2, size - 1 - near
     # Rows are counted from the top: `high` is the lower edge, where a board's row 4 is.

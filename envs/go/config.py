@@ -1,15 +1,17 @@
 """What can be asked of a game of Go, checked."""
 
-import sys
+import dataclasses
 from dataclasses import dataclass
-from typing import Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 from gymnasium import spaces
 
 from envs.go.board import Board, Rules, handicap_points
 from envs.go.core import BLACK, PLANES, WHITE
-from envs.go.program import Program, is_run_folder
+from envs.go.opponents import OPPONENTS
+from envs.go.program import Program
+from envs.hooks import TrainedRun, WorldError
 
 Ko = Literal["simple", "positional", "situational"]
 Colour = Literal["black", "white", "both"]
@@ -17,7 +19,7 @@ Colour = Literal["black", "white", "both"]
 
 @dataclass(frozen=True)
 class GoConfig:
-    """The arguments of `Go`; raises ValueError with a sentence where they make no game."""
+    """The arguments of `Go`; raises WorldError with a sentence where they make no game."""
 
     size: int = 9
     """Points along an edge, 5 to 19."""
@@ -29,10 +31,10 @@ class GoConfig:
     """Whether a move may take the last liberty of its own chain."""
     handicap: int = 0
     """Black's stones on the board at the start, 2 to 9, where GTP puts them; white moves first."""
-    opponent: str = "random"
-    """"random": any legal move that fills no eye of its own, and a pass where there is none;
-    "playout": the best by `envs.go.opponents.PLAYOUTS` random games; "self": the learner plays both
-    colours; the folder of a run; or else the command line of a program that speaks GTP."""
+    opponent: str | TrainedRun = "random"
+    """"random": any legal move that fills no eye of its own, a pass if there is none; "playout": the best
+    move by `envs.go.opponents.PLAYOUTS` random games; "self": the learner plays both colours; a trained
+    run, which the user gives by its name or folder; any other text: the command line of a GTP program."""
     colour: str = "black"
     """What the learner plays: "black", "white", or "both": drawn for every game."""
     max_moves: int = 0
@@ -44,15 +46,15 @@ class GoConfig:
             or not isinstance(self.size, int)
             or not 5 <= self.size <= 19
         ):
-            raise ValueError(f"size must be a whole number from 5 to 19, not {self.size}")
+            raise WorldError(f"size must be a whole number from 5 to 19, not {self.size}")
         assert self.rules  # says what is wrong with its fields
         if self.colour not in get_args(Colour):
-            raise ValueError(f"colour must be black, white or both, not {self.colour!r}")
+            raise WorldError(f"colour must be black, white or both, not {self.colour!r}")
         if self.max_moves < 0:
-            raise ValueError(f"max_moves must be 0 or more, not {self.max_moves}")
-        if not self.opponent.strip():
-            raise ValueError(
-                'opponent must be "random", "playout", "self", a run\'s folder or a command line'
+            raise WorldError(f"max_moves must be 0 or more, not {self.max_moves}")
+        if isinstance(self.opponent, str) and not self.opponent.strip():
+            raise WorldError(
+                'opponent must be "random", "playout", "self", a run or the command line of a program'
             )
         assert self.handicap_points is not None  # the same
 
@@ -84,15 +86,25 @@ class GoConfig:
     @property
     def is_program(self) -> bool:
         """Whether the opponent runs in a process of its own."""
-        return self.opponent not in ("random", "playout", "self")
+        return self.opponent not in OPPONENTS
+
+    @property
+    def opponent_number(self) -> int:
+        """The place of a built-in opponent in `OPPONENTS`."""
+        return OPPONENTS.index(cast(str, self.opponent))
 
     def start_program(self) -> Program:
-        """Start the opponent; ProgramError where it cannot be."""
-        if is_run_folder(self.opponent):
-            # -P: no folder of the user's may hide one of our packages.
-            command = [sys.executable, "-P", "-m", "fathom", "gtp", self.opponent]
-            return Program(command, name=self.opponent)
-        return Program(self.opponent)
+        """Start the opponent; ProgramError if it cannot be started."""
+        if isinstance(self.opponent, str):
+            return Program(self.opponent)
+        return Program(self.opponent.command("gtp"), name=str(self.opponent.folder))
+
+    def protocol(self) -> dict[str, Any]:
+        """Return the arguments as a score is printed with them; an opponent's run as its folder."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        if not isinstance(self.opponent, str):
+            values["opponent"] = str(self.opponent.folder)
+        return values | {"max_moves": self.limit}
 
     @property
     def observation_space(self) -> spaces.Box:

@@ -18,6 +18,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 import numba
 import numpy as np
 
+from envs.hooks import WorldError
 from envs.random import below
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -64,7 +65,7 @@ class Rules:
     """The rules of a game; scores are by area, after Tromp and Taylor.
 
     Raises:
-        ValueError: Naming the field and what it may be.
+        WorldError: Naming the field and what it may be.
     """
 
     size: int = 9
@@ -79,13 +80,13 @@ class Rules:
 
     def __post_init__(self) -> None:
         if not (isinstance(self.size, int) and 1 <= self.size <= LARGEST):
-            raise ValueError(f"size must be a whole number from 1 to {LARGEST}, not {self.size!r}")
+            raise WorldError(f"size must be a whole number from 1 to {LARGEST}, not {self.size!r}")
         if not (isinstance(self.komi, int | float) and math.isfinite(self.komi)):
-            raise ValueError(f"komi must be a number, not {self.komi!r}")
+            raise WorldError(f"komi must be a number, not {self.komi!r}")
         if self.ko not in _KO_RULES:
-            raise ValueError(f"ko must be one of {', '.join(_KO_RULES)}, not {self.ko!r}")
+            raise WorldError(f"ko must be one of {', '.join(_KO_RULES)}, not {self.ko!r}")
         if not isinstance(self.suicide, bool):
-            raise ValueError(f"suicide must be True or False, not {self.suicide!r}")
+            raise WorldError(f"suicide must be True or False, not {self.suicide!r}")
 
 
 _KO_RULES = ("simple", "positional", "situational")

@@ -53,6 +53,7 @@ from envs.go.core import (
     verdict,
 )
 from envs.go.sgf import MAX_BYTES, Game, SgfError, read_game
+from envs.hooks import WorldError
 
 MAX_FILE = 1 << 28
 """The largest file of lines that is read, and the largest 7z archive once unpacked."""
@@ -79,7 +80,7 @@ _DISPUTES = {
 _NO_LIBERTIES = "stones are set up without liberties"
 
 
-class GamesError(ValueError):
+class GamesError(WorldError):
     """A place without games that can be learned from: one sentence."""
 
 

@@ -3,7 +3,6 @@
 `envs.go.vector` plays the same game many times side by side.
 """
 
-import dataclasses
 from typing import Any
 
 import gymnasium as gym
@@ -15,6 +14,7 @@ from envs.go.opponents import OPPONENTS, move_of, new_work
 from envs.go.program import Program, ProgramError
 from envs.go.rendering import Thoughts, ansi, picture
 from envs.go.vertices import vertex
+from envs.hooks import TrainedRun, WorldError
 from envs.random import below
 
 
@@ -36,7 +36,7 @@ class Go(gym.Env):
         render_mode: "rgb_array" or "ansi".
 
     Raises:
-        ValueError: they make no game.
+        WorldError: they make no game.
         ProgramError: by `reset` and `step`, the opponent is a program that does not play properly.
     """
 
@@ -45,6 +45,7 @@ class Go(gym.Env):
         "render_fps": 2,
         "measures": ("win", "margin"),
     }
+    run_arguments = {"opponent": OPPONENTS}
 
     def __init__(
         self,
@@ -53,13 +54,13 @@ class Go(gym.Env):
         ko: str = "positional",
         suicide: bool = False,
         handicap: int = 0,
-        opponent: str = "random",
+        opponent: str | TrainedRun = "random",
         colour: str = "black",
         max_moves: int = 0,
         render_mode: str | None = None,
     ) -> None:
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
-            raise ValueError(f"there is no render mode {render_mode!r}")
+            raise WorldError(f"there is no render mode {render_mode!r}")
         self.config = GoConfig(size, komi, ko, suicide, handicap, opponent, colour, max_moves)
         self.rules = self.config.rules
         self.render_mode = render_mode
@@ -76,7 +77,7 @@ class Go(gym.Env):
 
     def protocol(self) -> dict[str, Any]:
         """What a score must be printed with."""
-        return dataclasses.asdict(self.config) | {"max_moves": self.config.limit}
+        return self.config.protocol()
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -103,7 +104,7 @@ class Go(gym.Env):
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Place a stone or pass, and let the opponent answer."""
         if not self.action_space.contains(action):
-            raise ValueError(f"an action is a number from 0 to {self.rules.size**2}, not {action}")
+            raise WorldError(f"an action is a number from 0 to {self.rules.size**2}, not {action}")
         board, mover = self.board, self.board.to_play
         if not board.is_legal(action):
             return board.planes(), -1.0, True, False, self._info() | {"win": 0.0}
@@ -129,7 +130,7 @@ class Go(gym.Env):
         """The opponent's move."""
         board = self.board
         if self._program is None:
-            kind = OPPONENTS.index(self.config.opponent)
+            kind = self.config.opponent_number
             komi = float(self.rules.komi)
             assert self._random is not None
             board.play(move_of(kind, board.boards, 0, *self._work, komi, self._random))

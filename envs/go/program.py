@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from envs.go.vertices import action_at, vertex
+from envs.hooks import WorldError
 
 if TYPE_CHECKING:
     from envs.go.board import Rules
@@ -28,12 +29,7 @@ _LONGEST_ANSWER = 1 << 20
 """Bytes; whoever writes more writes without end."""
 
 
-def is_run_folder(text: str) -> bool:
-    """Whether this names the folder of a run, and not a program."""
-    return os.path.isfile(os.path.join(text, "run.toml"))
-
-
-class ProgramError(ValueError):
+class ProgramError(WorldError):
     """A program cannot be played with any more, and why."""
 
 

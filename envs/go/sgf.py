@@ -14,6 +14,7 @@ from sgfmill import sgf, sgf_grammar, sgf_properties
 
 from envs.go.board import BLACK, EMPTY, WHITE, Board
 from envs.go.core import LARGEST
+from envs.hooks import WorldError
 
 MAX_BYTES = 1 << 18
 """The largest record that is read: long games with much talk take 100 KB."""
@@ -27,7 +28,7 @@ _CHARSETS = (
 """Python's names of charsets that records have. Its other codecs can be slow or are not of text."""
 
 
-class SgfError(ValueError):
+class SgfError(WorldError):
     """A record that cannot be read: one line with the record, the move, and what is wrong."""
 
 

@@ -33,7 +33,8 @@ from envs.go.core import (
 )
 from envs.go.go import Go
 from envs.go.observation import observe
-from envs.go.opponents import OPPONENTS, SELF, move_of, new_work
+from envs.go.opponents import SELF, move_of, new_work
+from envs.hooks import TrainedRun, WorldError
 from envs.random import below, reseed
 
 _SHARE = 2048
@@ -55,7 +56,7 @@ class GoVector(VectorEnv):
         ko: str = "positional",
         suicide: bool = False,
         handicap: int = 0,
-        opponent: str = "random",
+        opponent: str | TrainedRun = "random",
         colour: str = "black",
         max_moves: int = 0,
     ) -> None:
@@ -81,7 +82,7 @@ class GoVector(VectorEnv):
             self._random,
             np.zeros(num_envs, np.int64),
             self._over,
-            OPPONENTS.index(opponent),
+            config.opponent_number,
             float(komi),
             _COLOURS[colour],
             config.limit,
@@ -121,7 +122,7 @@ class GoVector(VectorEnv):
         actions = np.asarray(actions, np.int64)
         wrong = actions[(actions < 0) | (actions > points)]
         if len(wrong):
-            raise ValueError(f"an action is a number from 0 to {points}, not {wrong[0]}")
+            raise WorldError(f"an action is a number from 0 to {points}, not {wrong[0]}")
         if self._singles:
             return self._step_singles(actions)
         assert self._seeded, "reset comes first"

@@ -6,6 +6,7 @@ from typing import Literal, get_args
 import numpy as np
 from gymnasium import Space, spaces
 
+from envs.hooks import WorldError
 from envs.maze.generation import ALGORITHMS
 from envs.maze.layout import ANYWHERE
 
@@ -17,7 +18,7 @@ Split = Literal["train", "test"]
 
 @dataclass(frozen=True)
 class MazeConfig:
-    """The arguments of `Maze`; raises ValueError with a sentence where they make no maze."""
+    """The arguments of `Maze`; raises WorldError with a sentence where they make no maze."""
 
     width: int = 9
     """Squares across, walls and the border included: odd, 5 to 63."""
@@ -48,9 +49,9 @@ class MazeConfig:
         for name in ("width", "height"):
             size = getattr(self, name)
             if isinstance(size, bool) or not isinstance(size, int) or not 5 <= size <= 63:
-                raise ValueError(f"{name} must be an odd number from 5 to 63, not {size}")
+                raise WorldError(f"{name} must be an odd number from 5 to 63, not {size}")
             if size % 2 == 0:
-                raise ValueError(
+                raise WorldError(
                     f"{name} must be odd, because walls and rooms take turns: {size - 1} or"
                     f" {size + 1} instead of {size}"
                 )
@@ -59,24 +60,24 @@ class MazeConfig:
         _check_choice("reward", self.reward, get_args(Reward))
         _check_choice("split", self.split, get_args(Split))
         if not 0 <= self.braid <= 1:
-            raise ValueError(f"braid must lie in 0…1, not {self.braid}")
+            raise WorldError(f"braid must lie in 0…1, not {self.braid}")
         most = (min(self.width, self.height) - 3) // 2
         if not 0 <= self.doors <= min(3, most):
-            raise ValueError(
+            raise WorldError(
                 f"doors must be 0 to {min(3, most)} in a maze of {self.width}×{self.height},"
                 f" not {self.doors}"
             )
         if self.max_steps < 0:
-            raise ValueError(f"max_steps must be 0 or more, not {self.max_steps}")
+            raise WorldError(f"max_steps must be 0 or more, not {self.max_steps}")
         if self.view == "local" and self.radius < self.doors + 1:
-            raise ValueError(
+            raise WorldError(
                 f"radius must be at least {self.doors + 1} with {self.doors} doors, not {self.radius}"
             )
         ends = self.square("start"), self.square("goal")
         if self.doors and ends != (ANYWHERE, ANYWHERE):
-            raise ValueError("doors need a random start and a random goal")
+            raise WorldError("doors need a random start and a random goal")
         if ends[0] == ends[1] != ANYWHERE:
-            raise ValueError(f"start and goal are the same square, {self.goal}")
+            raise WorldError(f"start and goal are the same square, {self.goal}")
 
     def square(self, name: str) -> int:
         """Where "start" or "goal" is: row · width + column, or `ANYWHERE`."""
@@ -86,11 +87,11 @@ class MazeConfig:
         try:
             column, row = (int(part) for part in str(text).split(","))
         except ValueError:
-            raise ValueError(
+            raise WorldError(
                 f'{name} must be "random" or a room such as 1,{self.height - 2}, not {text!r}'
             ) from None
         if not (0 < column < self.width and 0 < row < self.height and column % 2 and row % 2):
-            raise ValueError(
+            raise WorldError(
                 f"no path leads to {name} {text}, which is no room: column and row must be odd,"
                 f" from 1,1 to {self.width - 2},{self.height - 2}"
             )
@@ -119,7 +120,7 @@ class MazeConfig:
 
 @dataclass(frozen=True)
 class MemoryMazeConfig:
-    """The arguments of `MemoryMaze`; raises ValueError with a sentence where they make no maze."""
+    """The arguments of `MemoryMaze`; raises WorldError with a sentence where they make no maze."""
 
     length: int = 10
     """Steps from the sign to the fork, 3 to 60."""
@@ -132,13 +133,13 @@ class MemoryMazeConfig:
 
     def __post_init__(self) -> None:
         if isinstance(self.length, bool) or not isinstance(self.length, int):
-            raise ValueError(f"length must be a whole number, not {self.length}")
+            raise WorldError(f"length must be a whole number, not {self.length}")
         if not 3 <= self.length <= 60:
-            raise ValueError(f"length must be 3 to 60, not {self.length}")
+            raise WorldError(f"length must be 3 to 60, not {self.length}")
         _check_choice("reward", self.reward, get_args(Reward))
         _check_choice("split", self.split, get_args(Split))
         if self.max_steps < 0:
-            raise ValueError(f"max_steps must be 0 or more, not {self.max_steps}")
+            raise WorldError(f"max_steps must be 0 or more, not {self.max_steps}")
 
     height = 7
     planes = 5
@@ -163,4 +164,4 @@ class MemoryMazeConfig:
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+        raise WorldError(f"{name} must be one of {', '.join(choices)}, not {value!r}")

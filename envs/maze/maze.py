@@ -9,6 +9,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+from envs.hooks import WorldError
 from envs.maze import generation
 from envs.maze.config import MazeConfig, MemoryMazeConfig
 from envs.maze.generation import ALGORITHMS
@@ -29,7 +30,7 @@ class _MazeGame(gym.Env):
 
     def __init__(self, config: MazeConfig | MemoryMazeConfig, render_mode: str | None) -> None:
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
-            raise ValueError(f"there is no render mode {render_mode!r}")
+            raise WorldError(f"there is no render mode {render_mode!r}")
         self.config = config
         self.render_mode = render_mode
         self.observation_space = config.observation_space
@@ -202,7 +203,7 @@ class Maze(_MazeGame):
         render_mode: "rgb_array", "ansi" or "human".
 
     Raises:
-        ValueError: they make no maze.
+        WorldError: they make no maze.
     """
 
     config: MazeConfig
@@ -252,7 +253,7 @@ class MemoryMaze(_MazeGame):
         render_mode: "rgb_array", "ansi" or "human".
 
     Raises:
-        ValueError: they make no maze.
+        WorldError: they make no maze.
     """
 
     config: MemoryMazeConfig

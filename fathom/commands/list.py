@@ -25,13 +25,14 @@ def run(words: list[str]) -> int:
     from perception.tasks import TASKS
 
     with quiet(flags.json) as out:
-        from fathom.environments.spec import list_environments, list_presets
+        from fathom.environments import list_environments
+        from fathom.environments.presets import preset_names
 
         environments: dict[str, list[str]] = {}
         for name in list_environments():
             family = name.partition("/")[0] if "/" in name else "Gymnasium"
             environments.setdefault(family, []).append(name)
-        presets = list_presets()
+        presets = preset_names()
         if flags.json:
             content = {"agents": sorted(AGENTS), "presets": presets, "tasks": sorted(TASKS)}
             print_json(out, {**content, "environments": environments})

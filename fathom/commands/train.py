@@ -51,11 +51,12 @@ def run(words: list[str]) -> int:
             )
         from fathom.commands._training import train_and_report
         from fathom.display import Display
-        from fathom.environments.spec import resolve
+        from fathom.environments import resolve
         from fathom.runs.launcher import defaults_for, known_agent, new_training
+        from fathom.runs.trained_run import open_run
 
         agent = known_agent(given[0])
-        environment = resolve(given[1], env_args) if len(given) > 1 else None
+        environment = resolve(given[1], env_args, open_run) if len(given) > 1 else None
         reference = None if environment is None else environment.reference
         defaults = defaults_for(agent, reference, TrainFlags)
         prog = " ".join(["fathom train", *given[:2], *(["ENV"] if len(given) < 2 else [])])

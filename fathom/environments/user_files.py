@@ -17,7 +17,7 @@ from typing import Any
 from gymnasium import Env
 from gymnasium.envs.registration import EnvSpec
 
-from fathom.environments.check import line_in, one_line
+from fathom.environments.reporting import line_in, one_line
 from fathom.errors import FathomError
 
 OUR_PACKAGES = ("agents", "envs", "fathom", "perception")

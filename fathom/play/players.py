@@ -26,7 +26,7 @@ from envs.go.board import BLACK, Board, Rules
 from envs.go.counting import dead_stones, ownership, won
 from envs.go.opponents import PLAYOUT, RANDOM, move_of, new_work
 from envs.go.playouts import mask_eyes
-from envs.go.program import Program, ProgramError, ProgramRefusedError, is_run_folder
+from envs.go.program import Program, ProgramError, ProgramRefusedError
 from envs.go.vertices import action_at, vertex
 from fathom.errors import FathomError
 
@@ -374,7 +374,7 @@ def player(
 def _is_run(reference: str, runs: Path) -> bool:
     folders = (reference, str(runs / reference), str(runs / "reference" / reference))
     return bool(reference) and (
-        any(is_run_folder(folder) for folder in folders)
+        any(os.path.isfile(os.path.join(folder, "run.toml")) for folder in folders)
         or (any(os.path.isdir(folder) for folder in folders) and shutil.which(reference) is None)
     )
 

@@ -16,7 +16,7 @@ from agents import MissingPackageError, load_agent
 from agents.agent import Agent, AgentState, Metrics, RunContext, UnsuitableEnvironmentError
 from agents.parts.replay import DamagedReplayError
 from envs.vector import BrokenEnvironmentError
-from fathom.environments.spec import EnvironmentSpec, resolve
+from fathom.environments import EnvironmentSpec, resolve
 from fathom.errors import FathomError
 from fathom.evaluation import Result, evaluate, evaluation_seed
 from fathom.recording import record
@@ -25,6 +25,7 @@ from fathom.runs.config import RunConfig, build_config
 from fathom.runs.folder import RunFolder
 from fathom.runs.learner import ShouldStop
 from fathom.runs.process import BUILDING, inference_device, reporting_memory_errors, segment_seed
+from fathom.runs.trained_run import open_run
 
 
 class AgentLearner:
@@ -121,7 +122,7 @@ def environment_of(config: RunConfig) -> EnvironmentSpec:
         key: str(value).lower() if isinstance(value, bool) else str(value)
         for key, value in config.environment_arguments.items()
     }
-    return resolve(config.environment, arguments)
+    return resolve(config.environment, arguments, open_run)
 
 
 def build_agent(

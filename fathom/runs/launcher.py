@@ -13,8 +13,9 @@ import torch
 from agents import AGENTS
 from fathom.arguments import nearest
 from fathom.display import number
-from fathom.environments import check
-from fathom.environments.spec import EnvironmentSpec, preset
+from fathom.environments import EnvironmentSpec
+from fathom.environments.check import check
+from fathom.environments.presets import preset
 from fathom.errors import FathomError
 from fathom.recording import check_rendering
 from fathom.runs.agent_learner import (
@@ -105,7 +106,7 @@ def new_training(
     segment_steps = options.segment_steps or SEGMENT_STEPS * num_envs
     if options.name is not None:
         check_name(options.runs_dir, options.name)
-    complaints = check.check(environment)
+    complaints = check(environment)
     config = RunConfig(
         environment=environment.reference,
         agent=agent,

@@ -16,6 +16,7 @@ from perception.data.source import DataError, DataSource
 
 import envs
 from agents.agent import AgentState, Metrics
+from envs.hooks import WorldError
 from fathom.errors import FathomError
 from fathom.evaluation import Result
 from fathom.files import replace_file
@@ -123,7 +124,7 @@ def task_data(config: RunConfig) -> TaskData:
     source = data_source(config.data, config.data_options)
     try:
         return task_class(config.task).load_data(task_config(config), source)
-    except (DataError, envs.WorldError) as error:
+    except (DataError, WorldError) as error:
         raise FathomError(str(error)) from error
 
 

@@ -8,13 +8,12 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from fathom.runs.training import evaluation_seed
 
 from agents.agent import AgentState, RunContext
 from agents.dyna_q import DynaQ, DynaQConfig
-from fathom.environments import spec as plugins
-from fathom.environments.spec import EnvironmentSpec
+from fathom.environments import EnvironmentSpec, resolve
 from fathom.evaluation import evaluate
-from fathom.runs.training import evaluation_seed
 
 ASK, FIRST, SECOND = range(3)
 CONFIG = DynaQConfig(
@@ -25,7 +24,7 @@ CONFIG = DynaQConfig(
 
 
 def _world() -> EnvironmentSpec:
-    return plugins.resolve(f"{Path(__file__).with_name('asking.py')}:Asking")
+    return resolve(f"{Path(__file__).with_name('asking.py')}:Asking")
 
 
 def _trained(config: DynaQConfig, storage: Path, steps: int, more: int = 0) -> DynaQ:

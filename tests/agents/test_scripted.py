@@ -4,15 +4,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fathom.runs.training import evaluation_seed
 
 from agents.agent import RunContext
 from agents.dqn import DQN, DQNConfig
 from agents.scripted import Scripted, ScriptedConfig
 from fathom.cli import main
-from fathom.environments import spec as plugins
+from fathom.environments import resolve
 from fathom.errors import FathomError
 from fathom.evaluation import evaluate
-from fathom.runs.training import evaluation_seed
 
 ASKING = f"{Path(__file__).with_name('asking.py')}:Asking"
 """Ask what is wanted, then give it: returns 0.9, and −1.1 for giving the other thing."""
@@ -38,15 +38,15 @@ class Raising(Short):
 
 
 def test_a_world_with_rules_gives_them_and_one_without_gives_none() -> None:
-    expert_action = plugins.resolve(ASKING).expert()
+    expert_action = resolve(ASKING).expert()
     assert expert_action is not None
     known = np.array([[0, 0], [1, 0], [0, 1]], np.float32)
     assert expert_action(known, None).tolist() == [0, 1, 2]
-    assert plugins.resolve("CartPole-v1").expert() is None
+    assert resolve("CartPole-v1").expert() is None
 
 
 def test_rules_act_as_the_world_advises() -> None:
-    world = plugins.resolve(ASKING)
+    world = resolve(ASKING)
     agent = Scripted(*world.spaces(), ScriptedConfig(), RunContext(expert_action=world.expert()))
     assert evaluate(agent, world, 32, evaluation_seed())["mean"] == pytest.approx(0.9)
 
@@ -78,14 +78,14 @@ def test_where_a_world_has_no_rules_they_cannot_be_asked_for(
 )
 def test_advice_that_is_none_is_told_in_a_sentence(name: str, said: str, tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text(BROKEN)
-    expert_action = plugins.resolve(f"{tmp_path / 'broken.py'}:{name}").expert()
+    expert_action = resolve(f"{tmp_path / 'broken.py'}:{name}").expert()
     assert expert_action is not None
     with pytest.raises(FathomError, match=said):
         expert_action(np.zeros((4, 2), np.float32), None)
 
 
 def test_warm_start_lets_the_rules_act_first_and_the_learner_after_them(tmp_path: Path) -> None:
-    world = plugins.resolve(ASKING)
+    world = resolve(ASKING)
     asked: list[int] = []
     rules = world.expert()
     assert rules is not None
@@ -108,6 +108,6 @@ def test_warm_start_lets_the_rules_act_first_and_the_learner_after_them(tmp_path
 
 
 def test_a_negative_warm_start_is_refused() -> None:
-    world = plugins.resolve(ASKING)
+    world = resolve(ASKING)
     with pytest.raises(ValueError, match="expert_steps must be 0 or above"):
         DQN(*world.spaces(), DQNConfig(expert_steps=-1), RunContext())

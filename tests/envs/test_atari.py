@@ -3,7 +3,7 @@ import pytest
 
 from envs.atari import AtariConfig, describe, make_single, make_vector
 from envs.vector import Transitions
-from fathom.environments.spec import list_environments
+from fathom.environments import list_environments
 
 
 @pytest.mark.parametrize(

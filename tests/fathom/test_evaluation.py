@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fathom.display import score as shown
-from fathom.environments.spec import resolve
+from fathom.environments import resolve
 from fathom.errors import FathomError
 from fathom.evaluation import environments_for, evaluate, interval
 

@@ -9,7 +9,7 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from fathom.environments.spec import resolve
+from fathom.environments import resolve
 from fathom.errors import FathomError
 from fathom.recording import _write, record
 

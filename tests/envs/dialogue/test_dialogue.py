@@ -19,7 +19,8 @@ import envs
 from envs.dialogue import belief, config
 from envs.dialogue.channel import CONFIDENCE
 from envs.dialogue.dialogue import Dialogue, Turn
-from envs.dialogue.domain import NONE, load_domain
+from envs.dialogue.domain import NONE
+from envs.dialogue.domains import load_domain
 from envs.dialogue.frames import ACTS, ANY, BOOK, REQUEST, Frame, frame_of, ints_of
 from envs.dialogue.goals import Goal
 from envs.dialogue.vector import DialogueVector
@@ -112,7 +113,7 @@ def test_the_vector_environment_is_many_single_ones(
         for i, one in enumerate(singles):
             message = frame_of(vector.domain, vector.states.said[i])
             heard = frame_of(vector.domain, vector.states.heard[i])
-            turn = one.transcript[-1]
+            turn = one.turns[-1]
             assert turn.user is None or (turn.user, turn.heard) == (message, heard)
         actions = rng.integers(0, len(vector.acts), 3)
         if acting == "legal":
@@ -153,7 +154,7 @@ def test_the_user_never_lies_about_its_goal(
     env = Dialogue(boats if small else "movie", slot_error=error, intent_error=error)
     rng = np.random.default_rng(seed)
     observation, info = env.reset(seed=seed)
-    _is_true(env.transcript[0], env.goal)
+    _is_true(env.turns[0], env.goal)
     while not info["reason"]:
         before = env.goal
         legal = np.flatnonzero(info["action_mask"])
@@ -161,7 +162,7 @@ def test_the_user_never_lies_about_its_goal(
             rng.choice(legal) if rng.random() < 0.7 else env.expert_action(observation[None])[0]
         )
         observation, *_, info = env.step(action)
-        turn = env.transcript[-1]
+        turn = env.turns[-1]
         assert turn.agent is not None
         if turn.agent.kind == "no_match" and before.first_wish is not None:
             slot = before.first_wish[0]
@@ -203,14 +204,14 @@ def test_success_means_that_every_constraint_is_met_and_every_question_answered(
 ) -> None:
     env = Dialogue(boats if small else "movie", slot_error=error, intent_error=error)
     info = _play(env, seed, np.random.default_rng(seed))
-    goal, last = env.goal, env.transcript[-1].agent
+    goal, last = env.goal, env.turns[-1].agent
     assert last is not None
     if last.row is None:
         assert info["reason"] == "too long"
         assert info["turns"] == 20
         return
     told: dict[str | None, str | None] = {}
-    for turn in env.transcript:
+    for turn in env.turns:
         if turn.agent is not None and turn.agent.kind == "inform":
             told[turn.agent.slot] = turn.agent.value
     met = all(last.row.get(slot) == value for slot, value in goal.constraints.items())
@@ -227,7 +228,7 @@ def test_a_failure_says_what_went_wrong(boats: str) -> None:
         *_, info = env.step(len(env.acts) - 1)  # books at once
         seen.add(info["reason"].partition(":")[0])
         if info["reason"].startswith("wrong row: "):
-            slot, row = info["reason"].removeprefix("wrong row: "), env.transcript[-1].agent.row  # type: ignore[union-attr]
+            slot, row = info["reason"].removeprefix("wrong row: "), env.turns[-1].agent.row  # type: ignore[union-attr]
             assert row is not None
             assert row.get(slot) != env.goal.constraints[slot]
     assert {"wrong row", "question unanswered", "misunderstood"} <= seen
@@ -268,7 +269,7 @@ def test_the_user_says_all_it_wants_before_it_says_goodbye() -> None:
             if env.state.numbers[belief.ROW] == NONE:
                 break
         message: dict[str, str] = {}
-        for turn in env.transcript:
+        for turn in env.turns:
             assert turn.user is not None
             if turn.user.act == "bye":
                 wanted = env.goal.constraints | dict(

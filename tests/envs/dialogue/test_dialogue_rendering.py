@@ -47,6 +47,14 @@ class Oracle:
         self.tags, self.intents = list(tag_labels(domain)), list(intent_labels(domain))
         self.right = right
         self.said: dict[tuple[str, ...], Sentence] = {}
+        self.folder = Path("oracle")
+
+    def model(self) -> "Oracle":
+        """It is the run and its model at once."""
+        return self
+
+    def command(self, name: str) -> list[str]:
+        raise NotImplementedError
 
     def listens_to(self, domain: Domain, frame: Frame, rng: np.random.Generator) -> Sentence:
         sentence = user_sentence(domain, frame, rng)
@@ -85,7 +93,7 @@ def test_who_understands_every_word_hears_what_was_said(boats: str, oracle: Orac
     env = Dialogue(boats, language="text", understanding=oracle)
     for seed in range(20):
         assert _play(env, seed) == "success"
-        for turn in env.transcript[:-1]:
+        for turn in env.turns[:-1]:
             assert turn.sentence is not None
             assert turn.heard == turn.user
             assert turn.confidence == 1 - len(turn.sentence.tokens) / 100
@@ -95,8 +103,8 @@ def test_what_is_not_understood_is_not_heard(boats: str, oracle: Oracle) -> None
     oracle.right = False
     env = Dialogue(boats, language="text", understanding=oracle)
     assert _play(env, 0) != "success"
-    assert all(turn.heard is None or not turn.heard.informs for turn in env.transcript)
-    assert any(turn.user is not None and turn.user.informs for turn in env.transcript)
+    assert all(turn.heard is None or not turn.heard.informs for turn in env.turns)
+    assert any(turn.user is not None and turn.user.informs for turn in env.turns)
 
 
 def test_the_channel_s_errors_come_on_top(boats: str, oracle: Oracle) -> None:
@@ -104,7 +112,7 @@ def test_the_channel_s_errors_come_on_top(boats: str, oracle: Oracle) -> None:
     heard = message = 0
     for seed in range(60):
         _play(env, seed)
-        for turn in env.transcript:
+        for turn in env.turns:
             if turn.user is not None and turn.heard is not None:
                 message += len(turn.user.informs)
                 heard += len(turn.user.informs.items() & turn.heard.informs.items())
@@ -159,21 +167,21 @@ def test_a_transcript_can_be_read_and_learnt_from(tmp_path: Path) -> None:
     domain, misheard = env.domain, 0
     for seed in range(10):
         reason = _play(env, seed)
-        written = env.written()
-        lines = [json.loads(line) for line in written[".jsonl"].splitlines()]
+        texts = env.transcript()
+        lines = [json.loads(line) for line in texts[".jsonl"].splitlines()]
         assert [lines[0]["line"], lines[-1]["line"]] == ["goal", "end"]
         assert lines[0]["constraints"] == env.brief.constraints
         assert (lines[-1]["reason"], lines[-1]["success"]) == (reason, reason == "success")
         users = [line for line in lines if line["line"] == "user"]
-        turns = [turn for turn in env.transcript if turn.user is not None]
+        turns = [turn for turn in env.turns if turn.user is not None]
         for line, turn in zip(users, turns, strict=True):
             assert understood(domain, line["tokens"], line["tags"], line["intent"]) == turn.user
             misheard += turn.user != turn.heard
         agents = [line for line in lines if line["line"] == "agent"]
-        assert len(agents) == lines[-1]["turns"] == len(env.transcript) - 1
-        assert reason in written[".txt"]
-        assert all(f"agent  {line['text']}\n" in written[".txt"] for line in agents)
-        (tmp_path / f"{seed}.jsonl").write_text(written[".jsonl"])
+        assert len(agents) == lines[-1]["turns"] == len(env.turns) - 1
+        assert reason in texts[".txt"]
+        assert all(f"agent  {line['text']}\n" in texts[".txt"] for line in agents)
+        (tmp_path / f"{seed}.jsonl").write_text(texts[".jsonl"])
     assert misheard > 5
     train, test = load(tmp_path)
     assert len(train) > len(test) > 0
@@ -235,7 +243,7 @@ def test_a_picture_has_room_for_whatever_is_said() -> None:
 def test_the_text_is_the_transcript(boats: str) -> None:
     env = Dialogue(boats, render_mode="ansi")
     reason = _play(env, 2)
-    assert env.render() == env.written()[".txt"]
+    assert env.render() == env.transcript()[".txt"]
     assert env.render().splitlines()[-1] == f"end    {reason}"
     with pytest.raises(ValueError, match="no render mode 'human'"):
         Dialogue(boats, render_mode="human")

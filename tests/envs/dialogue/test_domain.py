@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from envs.dialogue.domain import ASKED, NONE, DomainError, load_domain
+from envs.dialogue.domain import ASKED, NONE, DomainError
+from envs.dialogue.domains import load_domain
 from envs.dialogue.words import key_of
 
 SHIPPED = ("movie", "restaurant", "taxi", "hotel")

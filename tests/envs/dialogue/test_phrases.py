@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from envs.dialogue.domain import Domain, DomainError, load_domain
+from envs.dialogue.domain import Domain, DomainError
+from envs.dialogue.domains import load_domain
 from envs.dialogue.frames import (
     ACTS,
     AgentFrame,

@@ -78,7 +78,7 @@ def _with_goal(data: str, goal: int, **arguments: Any) -> TCBot:
 def _say(env: TCBot, act: str, slot: str | None = None) -> Any:
     """Say it; the user's words as heard, or success where the dialogue is over."""
     *_, terminated, _, info = env.step(ACTIONS.index((act, slot)))
-    return info["success"] if terminated else env.transcript[-1]
+    return info["success"] if terminated else env.utterances[-1]
 
 
 def _play_by_rule(env: TCBotVector, dialogues: int) -> tuple[float, float]:
@@ -99,7 +99,7 @@ def test_a_user_opens_with_its_film_another_wish_and_a_question(town: str) -> No
     env = TCBot(town)
     for seed in range(20):
         env.reset(seed=seed)
-        (opening,) = env.transcript
+        (opening,) = env.utterances
         wishes = env.user.goal.constraints
         assert opening.act == "request"
         assert opening.informs.items() <= wishes.items()

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from fathom import cli
+from fathom.environments import resolve
 from fathom.environments.check import check
-from fathom.environments.spec import resolve
 from fathom.errors import FathomError
 
 FILE = Path(__file__).with_name("broken_environments.py")

@@ -18,7 +18,7 @@ from envs.go.board import BLACK, WHITE, Board, Rules
 from envs.go.counting import dead_stones, without
 from envs.go.sgf import read_game
 from fathom.cli import main
-from fathom.environments import spec as plugins
+from fathom.environments import resolve
 from fathom.errors import FathomError
 from fathom.play.match import (
     VOID,
@@ -367,7 +367,7 @@ def test_games_are_never_written_over_others(
 
 def _run(tmp_path: Path, environment: str, agent: str, **hyperparameters: Any) -> str:
     """An untrained run, in tmp_path/runs."""
-    world = plugins.resolve(environment, {"size": "5"} if "Go" in environment else {})
+    world = resolve(environment, {"size": "5"} if "Go" in environment else {})
     config = build_config(training.agent_class(agent).Config, hyperparameters)
     settings = RunConfig(
         environment=world.reference,

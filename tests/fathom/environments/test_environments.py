@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode
 
+from fathom.environments import list_environments, resolve
 from fathom.environments.check import check
-from fathom.environments.spec import list_environments, preset, resolve
+from fathom.environments.presets import preset
 from fathom.errors import FathomError
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "corridor.py"
@@ -171,7 +172,7 @@ def test_the_most_specific_preset_wins(tmp_path: Path, monkeypatch: pytest.Monke
             f'algorithm = "dqn"\nenvironments = ["{pattern}"]\n'
             "[run]\nsteps = 5\n[agent]\nnum_envs = 2\n"
         )
-    monkeypatch.setattr("fathom.environments.spec.files", lambda _: tmp_path)
+    monkeypatch.setattr("fathom.environments.presets.files", lambda _: tmp_path)
     chosen = preset("dqn", "ALE/Pong-v5")
     assert chosen is not None
     assert chosen[0] == "pong"

@@ -1,0 +1,79 @@
+"""What a world may offer beyond Gymnasium's interface.
+
+Every hook is optional: a plain Gymnasium environment works without any of them. Fathom looks a hook up by
+its name, so a world need not inherit from anything here.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+
+
+class WorldError(ValueError):
+    """A world cannot be made or played as asked. The message is one sentence for the user."""
+
+
+class TrainedRun(Protocol):
+    """A trained run, as a world gets it in place of the name or folder that the user gave."""
+
+    folder: Path
+    """Its folder, absolute."""
+
+    def model(self) -> Any:
+        """Return the fitted perception model of the latest checkpoint."""
+
+    def command(self, name: str) -> list[str]:
+        """Return the words that start the command `fathom NAME` on this run in a new process."""
+
+
+class Hooks(Protocol):
+    """All optional hooks of a world.
+
+    A constructor argument called `split` is a hook too: it is set to "train" in training, and to "test" in
+    evaluations, recordings and the contract check. The user cannot set it.
+    """
+
+    metadata: dict[str, Any]
+    """Gymnasium's, with two more keys, for vector environments as well.
+
+    `"measures"`: names of entries of `info` at the end of an episode. An evaluation reports the mean of
+    each over the episodes that have it.
+    `"life_loss"`: of a vector environment; if true, a termination with lives left (`info["lives"]`) ends
+    an episode for the learner while the game goes on.
+    """
+
+    path_arguments: ClassVar[Mapping[str, tuple[str, ...]]]
+    """Constructor arguments that may be paths, each with the endings of such paths ("" for any text). A
+    path that exists is made absolute, so that a run can be resumed from another folder."""
+
+    run_arguments: ClassVar[Mapping[str, tuple[str, ...]]]
+    """Constructor arguments that may name a trained run, each with the texts that never do. The
+    constructor gets a `TrainedRun` where there is such a run, and else the text as it is."""
+
+    def protocol(self) -> Mapping[str, Any]:
+        """Return the rules that a score depends on: names to numbers and texts.
+
+        Called on an environment that was never reset. Printed and stored with every score.
+        """
+
+    def expert_action(
+        self, observations: Any, action_masks: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Return the actions of a scripted expert, (n, …), for n observations.
+
+        Called during training and evaluation on a closed environment that was never reset, so the actions
+        may depend on the arguments of the constructor and of this method only.
+
+        Args:
+            observations: a batch of flat observations as agents get them, (n, …); a tuple of arrays where
+                the observation has several parts.
+            action_masks: (n, actions) bool, if the environment gives `info["action_mask"]`.
+        """
+
+    def transcript(self) -> Mapping[str, str]:
+        """Return the episode so far as texts, by the suffix of the file for each, such as ".txt".
+
+        Called when an episode was recorded; the files are put beside the video.
+        """
