@@ -36,7 +36,7 @@ def _check_packages() -> None:
         sys.path.insert(0, str(ours))
     for name in ("agents", "envs", "perception"):
         spec = importlib.util.find_spec(name)
-        places = [] if spec is None else list(spec.submodule_search_locations or [spec.origin])
+        places = [] if spec is None else list(spec.submodule_search_locations or [str(spec.origin)])
         if not any(place and Path(place).resolve().parent == ours for place in places):
             what = f"{places[0]} hides it" if places else "there is none"
             raise ImportError(

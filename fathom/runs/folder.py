@@ -227,7 +227,7 @@ class RunFolder:
                 if older <= number - KEPT_CHECKPOINTS:
                     remove_folder(self.checkpoints / f"{older:05d}")
 
-    def checkpoint_numbers(self) -> list[int]:
+    def checkpoint_numbers(self) -> builtins.list[int]:
         """The checkpoints that are there, newest first, none later than `latest`."""
         try:
             folders = list(self.checkpoints.iterdir())

@@ -1,27 +1,32 @@
-"""A run in place of an environment's argument that names one: an opponent, an understanding."""
+"""A run that an environment gets as an argument: an opponent, a model that understands sentences."""
 
 from __future__ import annotations
 
+import functools
 import sys
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fathom.errors import FathomError
 from fathom.runs.folder import RunFolder
 from fathom.runs.task_learner import trained_task
 
 
-@dataclass(frozen=True)
 class RunHandle:
     """`envs.hooks.TrainedRun` for a run's folder."""
 
-    folder: Path
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.resolve()
 
+    @functools.cache  # noqa: B019 - as long as the environment's specification
     def model(self) -> Any:
-        """The fitted task's model."""
+        """The fitted task's model; FathomError where it has none."""
         task, _ = trained_task(RunFolder.open(self.folder), warnings.warn, "cpu")
-        return task.model
+        model = getattr(task, "model", None)
+        if model is None:
+            raise FathomError(f"{self.folder} has no model that an environment could use")
+        return model
 
     def command(self, name: str) -> list[str]:
         """The words that start `fathom NAME` on this run."""
@@ -29,10 +34,13 @@ class RunHandle:
         return [sys.executable, "-P", "-m", "fathom", name, str(self.folder)]
 
 
-def open_run(reference: str, runs_dir: Path = Path("runs")) -> RunHandle | None:
-    """The run that a text names; None if it names none."""
-    candidates = (Path(reference), runs_dir / reference, runs_dir / "reference" / reference)
-    for folder in candidates:
-        if (folder / "run.toml").is_file():
-            return RunHandle(folder.resolve())
+def open_run(reference: str) -> RunHandle | None:
+    """The run that a text names by its folder or its name under `runs`; None if it names none."""
+    runs_dir = Path("runs")
+    for folder in (Path(reference), runs_dir / reference, runs_dir / "reference" / reference):
+        try:
+            if (folder / "run.toml").is_file():
+                return RunHandle(folder)
+        except OSError:  # too long for a path
+            return None
     return None
