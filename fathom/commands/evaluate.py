@@ -19,7 +19,7 @@ class EvaluateFlags:
     """Score a run's latest checkpoint on episodes or examples that training never saw."""
 
     episodes: Annotated[int, Field(ge=1, le=MOST)] | None = None
-    """Episodes (default: as many as the run's own evaluations)."""
+    """Episodes; as many as the run's own evaluations if not given."""
     seed: Annotated[int, Field(ge=0, lt=10_000)] = 0
     """Which set of evaluation episodes; 0 is the one that the run itself uses."""
     device: Device = "auto"

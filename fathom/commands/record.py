@@ -21,7 +21,7 @@ class RecordFlags:
     episodes: Annotated[int, Field(ge=1, le=MOST)] = 1
     """Episodes."""
     folder: Path | None = None
-    """Where the videos go (default: the run's own folder of videos)."""
+    """Where the videos go; the run's own folder of videos if not given."""
     seed: Annotated[int, Field(ge=0, lt=10_000)] = 0
     """Which set of evaluation episodes."""
     device: Device = "auto"

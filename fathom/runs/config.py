@@ -24,7 +24,7 @@ from agents import PACKAGES
 from fathom.arguments import nearest
 from fathom.errors import FathomError, one_sentence
 from fathom.files import replace_file
-from fathom.runs.options import Episodes, Seed, Steps, Threads
+from fathom.runs.options import MOST, Episodes, Seed, Steps, Threads
 
 FORMAT = 2
 """Version of the run folder's layout; other versions are refused."""
@@ -34,7 +34,7 @@ _DISTRIBUTIONS = ("torch", "gymnasium", "numpy", "numba", "ale-py", "safetensors
 Value = str | int | float | bool
 
 
-@dataclass(config=ConfigDict(strict=True, allow_inf_nan=False), kw_only=True)
+@dataclass(config=ConfigDict(strict=True, allow_inf_nan=False, extra="forbid"), kw_only=True)
 class RunConfig:
     """All that was asked of a run, resolved in full: the contents of `run.toml`.
 
@@ -185,6 +185,8 @@ def build_config(kind: type, table: dict[str, Any]) -> Any:
             raise FathomError(f"there is no hyperparameter {key!r}{nearest(key, fields)}")
         if value == "none" and type(None) in typing.get_args(hints[key]):
             value = None
+        if isinstance(value, int) and abs(value) > MOST:
+            raise FathomError(f"{key} must be at most {MOST:,}, not {value}")
         values[key] = tuple(value) if isinstance(value, list) else value
     try:
         return kind(**values)

@@ -59,6 +59,9 @@ class RunFolder:
         self.config = config
         """What was asked for: the contents of `run.toml`."""
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.folder)!r})"
+
     # -- the folder ---------------------------------------------------------------------------
 
     @property
@@ -358,7 +361,7 @@ def free_name(runs_dir: Path, config: RunConfig) -> str:
     """A readable name that no run has yet, such as `pong-dqn` or `pong-dqn-2`."""
     tail = re.split(r"[/:]", config.source)[-1]
     slug = re.sub(r"[^a-z0-9]+", "-", re.sub(r"-v\d+$", "", tail).lower()).strip("-") or "run"
-    base = f"{slug}-{config.learner}"
+    base = config.learner if slug == config.learner else f"{slug}-{config.learner}"
     name, count = base, 1
     while (runs_dir / name).exists():
         count += 1

@@ -27,17 +27,17 @@ class TrainOptions:
     seed: Seed = 0
     """All randomness of the run derives from it."""
     name: str | None = None
-    """Name of the run's folder (default: made from environment and agent)."""
+    """Name of the run's folder; made from environment and agent if not given."""
     runs_dir: Path = Path("runs")
     """Folder in which runs are written."""
     segment_steps: Steps | None = None
-    """Steps from one checkpoint to the next (default: 10,000 in every environment)."""
+    """Steps from one checkpoint to the next; 10,000 in every environment if not given."""
     evaluation_episodes: Episodes = 20
     """Episodes of the evaluation at each checkpoint; 0 for none."""
     device: Device = "auto"
     """Where networks run; auto takes a GPU where there is one."""
     threads: Threads | None = None
-    """Threads for computing (default: one a core); exact results hold for the same number."""
+    """Threads for computing, one a core if not given; exact results hold for the same number."""
     record: bool = False
     """Record an episode at the end."""
     keep_replay: bool = False
@@ -49,14 +49,14 @@ class FitOptions:
     """The run."""
 
     data: str = ""
-    """Data to learn from: a name, a path or SCHEME:NAME (default: the task's own)."""
+    """Data to learn from: a name, a path or SCHEME:NAME; the task's own if empty."""
     seed: Seed = 0
     """All randomness of the run derives from it."""
     name: str | None = None
-    """Name of the run's folder (default: made from data and task)."""
+    """Name of the run's folder; made from data and task if not given."""
     runs_dir: Path = Path("runs")
     """Folder in which runs are written."""
     device: Device = "auto"
     """Where networks run; auto takes a GPU where there is one."""
     threads: Threads | None = None
-    """Threads for computing (default: one a core); exact results hold for the same number."""
+    """Threads for computing, one a core if not given; exact results hold for the same number."""

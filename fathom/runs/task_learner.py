@@ -132,7 +132,7 @@ def protocol_of(data: TaskData) -> dict[str, Any]:
     """What every score on these data has to be read with."""
     return {
         **data.origin,
-        "examples": len(data.train),  # type: ignore[arg-type]
+        "train": len(data.train),  # type: ignore[arg-type]
         "test": len(data.test),  # type: ignore[arg-type]
         "sha256": data.checksum()[:16],
     }

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import envs.dialogue
-from fathom.cli import main
+from fathom.cli import command_module, command_names, main
 
 TINY = [
     "--steps",
@@ -104,7 +104,7 @@ def test_a_run_can_be_no_longer_than_numbers_are_exact(
 ) -> None:
     assert _run(tmp_path, "train", "reinforce", "CartPole-v1", "--name", "c", "--steps", "64") == 0
     assert _run(tmp_path, "resume", "c", "--steps", "9" * 20) == 2
-    assert "--steps can be 9,007,199,254,740,992 at most" in capsys.readouterr().err
+    assert "--steps must be at most 9,007,199,254,740,992" in capsys.readouterr().err
     assert _run(tmp_path, "evaluate", "c", "--episodes", "1") == 0
 
 
@@ -145,7 +145,7 @@ def test_a_flag_s_mistake_is_a_sentence_on_a_terminal_too(tmp_path: Path) -> Non
     message = os.read(parent, 10_000).decode()
     os.close(parent)
     assert done.returncode == 2
-    assert message.startswith("fathom: invalid choice 'gpu' for argument '--device'")
+    assert message.startswith("fathom: --device must be one of auto, cpu, cuda, not 'gpu'")
     assert "\x1b" not in message
 
 
@@ -187,22 +187,25 @@ def test_a_short_run_that_goes_on_is_not_cut_into_pieces_as_short(tmp_path: Path
         ("train dqm CartPole-v1", "did you mean dqn"),
         ("train dqn CartPole-v1 --learning-rat 1", "learning-rate"),
         ("train dqn CartPole-v1 --n-step many", "n-step"),
-        ("train dqn CartPole-v1 --n-step 0", "n_step"),
+        ("train dqn CartPole-v1 --n-step 0", "--n-step must be greater than 0"),
         ("train dqn CartPole-v1 --steps -5", "steps"),
-        ("train dqn CartPole-v1 --steps 99999999999999999999", "at most"),
-        ("train dqn CartPole-v1 --threads 100000", "1,024 at most"),
-        ("train dqn CartPole-v1 --num-envs 100000000", "65,536 at most"),
-        ("train dqn CartPole-v1 --learning-rate inf", "finite number, not inf"),
-        ("train ppo CartPole-v1 --discount nan", "finite number, not nan"),
-        ("train ppo CartPole-v1 --clip-range -1", "clip_range must be above 0"),
+        ("train dqn CartPole-v1 --steps 99999999999999999999", "--steps must be at most"),
+        ("train dqn CartPole-v1 --threads 100000", "--threads must be at most 1,024"),
+        ("train dqn CartPole-v1 --num-envs 100000000", "--num-envs must be at most 65,536"),
+        (
+            "train dqn CartPole-v1 --learning-rate inf",
+            "--learning-rate must be a finite number, not inf",
+        ),
+        ("train ppo CartPole-v1 --discount nan", "--discount must be a finite number, not nan"),
+        ("train ppo CartPole-v1 --clip-range -1", "--clip-range must be greater than 0, not -1"),
         ("train alphago Fathom/Go9-v0 --min-strength strong", "a rank such as 6d"),
-        ("train ppo CartPole-v1 --gae-lambda 3", "gae_lambda must be in 0…1"),
+        ("train ppo CartPole-v1 --gae-lambda 3", "--gae-lambda must be at most 1, not 3"),
         ("train dqn CartPole-v1 --n-step 100 --learning-starts 100", "at least 824"),
         ("train dqn CartPole-v1 --replay-capacity 1", "replay_capacity must be at least 48"),
         ("train dqn CartPole-v1 --seed abc", "--seed must be a whole number, not 'abc'"),
-        ("train ppo Fathom/Maze-v0 --env.split test", "--env.split is not for you to set"),
+        ("train ppo Fathom/Maze-v0 --env.split test", "--env.split cannot be set"),
         ("resume c --steps 1e4", "--steps must be a whole number, not '1e4'"),
-        ("train dqn CartPole-v1 --hidden-size 100000000000000000000", "--hidden-size can be"),
+        ("train dqn CartPole-v1 --hidden-size 100000000000000000000", "hidden_size must be at most"),
         ("match random random --timeout nan", "--timeout must be a finite number"),
         ("train dqn Pendulum-v1", "discrete"),
         ("train dqn ALE/Pong-v5 --env.protocol rainbow", "machado, nature"),
@@ -337,11 +340,55 @@ def test_a_time_limit_of_ones_own_works_in_our_worlds(tmp_path: Path) -> None:
     assert max(json.loads(line)["lengths"]) <= 9
 
 
-def test_help_for_a_fit_fits_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("command", ["train", "fit"])
+def test_help_without_a_learner_shows_the_flags_of_every_run(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as stop:
-        main(["fit", "--help"])
+        main([command, "--help"])
     assert stop.value.code in (0, None)
-    assert "--learning-rate" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "--seed" in text
+    assert "--learning-rate" not in text, "those of one task are not those of every task"
+
+
+@pytest.mark.parametrize("words", ["train dqn CartPole-v1", "train", "fit digits", "record c"])
+def test_help_shows_one_default_for_each_flag(
+    words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main([*words.split(), "--help"])
+    flags = " ".join(capsys.readouterr().out.replace("│", " ").split()).split(" --")
+    assert len(flags) > 3
+    assert not [flag for flag in flags if flag.count("default:") > 1]
+
+
+def test_flags_may_come_before_the_names(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = [
+        "--runs-dir",
+        str(tmp_path),
+        "--seed",
+        "1",
+        "--no-record",
+        "--name=c",
+        "--num-envs",
+        "2",
+    ]
+    words = ["train", *flags, "ppo", "--steps", "64", "CartPole-v1", "--evaluation-episodes", "0"]
+    assert main(words) == 0
+    assert "seed 1" in capsys.readouterr().out
+    assert main(["evaluate", "--runs-dir", str(tmp_path), "--episodes", "1", "c"]) == 0
+    assert main(["resume", "--steps", "128", "--runs-dir", str(tmp_path), "c"]) == 0
+
+
+def test_the_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    for name in command_names():
+        assert f"\n  {name}" in text
+        assert command_module(name).__doc__
 
 
 def test_a_damaged_replay_memory_is_not_taken_for_an_empty_one(
@@ -357,13 +404,17 @@ def test_a_damaged_replay_memory_is_not_taken_for_an_empty_one(
 @pytest.mark.parametrize(
     ("line", "instead", "expected"),
     [
-        ("segment_steps = 600", "segment_steps = 0", "must lie in 1 to"),
-        ("seed = 0", "seed = -4", "must lie in 0 to"),
-        ("threads = 1", "threads = 0", "must lie in 1 to"),
-        ('device = "cpu"', 'device = "abacus"', "which is cpu or cuda"),
-        ("hidden_size = 128", 'hidden_size = "wide"', "hidden_size cannot be 'wide'"),
-        ("num_envs = 8", "num_envs = 0", "num_envs must be above 0"),
-        ("seed = 0", "seed = 0\nfoo = 3", "has foo, which no run has"),
+        ("segment_steps = 600", "segment_steps = 0", "segment_steps must be at least 1"),
+        ("seed = 0", "seed = -4", "seed must be at least 0"),
+        ("threads = 1", "threads = 0", "threads must be at least 1"),
+        ('device = "cpu"', 'device = "abacus"', "device: String should match"),
+        (
+            "hidden_size = 128",
+            'hidden_size = "wide"',
+            "hidden_size must be a whole number, not 'wide'",
+        ),
+        ("num_envs = 8", "num_envs = 0", "num_envs must be greater than 0"),
+        ("seed = 0", "seed = 0\nfoo = 3", "there is no foo"),
         ("format = 2", "format = true", "names no format"),
     ],
 )

@@ -11,7 +11,8 @@ import pytest
 from fathom.display import score as shown
 from fathom.environments import resolve
 from fathom.errors import FathomError
-from fathom.evaluation import environments_for, evaluate, interval
+from fathom.evaluation import MAX_ENVS, episode_quotas, evaluate
+from fathom.statistics import bootstrap_interval
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "corridor.py"
 
@@ -30,7 +31,7 @@ def test_the_same_seed_gives_the_same_score() -> None:
     agent: Any = Wanderer()
     one, two = (evaluate(agent, world, 12, seed=3) for _ in range(2))
     assert one == two
-    assert one["returns"] != evaluate(agent, world, 12, seed=4)["returns"]
+    assert one.returns != evaluate(agent, world, 12, seed=4).returns
 
 
 class Coin(gym.Env[np.ndarray, int]):
@@ -61,7 +62,7 @@ def test_what_an_agent_draws_is_not_what_the_environment_draws(tmp_path: Path) -
         + inspect.getsource(Coin)
     )
     agent: Any = Guesser()
-    assert evaluate(agent, resolve(f"{file}:Coin", {}), 1, seed=3)["mean"] < 150
+    assert evaluate(agent, resolve(f"{file}:Coin", {}), 1, seed=3).mean < 150
 
 
 def test_of_one_episode_no_interval_is_printed() -> None:
@@ -74,19 +75,34 @@ def test_a_score_says_what_it_is() -> None:
     world = resolve(f"{EXAMPLE}:Corridor", {"length": "6"})
     agent: Any = Wanderer()
     score = evaluate(agent, world, 34, seed=1)
-    assert len(score["returns"]) == len(score["lengths"]) == score["episodes"] == 34
-    assert score["environments"] == 2
-    low, high = score["interval"]
-    assert score["mean"] == pytest.approx(np.mean(score["returns"]))
-    assert low <= score["mean"] <= high
-    assert score["protocol"]["env.length"] == 6
+    assert len(score.returns) == len(score.lengths) == score.count == 34
+    assert score.environments == MAX_ENVS
+    low, high = score.interval
+    assert score.mean == pytest.approx(np.mean(score.returns))
+    assert low <= score.mean <= high
+    assert score.protocol["env.length"] == 6
+    content = score.to_json()
+    assert content["episodes"] == 34
+    assert "pictures" not in content
     # A goal after n steps returns 1 - 0.01 (n - 1): steps that only reset are not counted.
-    for total, length in zip(score["returns"], score["lengths"], strict=True):
+    for total, length in zip(score.returns, score.lengths, strict=True):
         assert total == pytest.approx(1 - 0.01 * (length - 1)) or length == 24
 
 
 def test_episodes_are_shared_out_evenly() -> None:
-    assert [environments_for(n) for n in (1, 7, 10, 30, 100, 17)] == [1, 7, 10, 15, 10, 1]
+    assert [len(episode_quotas(n)) for n in (1, 7, 10, 30, 100, 200)] == [1, 7, 10, 15, 10, 10]
+
+
+@pytest.mark.parametrize("episodes", [17, 19, 23, 31, 97])
+def test_a_number_without_divisors_is_played_side_by_side_too(episodes: int) -> None:
+    quotas = episode_quotas(episodes)
+    assert len(quotas) == MAX_ENVS
+    assert quotas.sum() == episodes
+    assert quotas.max() - quotas.min() == 1
+    agent: Any = Wanderer()
+    result = evaluate(agent, resolve(f"{EXAMPLE}:Corridor", {}), episodes, seed=1)
+    assert len(result.returns) == len(result.lengths) == episodes
+    assert min(result.lengths) > 0
 
 
 def test_short_episodes_are_not_over_represented() -> None:
@@ -100,14 +116,14 @@ def test_short_episodes_are_not_over_represented() -> None:
             return (np.arange(len(observations)) < len(observations) // 2).astype(np.int64)
 
     agent: Any = Half()
-    lengths = np.array(evaluate(agent, world, 20, seed=1)["lengths"])
+    lengths = np.array(evaluate(agent, world, 20, seed=1).lengths)
     assert (lengths == 40).sum() == 10
 
 
 def test_the_interval_is_fixed_and_holds_the_mean() -> None:
     returns = np.random.default_rng(1).normal(5, 2, 100)
-    low, high = interval(returns)
-    assert (low, high) == interval(returns)
+    low, high = bootstrap_interval(returns)
+    assert (low, high) == bootstrap_interval(returns)
     assert low < returns.mean() < high
     assert high - low == pytest.approx(4 * 2 / 10, rel=0.3)
 

@@ -16,15 +16,15 @@ import torch
 
 from agents.agent import AgentState
 from fathom.errors import FathomError
-from fathom.runs import config as settings_module
-from fathom.runs import run as run_module
+from fathom.runs import config as config_module
+from fathom.runs.checkpoint import Progress, digest
 from fathom.runs.config import RunConfig, build_config
-from fathom.runs.run import Progress, Run, find
+from fathom.runs.folder import RunFolder as Run
 
 ROOT = Path(__file__).parents[3]
 
 
-def settings(**changes) -> RunConfig:
+def new_config(**changes) -> RunConfig:
     values = {
         "environment": "ALE/Pong-v5",
         "agent": "dqn",
@@ -37,7 +37,7 @@ def settings(**changes) -> RunConfig:
         "environment_arguments": {"size": 9, "sticky": 0.25, "full": True, "kind": "a"},
         "hyperparameters": {"num_envs": 4, "learning_rate": 1e-4},
     }
-    return RunConfig(**{**values, **changes})
+    return RunConfig(**{**values, **changes})  # type: ignore[arg-type]
 
 
 def state(value: float = 1.0) -> AgentState:
@@ -55,7 +55,7 @@ def state(value: float = 1.0) -> AgentState:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    return Run.create(tmp_path / "runs", "r", settings())
+    return Run.create(tmp_path / "runs", "r", new_config())
 
 
 def save(run: Run, *numbers: int) -> None:
@@ -77,9 +77,9 @@ def file_of(run: Run, number: int, name: str = "weights.safetensors") -> Path:
     return run.checkpoints / f"{number:05d}" / name
 
 
-def test_settings_survive_the_round_trip(run: Run) -> None:
-    assert Run.open(run.folder).settings == run.settings
-    assert run.settings.versions["torch"] == torch.__version__
+def test_the_config_survives_the_round_trip(run: Run) -> None:
+    assert Run.open(run.folder).config == run.config
+    assert run.config.versions["torch"] == torch.__version__
 
 
 def test_checkpoint_is_bit_identical_when_read_back(run: Run) -> None:
@@ -189,7 +189,7 @@ def test_pickles_and_zips_are_refused_unopened(run: Run, kind: str) -> None:
     description = json.loads(file_of(run, 1, "state.json").read_text())
     del description["sha256"]
     description["files"][path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
-    description["sha256"] = run_module._digest(description)
+    description["sha256"] = digest(description)
     file_of(run, 1, "state.json").write_text(json.dumps(description))
     with pytest.raises(FathomError, match=r"pickle|zip archive"):
         run.load_checkpoint()
@@ -218,7 +218,7 @@ def test_a_header_that_lies_about_its_length_is_refused(run: Run) -> None:
 
 def test_a_newer_version_is_refused(run: Run) -> None:
     path = run.folder / "run.toml"
-    path.write_text(path.read_text().replace(f"format = {settings_module.FORMAT}", "format = 99"))
+    path.write_text(path.read_text().replace(f"format = {config_module.FORMAT}", "format = 99"))
     with pytest.raises(FathomError, match="newer Fathom"):
         Run.open(run.folder)
 
@@ -232,20 +232,20 @@ def test_a_broken_description_is_one_sentence(run: Run, text: str) -> None:
 
 def test_what_is_no_run_is_refused(tmp_path: Path, run: Run) -> None:
     with pytest.raises(FathomError, match="not a run"):
-        find(str(tmp_path), tmp_path)
-    Run.create(tmp_path / "runs", "pong-dqn", settings())
+        Run.find(str(tmp_path), tmp_path)
+    Run.create(tmp_path / "runs", "pong-dqn", new_config())
     with pytest.raises(FathomError, match="did you mean pong-dqn"):
-        find("pong-dqm", tmp_path / "runs")
+        Run.find("pong-dqm", tmp_path / "runs")
 
 
 def test_names(tmp_path: Path) -> None:
-    assert Run.create(tmp_path, None, settings()).name == "pong-dqn"
-    assert Run.create(tmp_path, None, settings()).name == "pong-dqn-2"
+    assert Run.create(tmp_path, None, new_config()).name == "pong-dqn"
+    assert Run.create(tmp_path, None, new_config()).name == "pong-dqn-2"
     with pytest.raises(FathomError, match="exists already"):
-        Run.create(tmp_path, "pong-dqn", settings())
+        Run.create(tmp_path, "pong-dqn", new_config())
     for name in ("../up", "", ".hidden", "a/b"):
         with pytest.raises(FathomError, match="cannot name a run"):
-            Run.create(tmp_path, name, settings())
+            Run.create(tmp_path, name, new_config())
 
 
 def child(code: str, *arguments: object, **options) -> subprocess.Popen:
@@ -264,7 +264,7 @@ def test_a_live_process_keeps_others_out_and_a_dead_one_does_not(run: Run) -> No
         """
         import sys, time
         from pathlib import Path
-        from fathom.runs.run import Run
+        from fathom.runs.folder import RunFolder as Run
         with Run.open(Path(sys.argv[1])).lock():
             print("held", flush=True)
             time.sleep(60)
@@ -274,7 +274,7 @@ def test_a_live_process_keeps_others_out_and_a_dead_one_does_not(run: Run) -> No
     try:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(FathomError, match=str(holder.pid)), run.lock():
+        with pytest.raises(FathomError, match="another process"), run.lock():
             pass
     finally:
         holder.send_signal(signal.SIGKILL)
@@ -292,7 +292,8 @@ def test_a_full_disk_leaves_the_last_checkpoint(run: Run) -> None:
         import torch
         from agents.agent import AgentState
         from fathom.errors import FathomError
-        from fathom.runs.run import Progress, Run
+        from fathom.runs.checkpoint import Progress
+        from fathom.runs.folder import RunFolder as Run
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
         run = Run.open(Path(sys.argv[1]))
         with run.lock():
@@ -344,18 +345,39 @@ def test_leftovers_of_a_killed_process_are_swept(run: Run) -> None:
 
 
 def test_config_is_rebuilt_from_what_was_written() -> None:
-    from dataclasses import dataclass
+    from pydantic.dataclasses import dataclass
 
     @dataclass(frozen=True)
     class Config:
         num_envs: int = 1
         rate: float = 0.5
         widths: tuple[int, ...] = (1, 2)
-        limit: "int | None" = 3
+        limit: int | None = 3
 
-    table = settings_module._for_toml({"num_envs": 2, "rate": 1, "widths": (3, 4), "limit": None})
+    table = config_module._for_toml({"num_envs": 2, "rate": 1, "widths": (3, 4), "limit": None})
     built = build_config(Config, table)
     assert built == Config(2, 1.0, (3, 4), None)
     assert isinstance(built.rate, float)
     with pytest.raises(FathomError, match="did you mean num_envs"):
         build_config(Config, {"num_env": 2})
+
+
+def test_a_run_of_an_older_version_gets_one_sentence(run: Run) -> None:
+    path = run.folder / "run.toml"
+    path.write_text(path.read_text().replace(f"format = {config_module.FORMAT}", "format = 1"))
+    with pytest.raises(FathomError, match=r"Fathom 0\.1 .* train it again"):
+        Run.open(run.folder)
+
+
+def test_runs_are_listed_and_broken_ones_left_out(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        Run.create(tmp_path, name, new_config())
+    Run.create(tmp_path / "reference", "c", new_config())
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "run.toml").write_text("x = [")
+    assert sorted(run.name for run in Run.list(tmp_path)) == ["a", "b", "c"]
+
+
+def test_a_second_thread_is_kept_out_too(run: Run) -> None:
+    with run.lock(), pytest.raises(FathomError, match="thread"), Run.open(run.folder).lock():
+        pass

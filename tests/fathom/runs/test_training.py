@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from fathom.errors import FathomError
-from fathom.runs.training import check_room
+from fathom.runs.agent_learner import check_room
 
 
 def test_a_run_of_one_thread_computes_on_one_thread_though_numba_starts_its_own(
