@@ -28,3 +28,6 @@ for _id, _arguments in (
         vector_entry_point="envs.go.vector:GoVector",
         kwargs=_arguments,
     )
+
+DATA_SCHEMES = {"domain": "envs.dialogue.sentences:dialogue_data"}
+"""Data that worlds offer to perception by `--data SCHEME:NAME`: scheme → "module:provider"."""

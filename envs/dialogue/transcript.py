@@ -2,7 +2,7 @@
 
 As JSON Lines a dialogue is a line for the goal, one for everything that is said, and one for the end. A line
 of a user's has `tokens`, `tags` and `intent` where these are known to be right: sentences to learn
-understanding from (see `perception.tasks.sentences`).
+understanding from (see `perception.data.sentences`).
 """
 
 import json

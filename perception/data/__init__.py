@@ -1,0 +1,1 @@
+"""Named data sets: find them, check them, read them."""

@@ -1,9 +1,9 @@
-"""Saying an act in words: an encoder and a decoder with attention (Bahdanau, Cho & Bengio 2015).
+"""Natural-language generation from dialogue acts: an encoder and a decoder with attention.
 
-A bidirectional GRU reads the act, word by word of a small language ("user", "inform=city"); a GRU writes
-the sentence and looks, before each word, at what of the act matters now. The sentence has `{city}` where
-a value goes (delexicalised; Wen et al. 2015), so that values need not be learnt. A sentence that leaves out
-a slot of its act, or says another, is drawn anew (over-generation, as there).
+A bidirectional GRU reads the act, a short sequence of symbols ("user", "inform=city"); a GRU writes the
+sentence and attends to the act before each word (Bahdanau, Cho & Bengio 2015). The sentence has `{city}` in
+place of a value (delexicalised; Wen et al. 2015), so that values need not be learnt. A sentence that lacks a
+slot of its act, or has another, is replaced by a sampled one (over-generation, ibid.).
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from perception.networks.attention import Attention
 
 PADDING, BEGIN, END, UNKNOWN = range(4)
 _SPECIAL = 4
-"""Numbers below this are no words."""
+"""Words are numbered from here."""
 LONGEST = 60
-"""Words of a sentence at most; the decoder stops there."""
+"""Largest number of words of a sentence."""
 
 _TRIES = 20
 
@@ -32,11 +32,11 @@ _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
 class Utterance(NamedTuple):
-    """An act and a sentence that says it."""
+    """An act and a sentence that expresses it."""
 
     act: list[str]
     words: list[str]
-    """With `{slot}` as one word where a value goes."""
+    """With `{slot}` as one word in place of a value."""
 
 
 def words_of(text: str) -> list[str]:
@@ -45,23 +45,24 @@ def words_of(text: str) -> list[str]:
 
 
 def text_of(words: Sequence[str]) -> str:
-    """Words as people write them: no space before punctuation."""
+    """Words joined to text, without a space before punctuation."""
     return re.sub(r" ([.,?!;:])", r"\1", " ".join(words))
 
 
 def placeholders(words: Sequence[str]) -> list[str]:
-    """The slots of a sentence whose values are left open, sorted."""
+    """The slots in a sentence, sorted."""
     return sorted(match[1] for word in words if (match := _PLACEHOLDER.fullmatch(word)))
 
 
 class Seq2Seq(nn.Module):
-    """The network, from numbers to scores of numbers.
+    """The network: numbers of an act's symbols in, scores of words out.
 
     Args:
-        acts: numbers that acts are made of, 0 being padding.
-        words: the same for sentences.
-        embedding, hidden: widths.
-        dropout: share of numbers left out while it learns.
+        acts: size of the acts' vocabulary.
+        words: size of the sentences' vocabulary.
+        embedding: size of the vectors of symbols and words.
+        hidden_size: units of the encoder in each direction, and of the decoder.
+        dropout: dropout probability.
     """
 
     def __init__(
@@ -78,90 +79,85 @@ class Seq2Seq(nn.Module):
         self.word = nn.Linear(hidden_size + 2 * hidden_size, words)
 
     def encode(self, acts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Read acts (batch, m) int64 of one length; what the decoder looks at, and begins with."""
+        """Read acts (batch, m) int64; gives the states (batch, m, 2 · hidden) and the decoder's first state."""
         states, _ = self.encoder(self.dropout(self.act_embedding(acts)))
         return states, self.bridge(states.mean(dim=1)).tanh()
 
     def step(
         self, before: torch.Tensor, state: torch.Tensor, seen: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Get ready to write one word more.
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """One step of the decoder.
 
         Args:
-            before: (batch, embedding), the vectors of the words before.
+            before: (batch, embedding), vectors of the preceding words.
             state: (batch, hidden) of the decoder.
-            seen: what `encode` gave to look at.
+            seen: the states that `encode` gave.
 
         Returns:
-            What `word` makes scores of, (batch, 3 · hidden), and the next state.
+            The input of `word`, (batch, 3 · hidden); the next state; the attention weights (batch, m).
         """
-        result = self.attention(state.unsqueeze(1), seen)[0].squeeze(1)
+        result, weights = self.attention(state.unsqueeze(1), seen)
+        result = result.squeeze(1)
         state = self.decoder(torch.cat([before, result], dim=1), state)
-        return torch.cat([state, result], dim=1), state
+        return torch.cat([state, result], dim=1), state, weights.squeeze(1)
 
     def forward(self, acts: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
-        """Scores (batch, n, words) of each of `words` (batch, n), given those before it."""
+        """Scores (batch, n, vocabulary) of each of `words` (batch, n), given those before it."""
+        outputs, _ = self.decode(acts, words)
+        return self.word(self.dropout(outputs))
+
+    def decode(self, acts: torch.Tensor, words: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """With given words: inputs of `word` (batch, n, 3 · hidden), attention weights (batch, n, m)."""
         seen, state = self.encode(acts)
         numbers = torch.cat([torch.full_like(words[:, :1], BEGIN), words[:, :-1]], dim=1)
-        outputs = []
+        outputs, looks = [], []
         for before in self.dropout(self.word_embedding(numbers)).unbind(1):
-            output, state = self.step(before, state, seen)
+            output, state, weights = self.step(before, state, seen)
             outputs.append(output)
-        return self.word(self.dropout(torch.stack(outputs, dim=1)))
+            looks.append(weights)
+        return torch.stack(outputs, dim=1), torch.stack(looks, dim=1)
 
 
 class ResponseGenerator:
-    """A network with the words that it knows.
+    """A network with its vocabularies: an act in, a sentence out.
 
     Args:
-        acts: words that acts are made of.
+        network: for these lists.
+        acts: symbols of acts.
         words: words of sentences.
-        embedding, hidden, dropout: of the network.
-
-    Raises:
-        ValueError: a size makes no sense.
     """
 
-    def __init__(
-        self, acts: list[str], words: list[str], embedding: int, hidden_size: int, dropout: float
-    ) -> None:
-        for name, value in (("embedding", embedding), ("hidden_size", hidden_size)):
-            if not isinstance(value, int) or not 1 <= value <= 10_000:
-                raise ValueError(f"{name} must be at least 1, not {value!r}")
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout must be from 0 to below 1, not {dropout!r}")
-        self.acts, self.words = acts, words
-        self._sizes = {"embedding": embedding, "hidden_size": hidden_size, "dropout": dropout}
+    def __init__(self, network: Seq2Seq, acts: list[str], words: list[str]) -> None:
+        self.network, self.acts, self.words = network, acts, words
         self._act_numbers = {word: _SPECIAL + number for number, word in enumerate(acts)}
         self._word_numbers = {word: _SPECIAL + number for number, word in enumerate(words)}
-        self.network = Seq2Seq(
-            _SPECIAL + len(acts), _SPECIAL + len(words), embedding, hidden_size, dropout
-        )
 
-    def description(self) -> dict[str, Any]:
-        """All but the weights, ready for JSON."""
-        return {"acts": self.acts, "words": self.words, **self._sizes}
+    def to_config(self) -> dict[str, Any]:
+        """Everything but the weights, as JSON."""
+        sizes = {
+            "embedding": self.network.word_embedding.embedding_dim,
+            "hidden_size": self.network.decoder.hidden_size,
+            "dropout": self.network.dropout.p,
+        }
+        return {"acts": self.acts, "words": self.words, **sizes}
 
     @classmethod
-    def described(cls, description: Any) -> ResponseGenerator:
-        """An untrained one, as `description` gave it; ValueError where it is no description."""
-        try:
-            lists = [description[name] for name in ("acts", "words")]
-            if not all(isinstance(item, list) for item in lists) or not all(
-                isinstance(word, str) for item in lists for word in item
-            ):
-                raise ValueError("its words are no lists of texts")
-            sizes = {name: description[name] for name in ("embedding", "hidden_size", "dropout")}
-            return cls(*lists, **sizes)
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"this describes no speaker: {error}") from error
+    def from_config(cls, config: Mapping[str, Any]) -> ResponseGenerator:
+        """An untrained generator from what `to_config` gave."""
+        acts, words = config["acts"], config["words"]
+        sizes = (config["embedding"], config["hidden_size"], config["dropout"])
+        return cls(Seq2Seq(_SPECIAL + len(acts), _SPECIAL + len(words), *sizes), acts, words)
+
+    def unknown(self, act: Sequence[str]) -> list[str]:
+        """The symbols of an act that were not learnt."""
+        return [word for word in act if word not in self._act_numbers]
 
     def act_numbers(self, act: Sequence[str]) -> list[int]:
-        """Numbers of the words of an act."""
+        """Numbers of the symbols of an act."""
         return [self._act_numbers.get(word, UNKNOWN) for word in act]
 
     def word_numbers(self, words: Sequence[str]) -> list[int]:
-        """Numbers of the words of a sentence and its end."""
+        """Numbers of the words of a sentence, with its end."""
         return [*(self._word_numbers.get(word, UNKNOWN) for word in words), END]
 
     def say(
@@ -170,13 +166,12 @@ class ResponseGenerator:
         values: Mapping[str, str],
         rng: np.random.Generator | None = None,
     ) -> str:
-        """Say an act.
+        """The text for an act.
 
         Args:
-            act: its words, as it has learnt them; slots are said in the order in which they stand.
-            values: what goes where `{slot}` stands; a slot without a value is named instead.
-            rng: with it one of many ways to say the act is drawn, else it is always the likeliest word
-                after word.
+            act: its symbols; the sentence has its slots in the same order.
+            values: slot → text in place of `{slot}`; a slot without a value is named instead.
+            rng: samples the sentence; None decodes greedily.
         """
         words = self.sentence(act, rng)
         return text_of(
@@ -189,29 +184,29 @@ class ResponseGenerator:
         )
 
     def sentence(self, act: Sequence[str], rng: np.random.Generator | None = None) -> list[str]:
-        """The sentence's words, with `{slot}` where values go; of no act there is nothing to say.
+        """The words for an act, with `{slot}` in place of values; none for an empty act.
 
-        Where what the act informs of is not what the sentence does, it is the first of 20 drawn ones that
-        does; if none does, it stays as it is.
+        A sentence whose slots are not those of the act is replaced by the first of 20 sampled ones that has
+        the right slots, if one has.
         """
         first = self.first_try(act, rng)
         wanted = sorted(
             word.partition("=")[2] for word in act if word.startswith(("inform=", "any="))
         )
-        if not wanted or placeholders(first) == wanted:  # an agent's act has none
+        if not wanted or placeholders(first) == wanted:  # an agent's act names none
             return first
         tries = self._draw(act, _TRIES, rng or np.random.default_rng(0))
         return next((words for words in tries if placeholders(words) == wanted), first)
 
     def first_try(self, act: Sequence[str], rng: np.random.Generator | None = None) -> list[str]:
-        """`sentence`, whatever comes."""
+        """`sentence` without the check of its slots."""
         return self._draw(act, 1, rng)[0] if act else []
 
     @torch.no_grad()
     def _draw(
         self, act: Sequence[str], count: int, rng: np.random.Generator | None
     ) -> list[list[str]]:
-        """Some sentences, side by side; without a generator, of the likeliest words."""
+        """A batch of sentences, sampled, or greedy without a generator."""
         self.network.eval()
         device = self.network.word.weight.device
         numbers = torch.tensor([self.act_numbers(act)] * count, device=device)
@@ -220,12 +215,10 @@ class ResponseGenerator:
         columns: list[list[int]] = []
         ended = torch.zeros(count, dtype=torch.bool, device=device)
         while len(columns) < LONGEST and not ended.all():
-            output, state = self.network.step(self.network.word_embedding(words), state, seen)
+            output, state, _ = self.network.step(self.network.word_embedding(words), state, seen)
             scores = self.network.word(output)
             scores[:, [PADDING, BEGIN, UNKNOWN]] = -torch.inf
-            if (
-                rng is not None
-            ):  # the largest of scores with Gumbel noise is a draw from their softmax
+            if rng is not None:  # Gumbel-max: a sample from the softmax of the scores
                 scores += torch.from_numpy(rng.gumbel(size=scores.shape)).to(scores)
             words = scores.argmax(dim=1)
             ended |= words == END

@@ -1,11 +1,10 @@
-"""Understanding a sentence: its slots, as IOB tags, and its intent, in one pass.
+"""Slot filling and intent detection: the values in a sentence, as IOB tags, and what is wanted, in one pass.
 
-A bidirectional LSTM reads the words, attention lets every word look at the whole sentence, and the
-sentence's summary names the intent (Liu & Lane 2016). The tags are chosen together, not one by one: a
-chain of transitions over them (a conditional random field; Lafferty et al. 2001) rules out what
-cannot follow and gives the chosen sequence as a whole its probability. A word is what the vocabulary
-knows it as and the bag of its hashed letter triples, prefixes, suffixes and shape (Bojanowski et al.
-2017), so that an unknown one still says something.
+A bidirectional LSTM reads the words, attention lets each word look at the whole sentence, and the maximum
+over all words gives the intent (Liu & Lane 2016). A linear-chain conditional random field (Lafferty et al.
+2001) chooses the tags together: it rules out impossible sequences and gives the chosen one its probability.
+A word enters as the vector of its vocabulary entry and as the bag of its hashed letter triples, prefixes,
+suffixes and shape (Bojanowski et al. 2017), so that unknown words carry information too.
 """
 
 from __future__ import annotations
@@ -14,8 +13,7 @@ import dataclasses
 import functools
 import re
 import zlib
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -27,23 +25,24 @@ from perception.networks.attention import Attention
 
 OUTSIDE = "O"
 UNKNOWN = 0
-"""Number of every word that the vocabulary lacks."""
+"""Number of all words outside the vocabulary."""
 
 _IMPOSSIBLE = -1e4
 _PARTS = 24
-"""Hashed parts of a word at most; what a very long word has more is left out."""
+"""Largest number of hashed parts of a word; further ones are dropped."""
 _LONGEST_WORD = 64
-_LONGEST_SENTENCE = 200
+LONGEST_SENTENCE = 200
+"""Tokens that are read; attention takes memory by the square of the length."""
 
 _TOKEN = re.compile(r"\w+(?:[.&/:-]\w+)*|['’]\w+|[^\w\s]")
 
 
 class Sentence(NamedTuple):
-    """A sentence with what it means."""
+    """A sentence with its labels."""
 
     tokens: list[str]
     tags: list[str]
-    """One a token: O, or B- and the slot's name at the first token of a value, I- and it at others."""
+    """IOB2, one per token: B-SLOT at the first token of a value, I-SLOT at its others, O elsewhere."""
     intent: str
 
 
@@ -53,12 +52,12 @@ def tokenize(text: str) -> list[str]:
 
 
 def tokenize_at(text: str) -> Iterator[tuple[int, str]]:
-    """`tokenize`, with the place where each token begins."""
+    """`tokenize`, with the position of each token's first letter."""
     return ((match.start(), match.group()) for match in _TOKEN.finditer(text))
 
 
 def well_formed(tags: Sequence[str]) -> list[str]:
-    """The same spans in IOB2: an I- that continues nothing begins a span, as conlleval reads it."""
+    """The same spans in IOB2: as in conlleval, an I- tag that continues no span starts one."""
     result: list[str] = []
     before = OUTSIDE
     for tag in tags:
@@ -70,7 +69,7 @@ def well_formed(tags: Sequence[str]) -> list[str]:
 
 
 def spans(tags: Sequence[str]) -> list[tuple[str, int, int]]:
-    """Values in a tagged sentence as (slot, first token, token after the last), by conlleval's rules."""
+    """The values of a tagged sentence as (slot, start, end), by conlleval's rules."""
     result: list[tuple[str, int, int]] = []
     slot, start = "", 0
     for position, tag in enumerate([*well_formed(tags), OUTSIDE]):
@@ -84,7 +83,7 @@ def spans(tags: Sequence[str]) -> list[tuple[str, int, int]]:
 
 @functools.lru_cache(maxsize=100_000)
 def parts(word: str, buckets: int) -> tuple[int, ...]:
-    """Numbers in 1…buckets of a word's shape, prefixes, suffixes and letter triples."""
+    """Hashes, in 1…buckets, of a word's shape, prefixes, suffixes and letter triples."""
     word = word[:_LONGEST_WORD]
     lowered = f"^{word.lower()}$"
     shape = re.sub(r"[A-ZÀ-Þ]", "X", re.sub(r"[a-zß-ÿ]", "x", re.sub(r"\d", "d", word)))
@@ -100,7 +99,7 @@ class TagChain(nn.Module):
     """A linear-chain conditional random field over tags.
 
     Args:
-        tags: names, by which it is known that I-x follows only B-x and I-x.
+        tags: names; I-x can follow only B-x and I-x.
     """
 
     possible: torch.Tensor
@@ -108,7 +107,7 @@ class TagChain(nn.Module):
     def __init__(self, tags: Sequence[str]) -> None:
         super().__init__()
         self.transitions = nn.Parameter(torch.zeros(len(tags) + 1, len(tags)))
-        """Score of the step from a tag (row; the last one stands for the beginning) to another."""
+        """Score of going from a tag (row; the last row is the start of the sentence) to another."""
         before = [tag[2:] for tag in tags] + [""]
         possible = [
             [not tag.startswith("I-") or tag[2:] == slot for tag in tags] for slot in before
@@ -119,7 +118,7 @@ class TagChain(nn.Module):
         return self.transitions.masked_fill(~self.possible, _IMPOSSIBLE)
 
     def log_total(self, scores: torch.Tensor) -> torch.Tensor:
-        """Logarithm of the sum over all sequences, (batch,), of scores (batch, length, tags)."""
+        """The log-partition function (batch,) for scores (batch, length, tags)."""
         steps = self._steps()
         chances = steps[:-1].exp()
         total = steps[-1] + scores[:, 0]
@@ -129,7 +128,7 @@ class TagChain(nn.Module):
         return total.logsumexp(dim=1)
 
     def log_likelihood(self, scores: torch.Tensor, tags: torch.Tensor) -> torch.Tensor:
-        """Logarithm of the probability of tags.
+        """The log-probability of tag sequences.
 
         Args:
             scores: (batch, length, tags) float.
@@ -145,7 +144,7 @@ class TagChain(nn.Module):
         return score.sum(dim=1) - self.log_total(scores)
 
     def best(self, scores: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The most probable tags (batch, length) int64, and the logarithm of their probability."""
+        """The most probable tags (batch, length) int64 and their log-probability (Viterbi)."""
         steps = self._steps()
         total = steps[-1] + scores[:, 0]
         backward = []
@@ -162,12 +161,12 @@ class TagChain(nn.Module):
 
 @dataclass(frozen=True)
 class Shape:
-    """The size of a network that understands."""
+    """The sizes of the network."""
 
     words: Literal["learnt", "one-hot"] = "learnt"
-    """How a word of the vocabulary goes in: as a vector that is learnt, or 1-of-N."""
+    """Input of a known word: a learnt vector, or 1-of-N."""
     embedding: int = 96
-    """Numbers of a learnt vector."""
+    """Size of a learnt vector."""
     buckets: int = 4096
     """Vectors that the parts of words are hashed to; 0: words are seen only as a whole."""
     hidden_size: int = 128
@@ -175,25 +174,21 @@ class Shape:
     layers: int = 1
     """Layers of the LSTM."""
     dropout: float = 0.4
-    """Share of numbers that are left out between layers while it learns."""
-
-    def __post_init__(self) -> None:
-        if self.words not in ("learnt", "one-hot"):
-            raise ValueError(f"words must be learnt or one-hot, not {self.words!r}")
-        for name, least in (("embedding", 1), ("buckets", 0), ("hidden_size", 1), ("layers", 1)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or not least <= value <= 1_000_000:
-                raise ValueError(f"{name} must be at least {least}, not {value!r}")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout must be from 0 to below 1, not {self.dropout!r}")
+    """Dropout probability between layers."""
 
 
 class SlotFiller(nn.Module):
-    """The network: words in, scores of tags and intents out."""
+    """The network: words in, scores of tags and intents out.
+
+    Args:
+        vocabulary: number of words, the unknown one included.
+        tags: names of the tags.
+        intents: number of intents.
+    """
 
     def __init__(self, shape: Shape, vocabulary: int, tags: Sequence[str], intents: int) -> None:
         super().__init__()
-        self.vocabulary = vocabulary
+        self.shape, self.vocabulary = shape, vocabulary
         width = vocabulary
         self.embedding: nn.Embedding | None = None
         if shape.words == "learnt":
@@ -229,12 +224,18 @@ class SlotFiller(nn.Module):
 
         Args:
             words: (batch, length) int64, numbers in the vocabulary.
-            word_parts: (batch, length, parts) int64, padded with 0; any numbers where there are no
-                buckets.
+            word_parts: (batch, length, parts) int64, padded with 0; ignored without buckets.
 
         Returns:
             Scores of the tags (batch, length, tags), for `chain`, and of the intents (batch, intents).
         """
+        both, _ = self.read(words, word_parts)
+        return self.tag(both), self.intent(self.dropout(both.max(dim=1).values))
+
+    def read(
+        self, words: torch.Tensor, word_parts: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Features of each word (batch, length, 4 · hidden), and what it attends to (batch, length, length)."""
         if self.embedding is None:
             x = F.one_hot(words, self.vocabulary).to(self.tag.weight.dtype)
         else:
@@ -244,73 +245,49 @@ class SlotFiller(nn.Module):
             x = torch.cat([x, bags.view(*words.shape, -1)], dim=2)
         states, _ = self.rnn(self.dropout(x))
         states = self.dropout(states)
-        result, _ = self.attention(states, states)
-        both = torch.cat([states, result], dim=2)
-        return self.tag(both), self.intent(self.dropout(both.max(dim=1).values))
+        result, weights = self.attention(states, states)
+        return torch.cat([states, result], dim=2), weights
 
 
 class IntentSlotModel:
-    """A network with the words, tags and intents that it knows.
+    """A network with its vocabulary: tokens in, tags and an intent out.
 
     Args:
-        shape: of the network.
+        network: for these lists.
         vocabulary: known words, lower case.
         tags: known tags; O must be among them.
         intents: known intents, at least one.
 
     Raises:
-        ValueError: one of the lists is empty, or lacks what it must have.
+        ValueError: one of the lists lacks what it must have.
     """
 
     def __init__(
-        self, shape: Shape, vocabulary: list[str], tags: list[str], intents: list[str]
+        self, network: SlotFiller, vocabulary: list[str], tags: list[str], intents: list[str]
     ) -> None:
         if OUTSIDE not in tags or not intents:
-            raise ValueError("understanding needs the tag O and at least one intent")
-        self.shape, self.vocabulary, self.tags, self.intents = shape, vocabulary, tags, intents
+            raise ValueError("slot filling needs the tag O and at least one intent")
+        self.network, self.vocabulary, self.tags, self.intents = network, vocabulary, tags, intents
         self._word_numbers = {word: 1 + number for number, word in enumerate(vocabulary)}
         self._tag_numbers = {tag: number for number, tag in enumerate(tags)}
         self._intent_numbers = {intent: number for number, intent in enumerate(intents)}
-        self.network = SlotFiller(shape, 1 + len(vocabulary), tags, len(intents))
 
-    @classmethod
-    def of(cls, sentences: Sequence[Sentence], shape: Shape, words: int) -> IntentSlotModel:
-        """An untrained one for the words, tags and intents of some sentences.
-
-        Args:
-            words: how many words to know at most: the most frequent.
-        """
-        counts = Counter(token.lower() for sentence in sentences for token in sentence.tokens)
-        ranked = sorted(counts, key=lambda word: (-counts[word], word))
-        slots = sorted({slot for sentence in sentences for slot, _, _ in spans(sentence.tags)})
-        tags = [OUTSIDE, *(f"{kind}-{slot}" for slot in slots for kind in "BI")]
-        return cls(shape, ranked[:words], tags, sorted({item.intent for item in sentences}))
-
-    def description(self) -> dict[str, Any]:
-        """All but the weights, ready for JSON."""
+    def to_config(self) -> dict[str, Any]:
+        """Everything but the weights, as JSON."""
         return {
-            "shape": dataclasses.asdict(self.shape),
+            "shape": dataclasses.asdict(self.network.shape),
             "vocabulary": self.vocabulary,
             "tags": self.tags,
             "intents": self.intents,
         }
 
     @classmethod
-    def described(cls, description: Any) -> IntentSlotModel:
-        """An untrained one, as `description` gave it.
-
-        Raises:
-            ValueError: it is not such a description.
-        """
-        try:
-            shape = Shape(**description["shape"])
-            lists = [description[name] for name in ("vocabulary", "tags", "intents")]
-            texts = all(isinstance(word, str) for words in lists for word in words)
-            if not texts or not all(isinstance(words, list) for words in lists):
-                raise ValueError("its words are no lists of texts")
-            return cls(shape, *lists)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise ValueError(f"this describes no understanding of sentences: {error}") from error
+    def from_config(cls, config: Mapping[str, Any]) -> IntentSlotModel:
+        """An untrained model from what `to_config` gave."""
+        shape = Shape(**config["shape"])
+        vocabulary, tags, intents = config["vocabulary"], config["tags"], config["intents"]
+        network = SlotFiller(shape, 1 + len(vocabulary), tags, len(intents))
+        return cls(network, vocabulary, tags, intents)
 
     # -- numbers ------------------------------------------------------------------------------
 
@@ -319,28 +296,35 @@ class IntentSlotModel:
         return [self._word_numbers.get(token.lower(), UNKNOWN) for token in tokens]
 
     def word_parts(self, tokens: Sequence[str]) -> list[list[int]]:
-        """Numbers of the parts of words, padded to one length; one 0 a word where parts are unseen."""
-        if not self.shape.buckets:
+        """Numbers of the parts of words, padded with 0; a single 0 for each word without buckets."""
+        if not self.network.shape.buckets:
             return [[0]] * len(tokens)
-        result = [parts(token, self.shape.buckets) for token in tokens]
+        result = [parts(token, self.network.shape.buckets) for token in tokens]
         return [[*numbers, *[0] * (_PARTS - len(numbers))] for numbers in result]
 
     def tag_numbers(self, tags: Sequence[str]) -> list[int]:
-        """Numbers of tags; an unknown one counts as O."""
+        """Numbers of tags; an unknown tag counts as O."""
         outside = self._tag_numbers[OUTSIDE]
         return [self._tag_numbers.get(tag, outside) for tag in well_formed(tags)]
 
     def intent_number(self, intent: str) -> int:
-        """Number of an intent, −1 for an unknown one."""
+        """Number of an intent; −1 for an unknown one."""
         return self._intent_numbers.get(intent, -1)
+
+    def inputs(self, sentences: Sequence[Sequence[str]]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Inputs of the network, on its device, for sentences of one length."""
+        device = self.network.tag.weight.device
+        words = torch.tensor([self.words(tokens) for tokens in sentences], device=device)
+        bags = torch.tensor([self.word_parts(tokens) for tokens in sentences], device=device)
+        return words, bags
 
     # -- use ----------------------------------------------------------------------------------
 
     def understand(self, tokens: Sequence[str]) -> tuple[list[str], str, float]:
-        """Tags and intent of a sentence, and the network's probability that all of it is right.
+        """Tags and intent of a sentence, and their joint probability under the model.
 
-        Nothing can be read in an empty sentence: the first intent, with confidence 0. What a sentence
-        has beyond 200 tokens is not read and tagged O.
+        An empty sentence gets the first intent, with probability 0. Tokens beyond the 200th are not read;
+        their tag is O.
         """
         ((tags, intent, confidence),) = self.understand_all([tokens])
         return tags, intent, confidence
@@ -348,10 +332,10 @@ class IntentSlotModel:
     def understand_all(
         self, sentences: Sequence[Sequence[str]]
     ) -> list[tuple[list[str], str, float]]:
-        """`understand` for many sentences, those of one length together."""
+        """`understand` for many sentences; those of one length are a batch."""
         by_length: dict[int, list[int]] = {}
         for number, tokens in enumerate(sentences):
-            by_length.setdefault(min(len(tokens), _LONGEST_SENTENCE), []).append(number)
+            by_length.setdefault(min(len(tokens), LONGEST_SENTENCE), []).append(number)
         results: list[tuple[list[str], str, float]] = [([], self.intents[0], 0.0)] * len(sentences)
         self.network.eval()
         for length, numbers in by_length.items():
@@ -366,10 +350,7 @@ class IntentSlotModel:
 
     @torch.no_grad()
     def _batch(self, sentences: list[Sequence[str]]) -> list[tuple[list[str], str, float]]:
-        device = self.network.tag.weight.device
-        words = torch.tensor([self.words(tokens) for tokens in sentences], device=device)
-        bags = torch.tensor([self.word_parts(tokens) for tokens in sentences], device=device)
-        scores, intent_scores = self.network(words, bags)
+        scores, intent_scores = self.network(*self.inputs(sentences))
         best, log_chance = self.network.chain.best(scores)
         chance, intents = intent_scores.softmax(dim=1).max(dim=1)
         confidences = (log_chance.exp() * chance).clamp(0, 1)

@@ -1,4 +1,4 @@
-"""What perception learns on its own: `fathom fit TASK`."""
+"""Perception tasks by name, for `fathom fit TASK`."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ if TYPE_CHECKING:
     from perception.tasks.task import Task
 
 TASKS: dict[str, str] = {
+    "autoencoder": "perception.tasks.autoencoder:Autoencoder",
+    "digits": "perception.tasks.digits:Digits",
     "slot-filling": "perception.tasks.slot_filling:SlotFilling",
-    "utterances": "perception.tasks.utterances:Utterances",
+    "utterances": "perception.tasks.response_generation:ResponseGeneration",
 }
-"""Name on the command line, and where the class is; imported only when it is used."""
+"""Command-line name → "module:Class", imported when it is used."""
 
 
 def load_task(name: str) -> type[Task]:
-    """The task's class by its command-line name.
+    """The class of a task.
 
     Raises:
-        KeyError: there is none of this name.
+        KeyError: there is no task of this name.
     """
     module, _, attribute = TASKS[name].partition(":")
     return getattr(import_module(module), attribute)

@@ -1,189 +1,282 @@
-"""Learning to fill slots and to find the intent from tagged sentences."""
+"""Slot filling and intent detection from tagged sentences.
+
+The network and its paper are in `perception.networks.slot_filling`. The loss is the negative log-likelihood
+of the tags under a conditional random field plus that of the intent. The score is conlleval's slot F1.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import numpy as np
 import torch
+from pydantic import Field, PositiveInt
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel
+from torch.utils.data import Dataset
 
-from perception.networks.slot_filling import UNKNOWN, IntentSlotModel, Sentence, Shape, spans
-from perception.tasks.task import Learner, Task
+from perception.data.datasets import Rows, rows_of
+from perception.data.sentences import load, origin
+from perception.networks.slot_filling import (
+    LONGEST_SENTENCE,
+    OUTSIDE,
+    UNKNOWN,
+    IntentSlotModel,
+    Sentence,
+    Shape,
+    SlotFiller,
+    spans,
+    tokenize,
+)
+from perception.tasks.task import (
+    STRICT,
+    DataError,
+    DataSource,
+    Metric,
+    Task,
+    TaskData,
+    warm_average,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_Width = Annotated[int, Field(ge=1, le=1_000_000)]
+_Share = Annotated[float, Field(ge=0, lt=1)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class SlotFillingConfig:
-    """What the network is like and how it learns."""
+    """Network and training."""
 
+    epochs: PositiveInt = 8
+    """Passes over the training sentences."""
     words: Literal["learnt", "one-hot"] = "learnt"
-    """How a known word goes in: as a vector that is learnt, or 1-of-N."""
-    vocabulary: int = 5_000
-    """Words that are known, the most frequent ones."""
-    embedding: int = 96
-    """Numbers of a learnt vector, for words and for their parts."""
-    buckets: int = 4096
-    """Vectors that the parts of words (letters, affixes, shape) are hashed to; 0: parts are unseen."""
-    hidden_size: int = 128
+    """Input of a known word: a learnt vector, or 1-of-N."""
+    vocabulary: PositiveInt = 5_000
+    """Known words: the most frequent ones."""
+    embedding: _Width = 96
+    """Size of the learnt vectors of words and of their parts."""
+    buckets: Annotated[int, Field(ge=0, le=1_000_000)] = 4096
+    """Vectors that the parts of words (letter triples, affixes, shape) are hashed to; 0: no parts."""
+    hidden_size: _Width = 128
     """Units of the LSTM in each direction."""
-    layers: int = 1
+    layers: Annotated[int, Field(ge=1, le=100)] = 1
     """Layers of the LSTM."""
-    dropout: float = 0.4
-    """Share of numbers left out between layers while learning."""
-    forget: float = 0.5
-    """How readily a word is taken for an unknown one while learning: f / (f + its count)."""
-    learning_rate: float = 2e-3
-    """Adam's."""
-    batch_size: int = 32
-    """Sentences an update, all of one length: nothing is padded."""
-    average: float = 0.999
-    """Decay an update of the averaged weights, which are the ones that are used."""
-
-    def __post_init__(self) -> None:
-        for name in ("vocabulary", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if not self.learning_rate > 0:
-            raise ValueError(f"learning_rate must be above 0, not {self.learning_rate:g}")
-        if not self.forget >= 0:
-            raise ValueError(f"forget must be at least 0, not {self.forget:g}")
-        if not 0 <= self.average < 1:
-            raise ValueError(f"average must be from 0 to below 1, not {self.average:g}")
-        self.shape()
+    dropout: _Share = 0.4
+    """Dropout probability."""
+    forget: Annotated[float, Field(ge=0)] = 0.5
+    """Word dropout f: in training a word is replaced by the unknown one with probability f / (f + its count)."""
+    learning_rate: Annotated[float, Field(gt=0)] = 2e-3
+    """Learning rate of Adam."""
+    batch_size: PositiveInt = 32
+    """Sentences per update, all of one length."""
+    average: _Share = 0.999
+    """Decay of the exponential average of the weights, which the model uses."""
 
     def shape(self) -> Shape:
-        """The network's."""
+        """Sizes of the network."""
         return Shape(
             self.words, self.embedding, self.buckets, self.hidden_size, self.layers, self.dropout
         )
 
 
 class SlotFilling(Task):
-    """Tags and intents of sentences: maximum likelihood, tags and intent weighing the same."""
+    """Tags and intents of sentences.
+
+    A training batch is a tuple of tensors (words, parts of words, tags, intents); a test batch is a list of
+    sentences.
+    """
 
     Config = SlotFillingConfig
-    epochs = 8
-    data = "snips"
+    default_data = "domain:movie"
 
-    def __init__(
-        self, config: SlotFillingConfig, model: IntentSlotModel, examples: Sequence[Sentence]
-    ) -> None:
-        self.config, self.model = config, model
-        self.learner = Learner(model.network, config.learning_rate, config.average)
-        self.device = model.network.tag.weight.device
-        counts = Counter(token.lower() for sentence in examples for token in sentence.tokens)
-        forgotten = [config.forget / (config.forget + counts[word]) for word in model.vocabulary]
-        self._forgotten = torch.tensor([0.0, *forgotten], device=self.device)
-        by_length: dict[int, list[Sentence]] = {}
-        for sentence in examples:
-            by_length.setdefault(len(sentence.tokens), []).append(sentence)
-        self._groups = [self._numbers(by_length[length]) for length in sorted(by_length)]
-
-    def _numbers(self, sentences: list[Sentence]) -> tuple[torch.Tensor, ...]:
-        """Words, parts of words, tags and intents of sentences of one length."""
-        model = self.model
-        return tuple(
-            torch.tensor(rows, device=self.device)
-            for rows in (
-                [model.words(sentence.tokens) for sentence in sentences],
-                [model.word_parts(sentence.tokens) for sentence in sentences],
-                [model.tag_numbers(sentence.tags) for sentence in sentences],
-                [model.intent_number(sentence.intent) for sentence in sentences],
-            )
+    def __init__(self, config: SlotFillingConfig, metadata: Mapping[str, Any]) -> None:
+        super().__init__(config, metadata)
+        vocabulary, tags, intents = (metadata[key] for key in ("vocabulary", "tags", "intents"))
+        self.network = SlotFiller(config.shape(), 1 + len(vocabulary), tags, len(intents))
+        self.average = AveragedModel(self.network, multi_avg_fn=warm_average(config.average))
+        averaged = cast(SlotFiller, self.average.module)
+        self.model = IntentSlotModel(averaged, vocabulary, tags, intents)
+        """The averaged network with its vocabulary: what to use."""
+        counts = torch.tensor([np.inf, *metadata["word_counts"]])  # the unknown word stays
+        self.forget_probability: Tensor
+        self.register_buffer(
+            "forget_probability", config.forget / (config.forget + counts), persistent=False
         )
+        self.optimizers = {
+            "main": torch.optim.Adam(self.network.parameters(), config.learning_rate, fused=True)
+        }
+        self._encoded: tuple[Dataset[Any] | None, list[tuple[Tensor, ...]]] = (None, [])
 
-    @staticmethod
-    def new_model(config: SlotFillingConfig, examples: Sequence[Sentence]) -> IntentSlotModel:
-        return IntentSlotModel.of(examples, config.shape(), config.vocabulary)
+    @classmethod
+    def load_data(cls, config: SlotFillingConfig, source: DataSource) -> TaskData:
+        if source.scheme is not None:
+            train, test = (
+                [Sentence(*row) for row in rows] for rows in source.provide("tagged-sentences")
+            )
+            found = f"made from {source.reference}"
+        else:
+            location = source.locate()
+            train, test = load(location.path)
+            found = location.found
+        counts = Counter(token.lower() for sentence in train for token in sentence.tokens)
+        known = sorted(counts, key=lambda word: (-counts[word], word))[: config.vocabulary]
+        slots = sorted({slot for sentence in train for slot, _, _ in spans(sentence.tags)})
+        metadata = {
+            "vocabulary": known,
+            "word_counts": [counts[word] for word in known],
+            "tags": [OUTSIDE, *(f"{kind}-{slot}" for slot in slots for kind in "BI")],
+            "intents": sorted({sentence.intent for sentence in train}),
+        }
+        about = origin(source.reference, found, train, test)
+        return TaskData(Rows(train), Rows(test), metadata, about)
 
-    @staticmethod
-    def described(description: Any) -> IntentSlotModel:
-        return IntentSlotModel.described(description)
-
-    def epoch(self) -> Iterator[dict[str, float]]:
-        network, done, losses = self.learner.network, 0, [0.0, 0.0]
+    def batches(self, dataset: Dataset[Any], *, training: bool) -> Iterator[Any]:
+        """Training sentences of one length make a batch, so that nothing is padded."""
+        if not training:
+            sentences = rows_of(dataset)
+            yield from (sentences[at : at + 256] for at in range(0, len(sentences), 256))
+            return
+        if self._encoded[0] is not dataset:
+            self._encoded = (dataset, self._encode(rows_of(dataset)))
         batches = [
             (group, chosen)
-            for group in self._groups
+            for group in self._encoded[1]
             for chosen in torch.randperm(len(group[0])).split(self.config.batch_size)
         ]
-        for count, number in enumerate(torch.randperm(len(batches)).tolist(), 1):
+        for number in torch.randperm(len(batches)).tolist():
             group, chosen = batches[number]
-            words, parts, tags, intents = (rows[chosen.to(self.device)] for rows in group)
-            forgotten = torch.rand(words.shape, device=self.device) < self._forgotten[words]
-            scores, intent_scores = network(words.masked_fill(forgotten, UNKNOWN), parts)
-            tag_loss = -network.chain.log_likelihood(scores, tags).mean()
-            intent_loss = F.cross_entropy(intent_scores, intents)
-            self.learner.update(tag_loss + intent_loss)
-            done += len(chosen)
-            losses = [losses[0] + tag_loss.item(), losses[1] + intent_loss.item()]
-            if count % 50 == 0 or count == len(batches):
-                since = (count - 1) % 50 + 1
-                yield {
-                    "steps": done,
-                    "tag_loss": losses[0] / since,
-                    "intent_loss": losses[1] / since,
-                }
-                losses = [0.0, 0.0]
+            yield tuple(rows[chosen].to(self.device) for rows in group)
 
-    @staticmethod
-    def test(model: IntentSlotModel, examples: Sequence[Sentence]) -> dict[str, Any]:
-        return score(examples, model.understand_all([sentence.tokens for sentence in examples]))
+    def _encode(self, sentences: Sequence[Sentence]) -> list[tuple[Tensor, ...]]:
+        """Words, parts of words, tags and intents of the sentences of each length; longer ones are cut."""
+        by_length: dict[int, list[Sentence]] = {}
+        for tokens, tags, intent in sentences:
+            cut = Sentence(tokens[:LONGEST_SENTENCE], tags[:LONGEST_SENTENCE], intent)
+            by_length.setdefault(len(cut.tokens), []).append(cut)
+        model = self.model
+        return [
+            (
+                torch.tensor([model.words(sentence.tokens) for sentence in group]),
+                torch.tensor([model.word_parts(sentence.tokens) for sentence in group]),
+                torch.tensor([model.tag_numbers(sentence.tags) for sentence in group]),
+                torch.tensor([model.intent_number(sentence.intent) for sentence in group]),
+            )
+            for _, group in sorted(by_length.items())
+        ]
+
+    def train_step(self, batch: tuple[Tensor, ...], step: int) -> dict[str, Tensor]:
+        words, parts, tags, intents = batch
+        forgotten = torch.rand(words.shape, device=words.device) < self.forget_probability[words]
+        scores, intent_scores = self.network(words.masked_fill(forgotten, UNKNOWN), parts)
+        tag_loss = -self.network.chain.log_likelihood(scores, tags).mean()
+        intent_loss = F.cross_entropy(intent_scores, intents)
+        adam = self.optimizers["main"]
+        adam.zero_grad()
+        (tag_loss + intent_loss).backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
+        adam.step()
+        self.average.update_parameters(self.network)
+        return {"tag_loss": tag_loss.detach(), "intent_loss": intent_loss.detach()}
+
+    def evaluate(self, batches: Iterable[list[Sentence]]) -> dict[str, Metric]:
+        sentences = [sentence for batch in batches for sentence in batch]
+        return score(sentences, self.model.understand_all([row.tokens for row in sentences]))
+
+    def pictures(self, batches: Iterable[list[Sentence]]) -> dict[str, Figure]:
+        """Attention between the words of two sentences, the axes labelled with words and predicted tags."""
+        from matplotlib.figure import Figure
+
+        sentences = [sentence for batch in batches for sentence in batch]
+        chosen = sorted(sentences, key=lambda row: -len(spans(row.tags)))[:200:100]
+        figure = Figure((5 * len(chosen), 4.5), layout="constrained")
+        for place, sentence in enumerate(chosen, 1):
+            tokens = sentence.tokens[:20]
+            tags, intent, _ = self.model.understand(tokens)
+            with torch.no_grad():
+                _, weights = self.model.network.read(*self.model.inputs([tokens]))
+            axes = figure.add_subplot(1, len(chosen), place)
+            axes.imshow(weights[0].cpu(), cmap="Blues", vmin=0)
+            axes.set_title(f"intent: {intent}", fontsize=9)
+            axes.set_xticks(range(len(tokens)), tokens, rotation=90, fontsize=8)
+            rows = [f"{token}  [{tag}]" for token, tag in zip(tokens, tags, strict=True)]
+            axes.set_yticks(range(len(tokens)), rows, fontsize=8)
+        return {"attention": figure}
+
+    def predict(self, inputs: Sequence[Any]) -> list[dict[str, Any]]:
+        """Tags, slots and intent of texts."""
+        sentences = []
+        for text in inputs:
+            if not isinstance(text, str) or not (tokens := tokenize(text)):
+                raise DataError(f"slot filling reads a text with at least one word, not {text!r}")
+            sentences.append(tokens)
+        results = []
+        for text, tokens, (tags, intent, probability) in zip(
+            inputs, sentences, self.model.understand_all(sentences), strict=True
+        ):
+            slots = [
+                {"slot": slot, "value": " ".join(tokens[start:end])}
+                for slot, start, end in spans(tags)
+            ]
+            results.append(
+                {
+                    "text": text,
+                    "intent": intent,
+                    "slots": slots,
+                    "probability": round(probability, 4),
+                    "tokens": tokens,
+                    "tags": tags,
+                }
+            )
+        return results
 
 
 def score(
     sentences: Sequence[Sentence], results: Sequence[tuple[list[str], str, float]]
-) -> dict[str, Any]:
-    """Slot F1 by conlleval's definition (micro-average over whole spans) and intent accuracy.
+) -> dict[str, Metric]:
+    """Slot F1 (conlleval: micro-average over whole spans), accuracy of intents and of whole sentences.
 
-    A span counts as right where slot, beginning and end are. Where there are no slots at all, neither in
-    the sentences nor in the results, F1 is 1.
+    A span counts as correct where slot, start and end agree. Without slots in the sentences there is no F1.
     """
-    counts = np.zeros((len(sentences), 3), np.int64)  # right, found, there
+    counts = np.zeros((len(sentences), 3), np.int64)  # correct, predicted, in the sentence
     by_slot: dict[str, np.ndarray] = {}
-    intents, frames = 0, 0
+    intents, frames = np.zeros(len(sentences)), np.zeros(len(sentences))
     for number, (sentence, (tags, intent, _)) in enumerate(zip(sentences, results, strict=True)):
         there, result = set(spans(sentence.tags)), set(spans(tags))
         for column, group in enumerate((there & result, result, there)):
             counts[number, column] = len(group)
             for slot, _, _ in group:
                 by_slot.setdefault(slot, np.zeros(3, np.int64))[column] += 1
-        intents += intent == sentence.intent
-        frames += intent == sentence.intent and there == result
-    # 1,000 sets of sentences, drawn with replacement, always the same ones.
-    rng = np.random.default_rng(0)
-    chance = np.full(len(sentences), 1 / len(sentences))
-    resampled = rng.multinomial(len(sentences), chance, 1000) @ counts
-    low, high = np.percentile([f1(*row) for row in resampled], [2.5, 97.5])
-    rows = [
-        [
-            slot,
-            *(round(value, 4) for value in (_share(right, result), _share(right, there))),
-            round(f1(right, result, there), 4),
-            int(there),
-        ]
-        for slot, (right, result, there) in sorted(by_slot.items())
+        intents[number] = intent == sentence.intent
+        frames[number] = intents[number] and there == result
+    table = [
+        [slot, *(round(value, 4) for value in precision_recall_f1(row)), int(row[2])]
+        for slot, row in sorted(by_slot.items())
     ]
-    return {
-        "score": "slot F1",
-        "mean": f1(*counts.sum(axis=0)),
-        "interval": [float(low), float(high)],
-        "sentences": len(sentences),
-        "measures": {
-            "intent_accuracy": intents / len(sentences),
-            "whole_sentence_accuracy": frames / len(sentences),
-        },
-        "table": [["slot", "precision", "recall", "F1", "values"], *rows],
+    head = ["slot", "precision", "recall", "F1", "values"]
+    f1 = Metric(counts, slot_f1, table=[head, *table])
+    scores = {"slot F1": f1} if counts[:, 2].any() else {}
+    return scores | {
+        "intent accuracy": Metric(intents),
+        "whole-sentence accuracy": Metric(frames),
     }
 
 
-def f1(right: int, found: int, there: int) -> float:
-    """Harmonic mean of right / found and right / there."""
-    return 2 * float(right) / float(found + there) if found + there else 1.0
+def slot_f1(counts: np.ndarray) -> float:
+    """F1 of rows (n, 3) of correct, predicted and existing spans."""
+    return precision_recall_f1(counts.sum(axis=0))[2]
 
 
-def _share(part: int, whole: int) -> float:
-    return float(part) / float(whole) if whole else 0.0
+def precision_recall_f1(counts: np.ndarray) -> tuple[float, float, float]:
+    """Precision, recall and F1 from the numbers of correct, predicted and existing spans."""
+    correct, predicted, there = (float(count) for count in counts)
+    return (
+        correct / predicted if predicted else 0.0,
+        correct / there if there else 0.0,
+        2 * correct / (predicted + there) if predicted + there else 0.0,
+    )

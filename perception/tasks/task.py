@@ -1,161 +1,278 @@
-"""What every task is to the one who runs it: a model, epochs of learning, a test."""
+"""The contract of a perception task: data → network → loss → metric → picture, in one file.
+
+A runner builds a task from its config and its data's metadata, feeds it batches, evaluates it after every
+epoch and stores its state. It seeds PyTorch's, NumPy's and Python's global generators before each epoch; a
+task draws from these only and keeps nothing random from one epoch to the next. Training is then a function
+of the stored state and the seed.
+"""
 
 from __future__ import annotations
 
-import copy
+import dataclasses
+import hashlib
+import struct
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
 import torch
-from torch import nn
+from pydantic import ConfigDict
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 
-Network = TypeVar("Network", bound=nn.Module)
+from perception.data.datasets import Tensors, rows_of
+from perception.data.source import DataError, DataSource
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "STRICT",
+    "DataError",
+    "DataSource",
+    "Metric",
+    "Task",
+    "TaskData",
+    "load_optimizer_tensors",
+    "optimizer_tensors",
+    "warm_average",
+]
+
+STRICT = ConfigDict(strict=True, allow_inf_nan=False)
+"""For the configs of tasks, pydantic dataclasses: no value is converted, no number is infinite."""
 
 
-class Model(Protocol):
-    """A network with what it takes to use it."""
+@dataclass
+class TaskData:
+    """What a task learns from and is tested with."""
 
-    network: nn.Module
+    train: Dataset[Any]
+    test: Dataset[Any]
+    metadata: dict[str, Any]
+    """What, with the config, the task is built from: classes, vocabulary, image shape. JSON."""
+    origin: dict[str, Any]
+    """The data's name, where it was found, licence and sizes. JSON."""
 
-    def description(self) -> dict[str, Any]:
-        """All but the weights, ready for JSON."""
-        ...
+    def checksum(self) -> str:
+        """SHA-256 of all training and test examples, the same in every process."""
+        digest = hashlib.sha256()
+        for name, dataset in (("train", self.train), ("test", self.test)):
+            digest.update(f"{name} {len(dataset)}\n".encode())  # type: ignore[arg-type]
+            if isinstance(dataset, Tensors):
+                _add(digest, dataset.tensors)
+                continue
+            for row in rows_of(dataset):
+                _add(digest, row)
+        return digest.hexdigest()
 
 
-class Task(ABC):
-    """Learns from examples and is tested on others.
+def _add(digest: Any, value: Any) -> None:
+    """Add a value with its type and size, so that no two values give the same bytes."""
+    if isinstance(value, Tensor):
+        value = value.detach().cpu()
+        value = value.view(torch.int16) if value.dtype == torch.bfloat16 else value
+        value = value.numpy()
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = [getattr(value, item.name) for item in dataclasses.fields(value)]
+    if isinstance(value, np.ndarray | np.generic):
+        array = np.ascontiguousarray(value)
+        if array.dtype.hasobject:
+            raise TypeError("arrays of Python objects have no checksum")
+        digest.update(f"array {array.dtype.str} {array.shape}\n".encode())
+        digest.update(array.data if array.size else b"")
+    elif isinstance(value, str | bytes):
+        data = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value
+        digest.update(f"{type(value).__name__} {len(data)}\n".encode() + data)
+    elif isinstance(value, float):
+        digest.update(b"float " + struct.pack("<d", value))
+    elif value is None or isinstance(value, int):
+        digest.update(f"{value!r}\n".encode())
+    elif isinstance(value, Mapping):
+        digest.update(f"map {len(value)}\n".encode())
+        for key in sorted(value):
+            _add(digest, key)
+            _add(digest, value[key])
+    elif isinstance(value, list | tuple):
+        digest.update(f"list {len(value)}\n".encode())
+        for item in value:
+            _add(digest, item)
+    else:
+        raise TypeError(f"examples that hold a {type(value).__name__} have no checksum")
 
-    Args:
-        config: of the class's `Config`.
-        model: on the device where it learns; it always has the weights that are to be used.
-        examples: to learn from.
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean())
+
+
+@dataclass(frozen=True, eq=False)
+class Metric:
+    """A figure over the test examples, with what its bootstrap interval is computed from."""
+
+    values: np.ndarray
+    """A row per test example, (n,) or (n, k)."""
+    statistic: Callable[[np.ndarray], float] = _mean
+    """The figure from (resampled) rows. F1, for example, has counts as rows."""
+    higher_is_better: bool = True
+    table: Sequence[Sequence[Any]] = ()
+    """Optional details, such as a row per class or a baseline; the first row is the head."""
+
+    @property
+    def mean(self) -> float:
+        """The figure over all test examples."""
+        return float(self.statistic(self.values))
+
+
+class Task(nn.Module, ABC):
+    """A model with its training and its evaluation, built as `kind(config, metadata)`.
+
+    A checkpoint holds the parameters and buffers of its modules and the state of its `optimizers`. An average
+    of the weights is a `torch.optim.swa_utils.AveragedModel` among the modules. A learning rate that changes
+    is computed in `train_step` from a buffer that counts updates.
+
+    Raises:
+        ValueError: config and metadata make no network.
     """
 
     Config: ClassVar[type]
-    """A frozen dataclass: its fields are the command-line flags, their docstrings the help."""
+    """A frozen dataclass: its fields are the command-line flags, their docstrings the help. It has at least
+    `epochs` and, for the default `batches`, `batch_size`."""
+    default_data: ClassVar[str]
+    """The reference that is used without `--data`; works offline after installation."""
+    optimizers: dict[str, torch.optim.Optimizer]
 
-    epochs: ClassVar[int]
-    """Epochs where nobody says how many."""
+    def __init__(self, config: Any, metadata: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.config, self.metadata = config, metadata
+        self.optimizers = {}
 
-    data: ClassVar[str]
-    """What it learns from where nobody says."""
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next(self.parameters()).device
 
-    learner: Learner[Any]
-
+    @classmethod
     @abstractmethod
-    def __init__(self, config: Any, model: Any, examples: Sequence[Any]) -> None: ...
-
-    @staticmethod
-    @abstractmethod
-    def new_model(config: Any, examples: Sequence[Any]) -> Any:
-        """A model for these examples, its weights drawn by PyTorch's generator.
+    def load_data(cls, config: Any, source: DataSource) -> TaskData:
+        """Find and read the data.
 
         Raises:
-            ValueError: a hyperparameter makes no sense.
+            DataError: there is none, or it cannot be used.
         """
+
+    def batches(self, dataset: Dataset[Any], *, training: bool) -> Iterable[Any]:
+        """Batches of `config.batch_size` on the task's device, shuffled for training."""
+        collate: Any = dataset.collate if isinstance(dataset, Tensors) else None
+        loader = DataLoader(dataset, self.config.batch_size, shuffle=training, collate_fn=collate)
+        return (_to_device(batch, self.device) for batch in loader)
 
     @staticmethod
-    @abstractmethod
-    def described(description: Any) -> Any:
-        """The model that a description is of, its weights not yet read; ValueError if it is none."""
+    def batch_size_of(batch: Any) -> int:
+        """Examples in a batch: the length of its first tensor, or of a batch without tensors."""
+        size = _first_length(batch)
+        return len(batch) if size is None else size
 
     @abstractmethod
-    def epoch(self) -> Iterator[dict[str, float]]:
-        """Learn from every example once; all randomness comes from PyTorch's generator.
+    def train_step(self, batch: Any, step: int) -> dict[str, Tensor]:
+        """Do one update; gives the losses, detached.
 
-        Every report has the examples done in this epoch as `steps`.
+        Args:
+            step: number of the batch in its epoch, from 0.
         """
 
-    @staticmethod
     @abstractmethod
-    def test(model: Any, examples: Sequence[Any]) -> dict[str, Any]:
-        """How good a model is, ready for JSON.
+    def evaluate(self, batches: Iterable[Any]) -> dict[str, Metric]:
+        """Test the model, which is in evaluation mode; the first metric is the score."""
 
-        `score` is the name of what is judged by, `mean` its value, `interval` that value's 95 %
-        bootstrap interval over examples, `sentences` their number, `measures` more numbers by name,
-        and `table` rows of a table, the first of which is its head.
+    def pictures(self, batches: Iterable[Any]) -> dict[str, Figure]:
+        """Figures that show what the model does with test examples, by name."""
+        return {}
+
+    @abstractmethod
+    def predict(self, inputs: Sequence[Any]) -> list[dict[str, Any]]:
+        """Apply the model to a user's own inputs; gives a JSON object for each.
+
+        Raises:
+            DataError: an input cannot be used.
         """
 
 
-class Learner(Generic[Network]):
-    """Adam (Kingma & Ba 2015) on a copy of a network, which itself becomes the copies' average.
+def _to_device(batch: Any, device: torch.device) -> Any:
+    if isinstance(batch, Tensor):
+        return batch.to(device)
+    if isinstance(batch, list | tuple):
+        return tuple(_to_device(item, device) for item in batch)
+    if isinstance(batch, dict):
+        return {key: _to_device(item, device) for key, item in batch.items()}
+    return batch
 
-    The exponential average of the weights (Polyak & Juditsky 1992) stands in for a learning rate that
-    falls and, unlike that, need not know when learning will end.
 
-    Args:
-        average: the network that is used.
-        learning_rate: Adam's.
-        decay: of the average at an update, once there have been many.
+def _first_length(batch: Any) -> int | None:
+    if isinstance(batch, Tensor):
+        return len(batch)
+    if isinstance(batch, Mapping):
+        batch = list(batch.values())
+    if isinstance(batch, list | tuple):
+        return next((size for item in batch if (size := _first_length(item)) is not None), None)
+    return None
+
+
+def warm_average(decay: float) -> Callable[[Any, Any, Any], None]:
+    """The averaging function (`multi_avg_fn`) of an `AveragedModel`: exponential, but over recent updates only at first.
+
+    Of the first n updates it reaches back over about a tenth, so that it is of use after a few updates.
     """
 
-    def __init__(self, average: Network, learning_rate: float, decay: float) -> None:
-        self.network: Network = copy.deepcopy(average).train()
-        """The network that learns."""
-        self.updates = 0
-        self._decay = decay
-        self._average = dict(average.named_parameters())
-        self._learning = dict(self.network.named_parameters())
-        self._adam = torch.optim.Adam(self._learning.values(), lr=learning_rate, fused=True)
+    @torch.no_grad()
+    def update(average: list[Tensor], current: list[Tensor], updates: Tensor) -> None:
+        count = int(updates) + 1
+        torch._foreach_lerp_(average, current, 1 - min(decay, count / (count + 10)))
 
-    def update(self, loss: torch.Tensor, largest: float = 5.0) -> None:
-        """Go a step down the gradient, shortened to `largest`."""
-        self._adam.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(self._learning.values(), largest)
-        self._adam.step()
-        self.updates += 1
-        # Early on, the average reaches back over a tenth of the updates only.
-        keep = min(self._decay, self.updates / (self.updates + 10))
-        with torch.no_grad():
-            torch._foreach_lerp_(
-                list(self._average.values()), list(self._learning.values()), 1 - keep
-            )
-
-    def weights(self) -> dict[str, torch.Tensor]:
-        """The averaged weights."""
-        return {name: parameter.detach() for name, parameter in self._average.items()}
-
-    def tensors(self) -> dict[str, torch.Tensor]:
-        """What else it takes to go on: the weights that learn, and Adam's moments."""
-        result = {f"learning.{name}": p.detach() for name, p in self._learning.items()}
-        for name, parameter in self._learning.items():
-            moments = self._adam.state.get(parameter, {})
-            result |= {f"{kind}.{name}": value for kind, value in moments.items()}
-        return result
-
-    def load(
-        self, weights: dict[str, torch.Tensor], tensors: dict[str, torch.Tensor], updates: int
-    ) -> None:
-        """Go back to where `weights`, `tensors` and `updates` were.
-
-        Raises:
-            ValueError: they are of another network.
-        """
-        copy_weights(weights, self._average)
-        copy_weights({name: tensors.get(f"learning.{name}") for name in weights}, self._learning)
-        for name, parameter in self._learning.items():
-            moments = {
-                kind: tensors[f"{kind}.{name}"].to(parameter.device)
-                for kind in ("step", "exp_avg", "exp_avg_sq")
-                if f"{kind}.{name}" in tensors
-            }
-            if moments:
-                self._adam.state[parameter] = moments
-        self.updates = updates
+    return update
 
 
-def copy_weights(
-    source: dict[str, torch.Tensor] | dict[str, torch.Tensor | None],
-    target: dict[str, nn.Parameter],
-) -> None:
-    """Give a network's parameters other values; raises ValueError where they are another network's."""
-    if source.keys() != target.keys():
-        raise ValueError("the weights are of another network")
-    with torch.no_grad():
-        for name, parameter in target.items():
-            value = source[name]
-            if value is None or value.shape != parameter.shape:
-                raise ValueError(f"the weights {name} are of another network")
-            parameter.copy_(value)
+# -- the state of optimizers ------------------------------------------------------------------------
+
+
+def optimizer_tensors(task: Task) -> dict[str, Tensor]:
+    """The state of a task's optimizers by names such as "optimizer.main.0.exp_avg".
+
+    0 is the number of the parameter. These are the optimizers' own tensors, not copies.
+    """
+    result = {}
+    for name, optimizer in task.optimizers.items():
+        for index, state in optimizer.state_dict()["state"].items():
+            for key, value in state.items():
+                if value is not None:  # SGD's momentum before the first update
+                    result[f"optimizer.{name}.{index}.{key}"] = torch.as_tensor(value)
+    return result
+
+
+def load_optimizer_tensors(task: Task, tensors: Mapping[str, Tensor]) -> None:
+    """Set the state of a task's optimizers to copies of what `optimizer_tensors` gave.
+
+    Names that do not start with "optimizer." are ignored.
+
+    Raises:
+        ValueError: the tensors are of another task.
+    """
+    states: dict[str, dict[int, dict[str, Tensor]]] = {name: {} for name in task.optimizers}
+    for full, tensor in tensors.items():
+        if not full.startswith("optimizer."):
+            continue
+        # An optimizer's name may have dots.
+        name, index, key = full.removeprefix("optimizer.").rsplit(".", 2)
+        parameters = (
+            [one for group in task.optimizers[name].param_groups for one in group["params"]]
+            if name in task.optimizers
+            else []
+        )
+        if not index.isdecimal() or int(index) >= len(parameters):
+            raise ValueError(f"{full} is of another optimizer")
+        if tensor.ndim and tensor.shape != parameters[int(index)].shape:
+            raise ValueError(f"{full} is of another network")
+        states[name].setdefault(int(index), {})[key] = tensor.detach().clone()
+    for name, optimizer in task.optimizers.items():
+        groups = optimizer.state_dict()["param_groups"]
+        optimizer.load_state_dict({"state": states[name], "param_groups": groups})

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from perception.tasks.sentences import DataError, load
 from torch import nn
 from torch.nn import functional as F
 
@@ -22,7 +23,6 @@ from perception.networks.slot_filling import (
     tokenize,
     well_formed,
 )
-from perception.tasks.sentences import DataError, load
 from perception.tasks.slot_filling import SlotFilling, SlotFillingConfig, score
 
 CITIES = ("taipei", "boston", "denver", "new york", "rome", "san jose")

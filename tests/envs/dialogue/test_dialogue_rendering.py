@@ -17,7 +17,7 @@ from envs.dialogue.phrases import Sentence, intent_labels, tag_labels, understoo
 from envs.dialogue.rendering import HEIGHT, WIDTH, Scene, picture
 from envs.dialogue.transcript import Believed, Said, text_of
 from envs.dialogue.vector import DialogueVector
-from perception.tasks.sentences import load
+from perception.data.sentences import load
 
 BOATS = """
 task: book a boat

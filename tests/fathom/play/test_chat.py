@@ -21,8 +21,8 @@ from fathom.play import chat
 from fathom.play.chat import LEFT, PATIENCE, Chat
 from fathom.play.listening import Listener
 from fathom.runs.fit import understanding
+from perception.data.sentences import load
 from perception.networks.slot_filling import IntentSlotModel
-from perception.tasks.sentences import load
 
 BOATS = """
 task: book a boat

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from perception.tasks.utterances import Utterances, UtterancesConfig, bleu
 
 from perception.networks.seq2seq import (
     LONGEST,
@@ -14,7 +15,6 @@ from perception.networks.seq2seq import (
     text_of,
     words_of,
 )
-from perception.tasks.utterances import Utterances, UtterancesConfig, bleu
 
 SLOTS = ("city", "date", "price", "theater", "genre")
 CONFIG = UtterancesConfig(

@@ -1,0 +1,292 @@
+"""Labelled images: scikit-learn's digits, MNIST and its kin, or one's own in class folders.
+
+A folder is recognised by its content: `train.npz` and `test.npz` with `images` (n, height, width[, 3]) and
+`labels` (n,), both of whole numbers; or `train/CLASS/*.png` and `test/CLASS/*.png` (any format that Pillow
+reads, all images of one size). Images are uint8 tensors (n, channels, height, width).
+"""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+
+from perception.data.source import DataError, DataSource
+
+SHIPPED = {"digits": "scikit-learn"}
+HUB = {
+    "mnist": "ylecun/mnist",
+    "fashion-mnist": "zalando-datasets/fashion_mnist",
+}
+_LICENCES = {
+    "digits": "CC BY 4.0 (UCI), with scikit-learn (BSD)",
+    "mnist": "not stated by its authors",
+    "fashion-mnist": "MIT",
+}
+_MOST_PIXELS = 50_000_000
+
+
+@dataclass
+class Images:
+    """Training and test images with their classes."""
+
+    train: torch.Tensor
+    """(n, channels, height, width) uint8."""
+    train_labels: torch.Tensor
+    """(n,) int64."""
+    test: torch.Tensor
+    test_labels: torch.Tensor
+    classes: list[str]
+    origin: dict[str, Any]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width."""
+        channels, height, width = self.train.shape[1:]
+        return channels, height, width
+
+
+def load_images(source: DataSource) -> Images:
+    """Find and read labelled images.
+
+    Raises:
+        DataError: there are none, or they cannot be used.
+    """
+    location = source.locate(SHIPPED, HUB)
+    if location.kind == "shipped":
+        parts, classes = _digits(), [str(number) for number in range(10)]
+    elif location.kind == "hub":
+        parts, classes = _hub(location.value)
+    elif (location.path / "train.npz").is_file():
+        parts = (*_npz(location.path / "train.npz"), *_npz(location.path / "test.npz"))
+        classes = [str(number) for number in range(int(parts[1].max(initial=0)) + 1)]
+    else:
+        parts, classes = _folders(location.path)
+    train, train_labels, test, test_labels = parts
+    if train.shape[1:] != test.shape[1:]:
+        raise DataError(
+            f"the training images of {source.reference} are {_size(train)}, the test images {_size(test)}"
+        )
+    if len(np.unique(train_labels)) < 2:
+        raise DataError(f"the training images of {source.reference} are all of one class")
+    if test_labels.max() >= len(classes):
+        raise DataError(f"the test images of {source.reference} have classes that training lacks")
+    name = Path(source.reference).name
+    origin = {
+        "name": source.reference,
+        "found": location.found,
+        "licence": _LICENCES.get(name, "not stated"),
+        "train": len(train),
+        "test": len(test),
+    }
+    return Images(
+        _tensor(train),
+        torch.from_numpy(train_labels.astype(np.int64)),
+        _tensor(test),
+        torch.from_numpy(test_labels.astype(np.int64)),
+        classes,
+        origin,
+    )
+
+
+def _tensor(images: np.ndarray) -> torch.Tensor:
+    images = images[..., None] if images.ndim == 3 else images
+    return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+
+
+def _size(images: np.ndarray) -> str:
+    return "×".join(str(number) for number in images.shape[1:])
+
+
+def _digits() -> tuple[np.ndarray, ...]:
+    """1,797 handwritten digits, 8×8 with 17 grey levels; a quarter, stratified, is the test."""
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    data = load_digits()
+    images = np.rint(data.images * (255 / 16)).astype(np.uint8)
+    train, test, train_labels, test_labels = train_test_split(
+        images, data.target, test_size=0.25, random_state=42, stratify=data.target
+    )
+    return train, train_labels, test, test_labels
+
+
+def _npz(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            images, labels = file["images"], file["labels"]
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path} is no .npz file with images and labels: {error}") from error
+    if images.dtype != np.uint8 or images.ndim not in (3, 4) or 0 in images.shape:
+        raise DataError(
+            f"{path}: images must be uint8 (n, height, width) or (n, height, width, 3), "
+            f"not {images.dtype} {images.shape}"
+        )
+    if images.ndim == 4 and images.shape[3] not in (1, 3):
+        raise DataError(f"{path}: images have {images.shape[3]} channels; 1 or 3 are allowed")
+    if labels.shape != (len(images),) or labels.dtype.kind not in "iu" or labels.min() < 0:
+        raise DataError(f"{path}: labels must be {len(images)} whole numbers from 0")
+    return images, labels
+
+
+def _folders(folder: Path) -> tuple[tuple[np.ndarray, ...], list[str]]:
+    """Images in `train/CLASS` and `test/CLASS`."""
+    if not (folder / "train").is_dir() or not (folder / "test").is_dir():
+        raise DataError(
+            f"{folder} holds no images in a known form: neither train.npz and test.npz, nor the "
+            "folders train/CLASS and test/CLASS"
+        )
+    classes = sorted(path.name for path in (folder / "train").iterdir() if path.is_dir())
+    more = {path.name for path in (folder / "test").iterdir() if path.is_dir()} - set(classes)
+    if more:
+        raise DataError(f"{folder}/test has the class {min(more)}, which {folder}/train lacks")
+    parts = []
+    for part in ("train", "test"):
+        images: list[np.ndarray] = []
+        labels: list[int] = []
+        for number, name in enumerate(classes):
+            home = folder / part / name
+            files = (
+                sorted(path for path in home.glob("*") if path.is_file()) if home.is_dir() else []
+            )
+            if not files and part == "train":
+                raise DataError(f"{home} holds no images")
+            for path in files:
+                image = np.asarray(read_image(path).convert("RGB"))
+                if images and image.shape != images[0].shape:
+                    raise DataError(
+                        f"{path} is {image.shape[1]}×{image.shape[0]}, other images are "
+                        f"{images[0].shape[1]}×{images[0].shape[0]}: all must be of one size"
+                    )
+                images.append(image)
+                labels.append(number)
+        if not images:
+            raise DataError(f"{folder / part} holds no images")
+        parts += [np.stack(images), np.array(labels)]
+    if all((part[..., :1] == part).all() for part in parts[::2]):  # grey
+        parts[::2] = [part[..., 0] for part in parts[::2]]
+    return tuple(parts), classes
+
+
+def _hub(identifier: str) -> tuple[tuple[np.ndarray, ...], list[str]]:
+    import datasets
+
+    try:
+        data = datasets.load_dataset(identifier)
+    except Exception as error:  # many kinds, of several libraries
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise DataError(f"{identifier} cannot be fetched from the Hub: {reason[0]}") from error
+    parts = []
+    for part in ("train", "test"):
+        images = [np.asarray(image) for image in data[part]["image"]]
+        parts += [np.stack(images), np.array(data[part]["label"])]
+    return tuple(parts), list(data["train"].features["label"].names)
+
+
+# -- a user's own image --------------------------------------------------------------------------------
+
+
+def read_image(item: Any) -> Image.Image:
+    """An image, upright, on white where it is transparent; grey ("L") or "RGB".
+
+    Args:
+        item: a path, or an image of Pillow's, or a uint8 array (height, width[, 3]).
+
+    Raises:
+        DataError: it is no image.
+    """
+    try:
+        if isinstance(item, Image.Image):
+            image = item
+        elif isinstance(item, np.ndarray):
+            image = Image.fromarray(item)
+        else:
+            image = Image.open(item)
+        if image.width * image.height > _MOST_PIXELS:
+            raise DataError(f"{item} has more than {_MOST_PIXELS // 1_000_000} million pixels")
+        image = ImageOps.exif_transpose(image)
+        if image.mode.startswith(("I", "F")):  # 16 or 32 bits
+            levels = np.asarray(image, np.float64)
+            most = 65535.0 if image.mode.startswith("I") and levels.max() > 255 else 255.0
+            return Image.fromarray(np.rint(levels.clip(0, most) * (255 / most)).astype(np.uint8))
+        if image.mode in ("LA", "La", "PA", "RGBa") or "transparency" in image.info:
+            image = image.convert("RGBA")
+        if image.mode == "RGBA":
+            white = Image.new("RGBA", image.size, "white")
+            image = Image.alpha_composite(white, image)
+        return image.convert("L" if image.mode in ("1", "L") else "RGB")
+    except DataError:
+        raise
+    except FileNotFoundError as error:
+        raise DataError(f"there is no file {item}") from error
+    except (OSError, ValueError, TypeError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DataError(f"{item} is no image that can be read: {error}") from error
+
+
+def ink_box(images: torch.Tensor) -> float | None:
+    """The size of drawings relative to their images; None for images that are no drawings.
+
+    Drawings, such as digits, are bright on a dark, plain background. The size is the median of the larger
+    side of the bounding box.
+    """
+    grey = images[:2000].float().mean(dim=1) / 255
+    border = torch.cat([grey[:, 0], grey[:, -1], grey[:, :, 0], grey[:, :, -1]], dim=1)
+    if float((border < 0.2).float().mean()) < 0.6:
+        return None
+    rows, columns = (grey > 0.2).any(dim=2), (grey > 0.2).any(dim=1)
+    return float(torch.maximum(_extent(rows), _extent(columns)).median())
+
+
+def _extent(there: torch.Tensor) -> torch.Tensor:
+    """(n,) share of a side from the first to the last True of (n, side)."""
+    size = there.shape[1]
+    places = torch.arange(size)
+    last = torch.where(there, places, -1).amax(dim=1)
+    first = torch.where(there, places, size).amin(dim=1)
+    return (last - first + 1).clamp(min=0) / size
+
+
+def like_training_images(item: Any, shape: tuple[int, int, int], box: float | None) -> torch.Tensor:
+    """A user's image in the form of the training images, uint8 (channels, height, width).
+
+    Args:
+        item: as `read_image` takes it.
+        shape: channels, height and width of the training images.
+        box: their `ink_box`; a drawing is made bright on dark, cut out, scaled to this size and centred.
+    """
+    channels, height, width = shape
+    image = read_image(item).convert("L" if channels == 1 else "RGB")
+    if box is None:
+        resized = image.resize((width, height), Image.Resampling.LANCZOS)
+        return _tensor(np.asarray(resized)[None])[0]
+    pixels = np.asarray(image, np.float64)
+    grey = pixels if pixels.ndim == 2 else pixels.mean(axis=2)
+    edge = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
+    background = float(np.median(edge))
+    if background > (grey.min() + grey.max()) / 2:
+        pixels, grey, background = 255 - pixels, 255 - grey, 255 - background
+    strength = grey.max() - background
+    if strength < 10:
+        raise DataError(f"{item} shows nothing: all pixels are alike")
+    scaled = ((pixels - background) * (255 / strength)).clip(0, 255).astype(np.uint8)
+    rows, columns = (
+        np.flatnonzero((grey - background > 0.3 * strength).any(axis=side)) for side in (1, 0)
+    )
+    drawing = Image.fromarray(scaled[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
+    scale = box * min(height, width) / max(drawing.size)
+    size = [max(1, round(side * scale)) for side in drawing.size]
+    drawing = drawing.resize(
+        (size[0], size[1]), Image.Resampling.BOX if scale < 1 else Image.Resampling.BILINEAR
+    )
+    canvas = Image.new(drawing.mode, (width, height))
+    canvas.paste(drawing, ((width - size[0]) // 2, (height - size[1]) // 2))
+    small = np.asarray(canvas, np.float64)
+    small = np.rint(small * (255 / max(small.max(), 1)))  # thin strokes get faint by scaling
+    return _tensor(small.astype(np.uint8)[None])[0]

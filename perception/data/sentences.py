@@ -1,0 +1,246 @@
+"""Tagged sentences, and acts with sentences: SNIPS, ATIS, or one's own as JSON lines.
+
+A folder is recognised by its files:
+
+- SNIPS 2017 (Coucke et al. 2018): `train_*_full.json` for training, `validate_*.json` for the test.
+- ATIS (Hemphill et al. 1990), index-coded: `atis.{train,test}.{query,slots,intent}.csv`, a sentence per line,
+  and `atis.dict.{vocab,slots,intent}.csv`, where line n is what index n stands for.
+- one's own: `train.jsonl` and `test.jsonl`, a sentence per line:
+  `{"tokens": ["to", "Rome"], "tags": ["O", "B-city"], "intent": "book"}`, or for response generation
+  `{"act": ["agent", "request", "city"], "sentence": "Which city?"}`.
+- one such file, or other `.jsonl` files of a folder, such as transcripts of dialogues: a fifth of the
+  sentences, by a hash of their words, is the test.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from perception.data.source import DataError
+from perception.networks.seq2seq import Utterance, words_of
+from perception.networks.slot_filling import OUTSIDE, Sentence, tokenize_at
+
+_Row = TypeVar("_Row", Sentence, Utterance)
+
+
+def load(folder: Path) -> tuple[list[Sentence], list[Sentence]]:
+    """Training and test sentences with tags and intents.
+
+    Args:
+        folder: or a file of JSON lines.
+
+    Raises:
+        DataError: it holds none of the known data sets, or is broken.
+    """
+    if list(folder.glob("train_*_full.json")):
+        train, test = _snips(folder, "train_*_full.json"), _snips(folder, "validate_*.json")
+    elif (folder / "atis.train.query.csv").is_file():
+        train, test = _atis(folder, "train"), _atis(folder, "test")
+    else:
+        train, test = _own(folder, _sentence, "neither SNIPS, nor ATIS, nor any .jsonl file")
+    return _not_empty(folder, train, test)
+
+
+def load_acts(folder: Path) -> tuple[list[Utterance], list[Utterance]]:
+    """Training and test acts with a sentence each, from JSON lines.
+
+    Raises:
+        DataError: there are none, or a file is broken.
+    """
+    train, test = _own(folder, _utterance, "no .jsonl file")
+    return _not_empty(folder, train, test)
+
+
+def _not_empty(folder: Path, train: list[_Row], test: list[_Row]) -> tuple[list[_Row], list[_Row]]:
+    if not train or not test:
+        raise DataError(f"{folder} has no sentences {'to test with' if train else 'to learn from'}")
+    return train, test
+
+
+def _own(
+    folder: Path, read: Callable[[Any], _Row | None], lacking: str
+) -> tuple[list[_Row], list[_Row]]:
+    """One's own JSON lines, as two files or as others that are split."""
+    if folder.is_file():
+        return _split(_lines(folder, read))
+    if not folder.is_dir():
+        raise DataError(f"there is no folder {folder}")
+    if (folder / "train.jsonl").is_file():
+        return _lines(folder / "train.jsonl", read), _lines(folder / "test.jsonl", read)
+    if files := sorted(folder.glob("*.jsonl")):
+        return _split([row for path in files for row in _lines(path, read)])
+    raise DataError(f"{folder} holds no sentences in a known form: {lacking}")
+
+
+def _text(path: Path) -> str:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")  # one file of SNIPS is
+
+
+def _snips(folder: Path, pattern: str) -> list[Sentence]:
+    result = []
+    for path in sorted(folder.glob(pattern)):
+        try:
+            whole = json.loads(_text(path))
+            for intent, items in whole.items():
+                for item in items:
+                    pieces = [(piece["text"], piece.get("entity")) for piece in item["data"]]
+                    result.append(_tagged(pieces, intent))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise DataError(f"{path} is not a file of SNIPS: {error}") from error
+    return [sentence for sentence in result if sentence.tokens]
+
+
+def _tagged(pieces: list[tuple[str, str | None]], intent: str) -> Sentence:
+    """A sentence from pieces of text with their slots.
+
+    The text is cut into tokens as a whole, as a user's is, not at the slots.
+    """
+    slots: list[tuple[int, str | None]] = []
+    for number, (text, slot) in enumerate(pieces):
+        slots += [(number, slot)] * len(text)
+    tokens, tags, before = [], [], -1
+    for at, token in tokenize_at("".join(text for text, _ in pieces)):
+        number, slot = slots[at]
+        tokens.append(token)
+        tags.append(OUTSIDE if slot is None else f"{'I' if number == before else 'B'}-{slot}")
+        before = number
+    return Sentence(tokens, tags, intent)
+
+
+def _atis(folder: Path, part: str) -> list[Sentence]:
+    meanings = {
+        kind: _text(folder / f"atis.dict.{kind}.csv").splitlines()
+        for kind in ("vocab", "slots", "intent")
+    }
+    words = _numbers(folder / f"atis.{part}.query.csv", meanings["vocab"])
+    tags = _numbers(folder / f"atis.{part}.slots.csv", meanings["slots"])
+    intents = _numbers(folder / f"atis.{part}.intent.csv", meanings["intent"])
+    if not len(words) == len(tags) == len(intents):
+        raise DataError(f"the files atis.{part}.*.csv in {folder} differ in length")
+    result = []
+    for line, (tokens, tag_row, intent) in enumerate(zip(words, tags, intents, strict=True), 1):
+        if len(tokens) != len(tag_row) or len(intent) != 1:
+            raise DataError(
+                f"line {line} of the files atis.{part}.*.csv in {folder} has {len(tokens)} words, "
+                f"{len(tag_row)} tags and {len(intent)} intents"
+            )
+        inside = tokens[0] == "BOS" and tokens[-1] == "EOS"
+        cut = slice(1, -1) if inside else slice(None)  # marks of the ends, which are no words
+        result.append(Sentence(tokens[cut], tag_row[cut], intent[0]))
+    return [sentence for sentence in result if sentence.tokens]
+
+
+def _numbers(path: Path, meanings: list[str]) -> list[list[str]]:
+    rows = []
+    for line, row in enumerate(_text(path).splitlines(), 1):
+        try:
+            numbers = [int(word) for word in row.split()]
+        except ValueError:
+            raise DataError(f"{path}, line {line}: only numbers are allowed") from None
+        if not numbers or min(numbers) < 0 or max(numbers) >= len(meanings):
+            raise DataError(
+                f"{path}, line {line}: only numbers from 0 to {len(meanings) - 1} are allowed"
+            )
+        rows.append([meanings[number] for number in numbers])
+    return rows
+
+
+def _split(rows: list[_Row]) -> tuple[list[_Row], list[_Row]]:
+    """Training and test rows; the same words are always in the same part."""
+    train: list[_Row] = []
+    test: list[_Row] = []
+    for row in rows:
+        words = row.tokens if isinstance(row, Sentence) else row.words
+        number = zlib.crc32(" ".join(words).encode("utf-8", "replace"))
+        (test if number % 5 == 0 else train).append(row)
+    return train, test
+
+
+def _lines(path: Path, read: Callable[[Any], _Row | None]) -> list[_Row]:
+    """The rows of a file of JSON lines; those that `read` gives None for are left out."""
+    rows = []
+    for line, text in enumerate(_text(path).split("\n"), 1):
+        if not text.strip():
+            continue
+        try:
+            item = json.loads(text)
+            if not isinstance(item, dict):
+                raise DataError("a line must be a JSON object")
+            row = read(item)
+        except DataError as error:
+            raise DataError(f"{path}, line {line}: {error}") from None
+        except json.JSONDecodeError as error:
+            raise DataError(
+                f"{path}, line {line}: not JSON ({error.msg}, column {error.colno})"
+            ) from None
+        except (ValueError, RecursionError):
+            raise DataError(f"{path}, line {line}: not JSON") from None
+        if row is not None:
+            rows.append(row)
+    return rows
+
+
+def _sentence(item: dict[str, Any]) -> Sentence | None:
+    if "line" in item and "tokens" not in item:
+        return None  # a line of a transcript that no user said, or that has no labels
+    tokens, tags = _texts(item, "tokens"), _texts(item, "tags")
+    if len(tokens) != len(tags):
+        raise DataError(f"there must be a tag per token, not {len(tags)} tags for {len(tokens)}")
+    for tag in tags:
+        if tag != OUTSIDE and not (tag[:2] in ("B-", "I-") and tag[2:]):
+            raise DataError(f"a tag is O, B-NAME or I-NAME, not {tag!r}")
+    return Sentence(tokens, tags, _text_of(item, "intent")) if tokens else None
+
+
+def _utterance(item: dict[str, Any]) -> Utterance | None:
+    act = item.get("act")
+    symbols = act.split() if isinstance(act, str) else _texts(item, "act")
+    words = words_of(_text_of(item, "sentence"))
+    return Utterance(symbols, words) if symbols and words else None
+
+
+def _texts(item: dict[str, Any], field: str) -> list[str]:
+    value = item.get(field)
+    if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
+        raise DataError(f"the field {field!r} must be a list of texts, not {_shown(item, field)}")
+    return value
+
+
+def _text_of(item: dict[str, Any], field: str) -> str:
+    value = item.get(field)
+    if not isinstance(value, str):
+        raise DataError(f"the field {field!r} must be a text, not {_shown(item, field)}")
+    return value
+
+
+def _shown(item: dict[str, Any], field: str) -> str:
+    if field not in item:
+        return "missing"
+    text = json.dumps(item[field])
+    return text if len(text) <= 40 else text[:40] + "…"
+
+
+def origin(name: str, found: str, train: Sequence[Any], test: Sequence[Any]) -> dict[str, Any]:
+    """Where sentences are from, as a task's data say it."""
+    licences = {
+        "snips": "CC0 1.0",
+        "atis": "LDC (not free to distribute)",
+    }
+    return {
+        "name": name,
+        "found": found,
+        "licence": licences.get(Path(name).name, "not stated"),
+        "train": len(train),
+        "test": len(test),
+    }
