@@ -27,8 +27,8 @@ from fathom.arguments import (
     run_argument,
     warn,
 )
+from fathom.commands import gtp, match, play
 from fathom.errors import FathomError
-from fathom.play.commands import gtp, match, play
 
 if TYPE_CHECKING:
     from fathom.runs.run import Progress, Run
@@ -176,9 +176,9 @@ def _dispatch(words: list[str]) -> int:
         "evaluate": _evaluate,
         "record": _record,
         "fit": _fit,
-        "play": play,
-        "gtp": gtp,
-        "match": match,
+        "play": play.run,
+        "gtp": gtp.run,
+        "match": match.run,
     }
     if not words or words[0] in ("-h", "--help", "help"):
         print(HELP, end="")
