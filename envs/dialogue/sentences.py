@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from envs.dialogue.domain import Domain, load_domain
+from envs.dialogue.domain import Domain
+from envs.dialogue.domains import load_domain
 from envs.dialogue.frames import ANY_WORD, UNKNOWN_WORD, AgentFrame, Frame, agent_acts
 from envs.dialogue.phrases import agent_sentence, some_frame, user_sentence
 from envs.dialogue.words import tokens_of

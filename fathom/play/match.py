@@ -31,37 +31,13 @@ from envs.go.sgf import record, write_game
 from fathom.errors import FathomError
 from fathom.files import replace_file
 from fathom.play.players import Move, Player, SearchBudget
-
-_CONFIDENT = 1.959964
-"""Standard deviations on either side that hold 95 % of a normal distribution."""
+from fathom.statistics import elo_difference, wilson_interval
 
 _ATTEMPTS = 1_000
 """At an opening that was not played before."""
 
 VOID = "Void"
 """The result of a game that nobody won or lost."""
-
-
-def wilson(wins: float, games: int) -> tuple[float, float]:
-    """The 95 % interval of a share, after Wilson (1927): right for few games, too.
-
-    Args:
-        wins: draws count as halves.
-    """
-    if games == 0:
-        return 0.0, 1.0
-    share, z2 = wins / games, _CONFIDENT**2
-    middle = (share + z2 / (2 * games)) / (1 + z2 / games)
-    spread = math.sqrt(share * (1 - share) / games + z2 / (4 * games**2))
-    spread *= _CONFIDENT / (1 + z2 / games)
-    return max(0.0, middle - spread), min(1.0, middle + spread)
-
-
-def elo(share: float) -> float:
-    """The difference in strength that a share of the points means, after Elo (1978); ±∞ for all or none."""
-    if not 0 < share < 1:
-        return math.copysign(math.inf, share - 0.5)
-    return 400 * math.log10(share / (1 - share))
 
 
 @dataclass
@@ -115,13 +91,15 @@ class MatchResult:
     @property
     def interval(self) -> tuple[float, float]:
         """The win rate's 95 % interval."""
-        return wilson(self.wins + self.draws / 2, self.counted)
+        return wilson_interval(self.wins + self.draws / 2, self.counted)
 
     def as_json(self) -> dict[str, Any]:
         """All of it; an infinite Elo is null."""
         low, high = self.interval
-        elos = [value if math.isfinite(value) else None for value in map(elo, (low, high))]
-        middle = elo(self.win_rate)
+        elos = [
+            value if math.isfinite(value) else None for value in map(elo_difference, (low, high))
+        ]
+        middle = elo_difference(self.win_rate)
         return {
             "first": self.names[0],
             "second": self.names[1],
@@ -171,7 +149,7 @@ def _count(n: int, one: str, many: str) -> str:
 
 
 def _elo(share: float) -> str:
-    value = elo(share)
+    value = elo_difference(share)
     return f"{value:+.0f}" if math.isfinite(value) else "+∞" if value > 0 else "−∞"
 
 

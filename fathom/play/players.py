@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from envs.go.playouts import mask_eyes
 from envs.go.program import Program, ProgramError, ProgramRefusedError
 from envs.go.vertices import action_at, vertex
 from fathom.errors import FathomError
+from fathom.play.runs import find_run, names_run, trained_agent
 
 NAMES = ("random", "playout", "rave")
 """Players that come with Fathom: any sensible move; the best of random games; a search with RAVE."""
@@ -358,7 +358,7 @@ def player(
     if reference == "rave":
         config = SearchConfig(threads=threads or os.cpu_count() or 1)
         return _Searcher("rave", None, config, resign=resign)
-    if _is_run(reference, runs):
+    if names_run(reference, runs):
         return _of_run(reference, runs, device, resign, warn)
     try:
         return _Other(reference, timeout)
@@ -371,26 +371,15 @@ def player(
         raise FathomError(str(error)) from None
 
 
-def _is_run(reference: str, runs: Path) -> bool:
-    folders = (reference, str(runs / reference), str(runs / "reference" / reference))
-    return bool(reference) and (
-        any(os.path.isfile(os.path.join(folder, "run.toml")) for folder in folders)
-        or (any(os.path.isdir(folder) for folder in folders) and shutil.which(reference) is None)
-    )
-
-
 def _of_run(
     reference: str, runs: Path, device: str, resign: float, warn: Callable[[str], None]
 ) -> Player:
-    from fathom.runs.run import find
-    from fathom.runs.training import trained_agent
-
-    run = find(reference, runs)
-    agent, world, _ = trained_agent(run, warn, device)
-    planes, _ = world.spaces()
+    run = find_run(reference, runs)
+    agent, environment = trained_agent(run, warn, device)
+    planes, _ = environment.spaces()
     shape = planes.shape or ()
-    if "Fathom/Go" not in run.settings.environment or len(shape) != 3:
-        raise FathomError(f"{run.folder} was trained in {run.settings.environment}, not to play Go")
+    if "Fathom/Go" not in run.config.environment or len(shape) != 3:
+        raise FathomError(f"{run.folder} was trained in {run.config.environment}, not to play Go")
     if evaluate := getattr(agent, "evaluate", None):
         return _Searcher(run.name, evaluate, SearchConfig(mixing=0.5), shape[1], resign)
     return _Actor(run.name, agent, shape[1])

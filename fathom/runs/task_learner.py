@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from perception.data.source import DataError, DataSource
 
 import envs
 from agents.agent import AgentState, Metrics
@@ -26,6 +25,7 @@ from fathom.runs.folder import RunFolder
 from fathom.runs.learner import ShouldStop
 from fathom.runs.process import BUILDING, inference_device, reporting_memory_errors, segment_seed
 from fathom.statistics import bootstrap_interval
+from perception.data.source import DataError, DataSource
 from perception.tasks import load_task
 from perception.tasks.task import Task, TaskData, load_optimizer_tensors, optimizer_tensors
 
@@ -53,7 +53,8 @@ class TaskLearner:
         self._updates = 0
 
     def segment(self, k: int, steps: int, seed: int) -> Iterator[Metrics]:
-        task, done, sums, count = self.task, 0, {}, 0
+        task, done, count = self.task, 0, 0
+        sums: dict[str, Any] = {}
         task.train()
         reported = time.monotonic()
         for batch in task.batches(self.data.train, training=True):

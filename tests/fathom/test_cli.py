@@ -205,7 +205,10 @@ def test_a_short_run_that_goes_on_is_not_cut_into_pieces_as_short(tmp_path: Path
         ("train dqn CartPole-v1 --seed abc", "--seed must be a whole number, not 'abc'"),
         ("train ppo Fathom/Maze-v0 --env.split test", "--env.split cannot be set"),
         ("resume c --steps 1e4", "--steps must be a whole number, not '1e4'"),
-        ("train dqn CartPole-v1 --hidden-size 100000000000000000000", "hidden_size must be at most"),
+        (
+            "train dqn CartPole-v1 --hidden-size 100000000000000000000",
+            "hidden_size must be at most",
+        ),
         ("match random random --timeout nan", "--timeout must be a finite number"),
         ("train dqn Pendulum-v1", "discrete"),
         ("train dqn ALE/Pong-v5 --env.protocol rainbow", "machado, nature"),

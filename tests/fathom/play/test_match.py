@@ -3,7 +3,6 @@
 import dataclasses
 import itertools
 import json
-import math
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -25,10 +24,8 @@ from fathom.play.match import (
     MatchResult,
     Played,
     _openings,
-    elo,
     free_folder,
     play_match,
-    wilson,
 )
 from fathom.play.players import (
     Move,
@@ -84,20 +81,6 @@ def _match(
 
 
 # -- statistics ---------------------------------------------------------------------------------
-
-
-def test_wilson_s_interval_is_the_textbook_s() -> None:
-    assert wilson(8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-4)
-    assert wilson(0, 10) == pytest.approx((0.0, 0.2775), abs=1e-4)
-    assert wilson(10, 10) == pytest.approx((0.7225, 1.0), abs=1e-4)
-    assert wilson(0, 0) == (0.0, 1.0)
-
-
-def test_elo_is_four_hundred_for_ten_to_one() -> None:
-    assert elo(10 / 11) == pytest.approx(400)
-    assert elo(0.5) == 0
-    assert elo(1) == math.inf
-    assert elo(0) == -math.inf
 
 
 def test_a_tally_counts_for_the_first_player() -> None:

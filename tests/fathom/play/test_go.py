@@ -13,7 +13,8 @@ from envs.go.board import BLACK, WHITE, Board, Rules
 from envs.go.sgf import read_game
 from fathom.cli import main
 from fathom.errors import FathomError
-from fathom.play.go_terminal import Session, draw
+from fathom.play.go_session import GoSession
+from fathom.play.go_terminal import GoTerminal, draw
 from fathom.play.players import Move, Player, SearchBudget, player
 
 
@@ -38,8 +39,8 @@ class Follower(Player):
         return Move(action, 0.6, candidates)
 
 
-def _session(*said: str, one: Player | None = None, tty: bool = False, **more) -> Session:
-    """A session in which a person says some lines, and then goes away."""
+def _session(*said: str, one: Player | None = None, tty: bool = False, **more) -> GoTerminal:
+    """A game in which a person types some lines and then leaves."""
     lines = iter(said)
 
     def ask() -> str:
@@ -57,32 +58,33 @@ def _session(*said: str, one: Player | None = None, tty: bool = False, **more) -
         soft_wrap=True,
     )
     rules = more.pop("rules", Rules())
-    return Session(one or Follower(), rules, SearchBudget(), console=console, ask=ask, **more)
+    session = GoSession(one or Follower(), rules, SearchBudget(), **more)
+    return GoTerminal(session, console, ask)
 
 
-def _shown(session: Session) -> str:
-    session.run()
-    return session.console.file.getvalue()  # type: ignore[attr-defined]
+def _shown(terminal: GoTerminal) -> str:
+    terminal.run()
+    return terminal.console.file.getvalue()  # type: ignore[attr-defined]
 
 
-def _moves(session: Session) -> list[int]:
-    return [action for _, action in session.board.moves]
+def _moves(terminal: GoTerminal) -> list[int]:
+    return [action for _, action in terminal.session.board.moves]
 
 
 def test_moves_alternate() -> None:
-    session = _session("E5", "d4")
-    assert session.run() == ""
-    assert _moves(session) == [40, 0, 48, 1]
+    terminal = _session("E5", "d4")
+    assert terminal.run() == ""
+    assert _moves(terminal) == [40, 0, 48, 1]
 
 
 def test_who_plays_white_moves_second_and_a_handicap_reverses_it() -> None:
-    session = _session("E5", colour=WHITE)
-    session.run()
-    assert _moves(session)[:2] == [0, 40]
-    session = _session("E5", handicap=2)
-    session.run()
-    assert int((session.board.stones == BLACK).sum()) == 3
-    assert session.board.moves[0][0] == WHITE
+    terminal = _session("E5", colour=WHITE)
+    terminal.run()
+    assert _moves(terminal)[:2] == [0, 40]
+    terminal = _session("E5", handicap=2)
+    terminal.run()
+    assert int((terminal.session.board.stones == BLACK).sum()) == 3
+    assert terminal.session.board.moves[0][0] == WHITE
 
 
 def test_the_player_s_last_move_and_words_are_shown() -> None:
@@ -102,29 +104,29 @@ def test_the_player_s_last_move_and_words_are_shown() -> None:
     ],
 )
 def test_a_mistake_is_a_sentence_and_no_move(line: str, complaint: str) -> None:
-    session = _session("E5", line)
-    assert complaint in _shown(session)
-    assert len(session.board.moves) == 2
+    terminal = _session("E5", line)
+    assert complaint in _shown(terminal)
+    assert len(terminal.session.board.moves) == 2
 
 
 def test_undo_takes_back_the_person_s_last_move_and_the_answer() -> None:
-    session = _session("E5", "D4", "undo", "undo", "undo")
-    assert "There is no move of yours to take back" in _shown(session)
-    assert session.board.moves == []
+    terminal = _session("E5", "D4", "undo", "undo", "undo")
+    assert "There is no move of yours to take back" in _shown(terminal)
+    assert terminal.session.board.moves == []
 
 
 def test_undo_leaves_the_other_s_first_move() -> None:
-    session = _session("E5", "undo", colour=WHITE)
-    session.run()
-    assert _moves(session) == [0]
+    terminal = _session("E5", "undo", colour=WHITE)
+    terminal.run()
+    assert _moves(terminal) == [0]
 
 
 def test_a_hint_is_no_move() -> None:
-    session = _session("hint")
-    text = _shown(session)
+    terminal = _session("hint")
+    text = _shown(terminal)
     assert "1  A9    60 %  E5" in text
     assert "2  F5    50 %" in text
-    assert session.board.moves == []
+    assert terminal.session.board.moves == []
 
 
 def test_help_names_every_command() -> None:
@@ -139,21 +141,21 @@ def test_the_score_so_far_is_told() -> None:
 
 def test_both_may_resign() -> None:
     assert _session("E5", "resign").run() == "W+R"
-    session = _session("E5", one=Follower(resigns=True))
-    assert "You win by resignation." in _shown(session)
-    assert session.result == "B+R"
+    terminal = _session("E5", one=Follower(resigns=True))
+    assert "You win by resignation." in _shown(terminal)
+    assert terminal.session.result == "B+R"
 
 
 def test_two_passes_end_the_game_with_its_score() -> None:
-    session = _session("E5", "pass", one=Follower(passes=True))
-    text = _shown(session)
-    assert session.result == "B+74"
+    terminal = _session("E5", "pass", one=Follower(passes=True))
+    text = _shown(terminal)
+    assert terminal.session.result == "B+74"
     assert "You win by 74 points (B+74)." in text
 
 
-def _divided(session: Session) -> None:
+def _divided(terminal: GoTerminal) -> None:
     """Black has the left, white the right, with a dead white stone at A9; black is to play."""
-    board = Board(session.rules)
+    board = Board(terminal.session.rules)
     for row in range(9):
         board.place(BLACK, row * 9 + 3)
         board.place(WHITE, row * 9 + 4)
@@ -161,38 +163,38 @@ def _divided(session: Session) -> None:
             board.place(BLACK, row * 9 + 2)
             board.place(WHITE, row * 9 + 5)
     board.place(WHITE, 0)
-    session.board = board
+    terminal.session.board = board
 
 
 def test_who_passes_in_a_lost_game_is_not_made_to_play_it_out() -> None:
-    session = _session("pass", "y")
-    _divided(session)
-    text = _shown(session)
+    terminal = _session("pass", "y")
+    _divided(terminal)
+    text = _shown(terminal)
     assert "follower (white) passes, too." in text
     assert "Without the dead stones (×) it is W+16." in text
-    assert session.result == "W+16"
+    assert terminal.session.result == "W+16"
 
 
 def test_who_does_not_agree_on_the_dead_plays_on_and_then_all_stones_count() -> None:
-    session = _session("pass", "n", "pass", one=Follower(passes=True))
-    _divided(session)
-    text = _shown(session)
+    terminal = _session("pass", "n", "pass", one=Follower(passes=True))
+    _divided(terminal)
+    text = _shown(terminal)
     assert "every stone on the board counts" in text
-    assert session.result == "W+40"
+    assert terminal.session.result == "W+40"
 
 
 def test_a_pass_in_the_opening_does_not_end_the_game() -> None:
-    session = _session("E5", "pass", "D4")
-    session.run()
-    assert session.result == ""
-    assert len(session.board.moves) == 6
+    terminal = _session("E5", "pass", "D4")
+    terminal.run()
+    assert terminal.session.result == ""
+    assert len(terminal.session.board.moves) == 6
 
 
 @pytest.mark.parametrize("word", ["quit", "exit", "q"])
 def test_one_can_leave(word: str) -> None:
-    session = _session("E5", word, "D4")
-    assert session.run() == ""
-    assert len(session.board.moves) == 2
+    terminal = _session("E5", word, "D4")
+    assert terminal.run() == ""
+    assert len(terminal.session.board.moves) == 2
 
 
 def test_a_player_that_moves_against_the_rules_is_one_sentence() -> None:
@@ -202,7 +204,7 @@ def test_a_player_that_moves_against_the_rules_is_one_sentence() -> None:
         ) -> Move:
             return Move(40)
 
-    with pytest.raises(FathomError, match="follower moved against the rules: white E5 is illegal"):
+    with pytest.raises(FathomError, match="follower made an illegal move: white E5 is illegal"):
         _session("E5", one=Cheat()).run()
 
 
@@ -229,8 +231,8 @@ def test_the_board_is_drawn_with_its_last_stone_hints_and_dead() -> None:
 @pytest.mark.parametrize("width", [60, 100])
 @pytest.mark.parametrize("size", [5, 19])
 def test_a_terminal_gets_colours_within_its_width(width: int, size: int) -> None:
-    session = _session("C3", "hint", "[x]", tty=True, width=width, rules=Rules(size=size))
-    text = _shown(session)
+    terminal = _session("C3", "hint", "[x]", tty=True, width=width, rules=Rules(size=size))
+    text = _shown(terminal)
     assert "\x1b[" in text
     assert f"Go {size}×{size}" in text
     assert "% yours" in text
@@ -267,6 +269,6 @@ def test_a_file_that_cannot_be_written_is_one_sentence_before_the_game(
 
 
 def test_random_can_be_played_to_the_end() -> None:
-    session = _session(*["pass"] * 300, one=player("random"), rules=Rules(size=5))
-    session.run()
-    assert session.result
+    terminal = _session(*["pass"] * 300, one=player("random"), rules=Rules(size=5))
+    terminal.run()
+    assert terminal.session.result

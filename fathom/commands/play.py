@@ -1,0 +1,142 @@
+"""Play Go against a player, or talk to a dialogue agent.
+
+PLAYER is a run, `random`, `playout`, `rave`, or the command line of a GTP program.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from fathom.arguments import parse, prefixed_arguments, split_positional, warn
+from fathom.errors import FathomError
+from fathom.play.go_flags import (
+    GoFlags,
+    go_arguments,
+    go_player,
+    reporting_world_errors,
+    search_budget,
+)
+from fathom.runs.options import STRICT, Device, Seed
+
+if TYPE_CHECKING:
+    from fathom.runs.run import Run
+
+USAGE = "play RUN"
+
+
+@dataclass(frozen=True, config=STRICT)
+class PlayFlags(GoFlags):
+    """Play Go in the terminal.
+
+    Rules are set by --env.size, --env.komi, --env.ko and --env.suicide.
+    """
+
+    colour: Literal["black", "white"] = "black"
+    """Your colour."""
+    handicap: Annotated[int, Field(ge=0, le=9)] = 0
+    """Black stones on the board at the start; white then moves first."""
+    sgf: Path | None = None
+    """File that the game is written to when it ends or you leave."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class ChatFlags:
+    """Talk to a dialogue agent, as a user with one of the goals held out from its training."""
+
+    seed: Seed | None = None
+    """Which goal; a random one if not given."""
+    understanding: str | None = None
+    """Fit of slot-filling that reads your lines; if not given the run's own, else one fitted to its domain."""
+    transcript: Path | None = None
+    """File for the dialogue, as JSON lines; its text is put beside it; in the folder `chats` if not given."""
+    device: Device = "auto"
+    """Device of the network; auto takes the one it was trained on."""
+    runs_dir: Path = Path("runs")
+    """Folder in which a run's name is looked up."""
+
+
+def run(words: list[str]) -> int:
+    given, rest = split_positional(words, [PlayFlags, ChatFlags])
+    dialogue = _dialogue_run(given, rest)
+    return _play_go(words) if dialogue is None else _chat(dialogue, [*given[1:], *rest])
+
+
+def _play_go(words: list[str]) -> int:
+    (reference,), rest, rules_asked = go_arguments(words, "play", ("runs/go",), PlayFlags())
+    flags: PlayFlags = parse(PlayFlags(), rest, f"fathom play {reference}")
+    limit = search_budget(flags)
+    from envs.go.board import BLACK, WHITE
+    from fathom.play.go_session import GoSession
+    from fathom.play.go_terminal import GoTerminal, busy, new_console
+    from fathom.play.players import rules_from
+
+    if flags.sgf is not None and flags.sgf.exists():
+        raise FathomError(f"{flags.sgf} exists already: choose another --sgf")
+    player, console = go_player(reference, flags), new_console()
+    with contextlib.closing(player), reporting_world_errors():
+        rules = rules_from(rules_asked, [player])
+        colour = BLACK if flags.colour == "black" else WHITE
+        with busy(console, "getting ready (it takes a minute the first time)"):
+            session = GoSession(player, rules, limit, colour, flags.handicap)
+        if flags.sgf is not None:  # fails before the game rather than after it
+            session.save(flags.sgf)
+        try:
+            GoTerminal(session, console).run()
+        finally:
+            if flags.sgf is not None:
+                session.save(flags.sgf)
+    return 0
+
+
+def _dialogue_run(given: list[str], rest: list[str]) -> Run | None:
+    """Return the run that the first word names if its agent can be talked to."""
+    if not given:
+        return None
+    runs_dir = "runs"
+    for word, following in zip(rest, [*rest[1:], ""], strict=True):
+        name, equals, value = word.partition("=")
+        if name in ("--runs-dir", "--runs_dir"):
+            runs_dir = value if equals else following
+    from fathom.play.runs import find_run
+
+    try:
+        run = find_run(given[0], Path(runs_dir))
+    except FathomError:  # no run: perhaps a player of Go
+        return None
+    from fathom.play.dialogue_session import is_dialogue
+
+    return run if is_dialogue(run) else None
+
+
+def _chat(run: Run, words: list[str]) -> int:
+    words, asked = prefixed_arguments(words, "env")
+    flags: ChatFlags = parse(ChatFlags(), words, f"fathom play {run.folder}")
+    if asked:
+        raise FathomError(
+            f"--env.{next(iter(asked))} cannot be set in a chat: its environment is that of the run"
+        )
+    seed = int.from_bytes(os.urandom(4), "big") if flags.seed is None else flags.seed
+    from fathom.play.dialogue_session import dialogue_with
+    from fathom.play.dialogue_terminal import DialogueTerminal
+    from fathom.play.runs import find_run
+    from fathom.play.transcripts import check_transcript, new_transcript
+
+    path = flags.transcript or new_transcript(run.name)
+    check_transcript(path)  # fails before the chat rather than after it
+    understanding = None
+    if flags.understanding is not None:
+        understanding = find_run(flags.understanding, flags.runs_dir)
+    session = dialogue_with(run, understanding, seed, flags.device, warn)
+    try:
+        DialogueTerminal(session).run()
+    finally:
+        if session.messages:
+            session.save(path)
+            print(f"the transcript is {path}")
+    return 0

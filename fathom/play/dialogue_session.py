@@ -1,0 +1,228 @@
+"""A dialogue between a person and an agent, without a screen.
+
+The person takes the simulated user's place: a card shows one of the goals held out from training, and at the
+end the card decides about success, as the simulated user would. A line that makes no sense costs no turn:
+the agent asks again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from agents.agent import Agent
+from envs.dialogue import belief, user
+from envs.dialogue.dialogue import Dialogue
+from envs.dialogue.domain import NONE
+from envs.dialogue.frames import TELL, AgentFrame, ints_of
+from envs.dialogue.goals import Goal
+from envs.dialogue.phrases import agent_sentence
+from envs.dialogue.transcript import Believed, Said, as_json_lines, as_text, beliefs
+from envs.observations import ObservationFlattener
+from fathom.errors import FathomError
+from fathom.files import replace_file
+from fathom.play.listening import Heard, Listener, speaks_for_itself
+from fathom.play.runs import slot_filling_model, trained_agent
+from fathom.play.understanding import understanding_for
+
+if TYPE_CHECKING:
+    from fathom.runs.run import Run
+
+ENVIRONMENT = "Fathom/Dialogue-v0"
+PATIENCE = 5
+"""Lines in a row that make no sense, after which the agent gives up."""
+LEFT = "left"
+"""The reason for the end if the person left."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a line led to."""
+
+    heard: Heard | None
+    """What was understood of it; None if it made no sense."""
+    text: str
+    """What the agent says; empty if the dialogue is over."""
+
+
+class DialogueSession:
+    """A dialogue between a person and an agent.
+
+    Args:
+        env: made with `split="test"`; the card shows the goal that it draws.
+        seed: of the card and of the agent's phrases.
+    """
+
+    def __init__(self, agent: Agent, env: Dialogue, listener: Listener, seed: int) -> None:
+        self.env = env
+        self._agent, self._listener = agent, listener
+        self._rng = np.random.default_rng(seed)
+        self._flatten = ObservationFlattener(env.observation_space)
+        env.reset(seed=seed)
+        env.state.goal[-2:] = NONE  # no first wish: people change their mind without being told to
+        env.begin()
+        self.goal: Goal = env.goal
+        """What the card says."""
+        self.messages: list[Said] = []
+        """What both have said."""
+        self.reason = ""
+        """Why it is over: one of `Dialogue.reasons`, or `LEFT`; empty while it goes on."""
+        self.last: AgentFrame | None = None
+        """The agent's last act."""
+        self.prompt = "Hello. What can I do for you?"
+        """What the agent said last."""
+        self._missed = 0
+
+    def say(self, line: str) -> Answer:
+        """Take the person's line and let the agent answer."""
+        heard = self._listener.hear(line, self.last)
+        if heard is None:
+            return Answer(None, self._ask_again(line))
+        self._missed = 0
+        sentence = heard.sentence if self.is_example(heard) else None
+        text = clean(line) or " ".join(heard.sentence.tokens)
+        self.messages.append(Said(text, None, None, heard.frame, heard.confidence, sentence))
+        return Answer(heard, self._answer(heard))
+
+    def leave(self) -> None:
+        """End the dialogue without a booking."""
+        self.reason = LEFT
+
+    def beliefs(self) -> list[Believed]:
+        """Return what the agent believes of each slot."""
+        return beliefs(self.env.domain, self.env.state)
+
+    @property
+    def matches(self) -> int:
+        """How many rows of the knowledge base fit what the agent believes."""
+        return int(self.env.state.numbers[belief.MATCHES])
+
+    def verdict(self) -> str:
+        """Return why the dialogue ended, as a sentence for the person."""
+        kind, _, slot = self.reason.partition(": ")
+        if self.reason == "success":
+            return "Success: that is what your card asks for."
+        if self.reason == LEFT:
+            return "You left before anything was booked."
+        if kind == "too long":
+            return f"Failed: nothing was booked within {self.env.config.max_turns} turns."
+        booked = (self.last.row if self.last is not None else None) or {}
+        name, value = slot.replace("_", " "), booked.get(slot, "unknown")
+        if kind == "question unanswered":
+            return f"Failed: you were to ask for the {name}, and were not told."
+        if kind == "answered from another row":
+            return f"Failed: the {name} that you were told is not that of what was booked, {value}."
+        wanted = self.goal.constraints[slot]
+        return f"Failed: your card says {name} {wanted}, and it was booked for {value}."
+
+    def is_example(self, heard: Heard) -> bool:
+        """Whether a line can be learnt from: it means what the card says, without any context."""
+        goal, frame = self.goal, heard.frame
+        as_on_card = all(
+            goal.constraints.get(slot, "any") == value for slot, value in frame.informs.items()
+        )
+        asked = frame.request is None or frame.request in goal.questions
+        return as_on_card and asked and speaks_for_itself(self.env.domain, heard)
+
+    def save(self, path: Path) -> None:
+        """Write the dialogue as JSON lines, and as text beside it; FathomError if that fails."""
+        texts = {
+            ".jsonl": as_json_lines(self.env.domain, self.goal, self.messages, self.reason),
+            ".txt": as_text(self.goal, self.messages, self.reason),
+        }
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            for ending, text in texts.items():
+                replace_file(path.with_suffix(ending), text.encode())
+        except OSError as error:
+            raise FathomError(f"{path} cannot be written: {error.strerror}") from None
+
+    def _ask_again(self, line: str) -> str:
+        """Repeat the last question, with examples from the second time on; in the end, give up."""
+        self._missed += 1
+        text = clean(line)
+        if text:
+            self.messages.append(Said(text))
+        if self._missed >= PATIENCE:
+            self.leave()
+            return "I am afraid that we do not understand each other."
+        apology = "Sorry, I did not get that." if text else "Are you there?"
+        return f"{apology} {self.prompt}{self._examples() if self._missed > 1 else ''}"
+
+    def _examples(self) -> str:
+        """Return some values of the slot that the agent asked for."""
+        if self.last is None or self.last.kind != "request" or self.last.slot is None:
+            return ""
+        values = self.env.domain.slots[self.env.domain.index(self.last.slot)].values
+        some = self._rng.choice(len(values), min(2, len(values)), replace=False)
+        return f" (For example: {', '.join(values[number] for number in some)}.)"
+
+    def _answer(self, heard: Heard) -> str:
+        """Let the agent hear, act and speak."""
+        env, numbers = self.env, self.env.state.numbers
+        env.listen(ints_of(env.domain, heard.frame), heard.confidence)
+        if numbers[belief.TURNS] >= env.config.max_turns:
+            self.reason = env.reasons[user.TOO_LONG]
+            return ""
+        observation, mask = env.observation()
+        episode_starts = np.array([self.last is None])
+        flat = self._flatten(observation[None])
+        action = self._agent.act(flat, mask[None], episode_starts, self._rng)[0]
+        self.last = env.speak(int(action))
+        self.prompt = agent_sentence(env.domain, self.last, self._rng)
+        self.messages.append(Said(self.prompt, self.last))
+        if self.last.kind == "inform":
+            # The simulated user notes the answer for the card; its own reply is not used.
+            slot, value = int(numbers[belief.SLOT]), int(numbers[belief.VALUE])
+            user.reply(env.tables, env.state, TELL, slot, value)
+        elif self.last.kind == "book":
+            self.reason = env.reasons[user.judge(env.tables, env.state, int(numbers[belief.ROW]))]
+        return self.prompt
+
+
+def clean(line: str) -> str:
+    """Return a line without what cannot be printed, and not too long."""
+    text = "".join(sign if sign.isprintable() else " " for sign in line[:1000])
+    return " ".join(text.split())
+
+
+def is_dialogue(run: Run) -> bool:
+    """Whether a run's agent can be talked to."""
+    return run.config.environment.rpartition(":")[2] == ENVIRONMENT
+
+
+def dialogue_with(
+    run: Run, understanding: Run | None, seed: int, device: str, warn: Callable[[str], None]
+) -> DialogueSession:
+    """Return a session with the agent of a run.
+
+    Args:
+        understanding: a fit of slot-filling that reads the person's lines. By default the one that the run
+            was trained with; if there is none, one that is fitted to the run's domain.
+
+    Raises:
+        FathomError: one of the runs cannot be used for that.
+    """
+    agent, environment = trained_agent(run, warn, device)
+    made: Any = environment.make_single(None)
+    env: Dialogue = made.unwrapped
+    if understanding is not None:
+        model = slot_filling_model(understanding)
+    elif env.words is not None:
+        model = env.words.model
+    else:
+        model = understanding_for(env.config.domain)
+    unknown = set(model.tags) - {
+        "O",
+        *(f"{part}-{slot.name}" for slot in env.domain.slots for part in "BI"),
+    }
+    if unknown:
+        raise FathomError(
+            f"that understanding was not fitted to the domain {env.domain.name}: it finds"
+            f" {sorted(unknown)[0][2:]}"
+        )
+    return DialogueSession(agent, env, Listener(env.domain, model), seed)
