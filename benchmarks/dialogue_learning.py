@@ -215,18 +215,23 @@ def repeated(agent: Any, world: EnvironmentSpec) -> dict[str, Any]:
 def measure(job: dict[str, Any]) -> dict[str, Any]:
     """Do one job: train and evaluate one agent, or evaluate rules."""
     from agents.agent import RunContext
-    from agents.scripted import Rules, RulesConfig
+    from agents.scripted import Scripted, ScriptedConfig
     from fathom.runs.training import prepare
 
     prepare(job["threads"], "cpu")
     world = world_with(job["domain"], job["rate"], job.get("rule", "worthy"))
     if job["agent"] == "rules":
-        agent = Rules(*world.spaces(), RulesConfig(), RunContext(expert_action=world.expert()))
+        agent = Scripted(
+            *world.spaces(), ScriptedConfig(), RunContext(8, 1, 1, expert_action=world.expert())
+        )
         last = repeated(agent, world) if job["table"] == "goals" else {}
         return job | {"points": [evaluated(agent, world) | last]}
     # What is compiled is loaded before the clock runs.
     evaluated(
-        Rules(*world.spaces(), RulesConfig(), RunContext(expert_action=world.expert())), world
+        Scripted(
+            *world.spaces(), ScriptedConfig(), RunContext(8, 1, 1, expert_action=world.expert())
+        ),
+        world,
     )
     points: list[dict[str, Any]] = []
     progress = trained(world, job["agent"], job["seed"], tuple(job["marks"]), job["changes"])

@@ -60,6 +60,7 @@ def measure_ours(options: argparse.Namespace) -> dict[str, Any]:
         learning_rate=LEARNING_RATE,
         discount=DISCOUNT,
         n_step=1,
+        reward_clip=1.0,
         target_update_interval=TARGET_STEPS // TRAIN_EVERY,
         double=False,
         dueling=False,

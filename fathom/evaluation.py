@@ -76,7 +76,9 @@ def _play(
         transitions = Transitions(env)
         observations = transitions.reset(seed)
         while (played < share).any():
-            actions = agent.act(observations, transitions.action_masks, transitions.starts, rng)
+            actions = agent.act(
+                observations, transitions.action_masks, transitions.episode_starts, rng
+            )
             step = transitions.step(actions)
             observations = step.next_observations
             # Who has played its share is stepped on, but no longer counted.

@@ -80,9 +80,9 @@ def _misfit(env: Env) -> str | None:
         return "info['action_mask'] must come with every reset() and step(), or never"
     if "action_mask" not in info:
         return None
-    from agents.parts.actions import distribution  # here, for it brings torch with it
+    from agents.parts.actions import action_distribution  # here, for it brings torch with it
 
-    size = distribution(actions, "clipped").mask_size
+    size = action_distribution(actions).mask_size
     if not size:
         return f"info['action_mask'] is for numbered actions, and these are {actions}"
     shape = np.shape(info["action_mask"])

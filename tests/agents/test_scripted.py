@@ -47,7 +47,9 @@ def test_a_world_with_rules_gives_them_and_one_without_gives_none() -> None:
 
 def test_rules_act_as_the_world_advises() -> None:
     world = plugins.resolve(ASKING)
-    agent = Scripted(*world.spaces(), ScriptedConfig(), RunContext(expert_action=world.expert()))
+    agent = Scripted(
+        *world.spaces(), ScriptedConfig(), RunContext(8, 100, 100, expert_action=world.expert())
+    )
     assert evaluate(agent, world, 32, evaluation_seed())["mean"] == pytest.approx(0.9)
 
 
@@ -109,5 +111,5 @@ def test_warm_start_lets_the_rules_act_first_and_the_learner_after_them(tmp_path
 
 def test_a_negative_warm_start_is_refused() -> None:
     world = plugins.resolve(ASKING)
-    with pytest.raises(ValueError, match="expert_steps must be 0 or above"):
-        DQN(*world.spaces(), DQNConfig(expert_steps=-1), RunContext())
+    with pytest.raises(ValueError, match="expert_steps"):
+        DQN(*world.spaces(), DQNConfig(expert_steps=-1), RunContext(8, 100, 100))
