@@ -1,28 +1,30 @@
-"""Advantage actor–critic: A3C (Mnih et al. 2016) with its actors stepped together.
+"""Advantage actor–critic: A3C (Mnih et al. 2016) with synchronous environments.
 
-The policy acts in several environments for a few steps; the n-step returns that follow, bootstrapped with
-the value of the last observation, tell how much better each action was than the value expected; one
-gradient step makes better actions likelier and moves the value to the returns.
+The policy acts in several environments for a few steps. The n-step return, bootstrapped with the value of
+the last observation, minus the value estimates the advantage of each action. One gradient step increases
+the log-probability of the actions in proportion to their advantages, and fits the value to the returns.
 
-Different from the paper: Adam takes the place of RMSProp.
+Deviations from the paper: docs/algorithms/a2c.md.
 """
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import ClassVar
 
 import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass
 
 from agents.agent import (
+    STRICT,
     Agent,
     AgentState,
     Metrics,
     RunContext,
-    check_numbers,
+    UnitInterval,
     generator,
     linear_schedule,
 )
@@ -35,28 +37,26 @@ from envs.observations import FlatObservation
 LOSSES = ("policy_loss", "value_loss", "entropy")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class A2CConfig(PolicyConfig):
-    """Hyperparameters; the paper's value in brackets."""
+    """Hyperparameters of A2C; the value of Mnih et al. 2016 in brackets."""
 
-    num_envs: int = 16
+    num_envs: PositiveInt = 16
     """Environments stepped together [16]."""
-    rollout_steps: int = 5
-    """Steps in each environment between two updates [5]."""
-    learning_rate: float = 7e-4
-    """Of Adam, at the start [RMSProp, drawn at random]."""
+    rollout_steps: PositiveInt = 5
+    """Steps of each environment in a rollout [5]."""
+    learning_rate: PositiveFloat = 7e-4
+    """Initial learning rate of Adam [RMSProp, sampled from 1e-4 to 1e-2]."""
     anneal_lr: bool = True
-    """Let the learning rate fall linearly to 0 over the run [True]."""
-    discount: float = 0.99
-    """γ of one step [0.99]."""
-    value_coefficient: float = 0.5
-    """Weight of the value's loss [0.5]."""
-    entropy_coefficient: float = 0.01
-    """Weight of the entropy, which keeps the policy exploring [0.01]."""
-    max_gradient_norm: float = 0.5
-    """Longer gradients are shortened to this."""
-    reward_clip: float = 0.0
-    """The learner clips each reward to ± this; 0 leaves rewards as they are [1]."""
+    """Anneal the learning rate linearly to 0 over the run [True]."""
+    discount: UnitInterval = 0.99
+    """Discount factor γ of one agent step [0.99]."""
+    value_coefficient: NonNegativeFloat = 0.5
+    """Weight of the value loss [0.5]."""
+    entropy_coefficient: NonNegativeFloat = 0.01
+    """Weight of the entropy bonus [0.01]."""
+    max_gradient_norm: PositiveFloat = 0.5
+    """Largest norm of the gradient; larger ones are scaled down."""
 
 
 class A2C(Agent):
@@ -71,96 +71,97 @@ class A2C(Agent):
         config: A2CConfig,
         context: RunContext,
     ) -> None:
-        check_numbers(
-            config,
-            positive=("num_envs", "rollout_steps", "learning_rate", "max_gradient_norm"),
-            not_negative=("value_coefficient", "entropy_coefficient", "reward_clip"),
-            shares=("discount",),
-        )
-        self.config = config
-        self.context = context
+        super().__init__(observation_space, action_space, config, context)
         self.policy = Policy(observation_space, action_space, config, context, config.discount)
-        self._learn: Callable[..., torch.Tensor] = self._learn_from
-        if self.policy.compiling:
-            self._learn = compiled(self._learn_from, self.policy.device)
-        self.steps = 0
+        self._gradient_step: Callable[..., torch.Tensor] = self._gradient_step_of
+        self._compiled = False
         self.updates = 0
 
     def act(
         self,
         observations: FlatObservation,
         action_masks: np.ndarray | None,
-        starts: np.ndarray,
+        episode_starts: np.ndarray,
         rng: np.random.Generator,
     ) -> np.ndarray:
-        return self.policy.act(observations, action_masks, starts, rng)
+        return self.policy.act(observations, action_masks, episode_starts, rng)
 
     def train(self, env: VectorEnv, steps: int, seed: int) -> Iterator[Metrics]:
         config, n = self.config, env.num_envs
+        self.context.check(env, steps)
+        self._compile()
         collector = Collector(self.policy, env, seed, generator(seed))
         done = reported = 0
-        learnt: list[torch.Tensor] = []
+        losses: list[torch.Tensor] = []
         while done < steps:
             length = min(config.rollout_steps, math.ceil((steps - done) / n))
             rollout = collector.collect(length)
-            if config.reward_clip:
-                rollout.rewards = rollout.rewards.clip(-config.reward_clip, config.reward_clip)
             with collector.learning():
-                if not self.policy.centre(rollout.observations):
-                    learnt.append(self._improve(rollout))
+                if not self.policy.take_mean_image(rollout.observations):
+                    losses.append(self._improve(rollout))
             done += length * n
             self.steps += length * n
             if done - reported >= REPORT_EVERY or done >= steps:
                 reported = done
-                yield collector.report(done) | averages(LOSSES, learnt)
-                learnt = []
+                yield collector.report(done) | averages(LOSSES, losses)
+                losses = []
+
+    def _compile(self) -> None:
+        if not self._compiled and self.policy.compiles(self.context.total_steps):
+            self.policy.compile()
+            self._gradient_step = compiled(self._gradient_step_of, self.policy.device)
+            self._compiled = True
 
     def _improve(self, rollout: Rollout) -> torch.Tensor:
-        """One update from a rollout; its losses."""
+        """One gradient step from a rollout; returns the losses."""
         config, policy = self.config, self.policy
-        known = estimates(policy, rollout, config.discount, decay=1.0)
+        estimated = estimates(policy, rollout, config.discount, decay=1.0)
         self.updates += 1
         rate = config.learning_rate
         if config.anneal_lr:
             rate = linear_schedule(rate, 0, self.context.total_steps, self.steps)
-        # A rollout cut short by the segment's end has another shape than the compiled one.
-        learn = self._learn if len(rollout.rewards) == config.rollout_steps else self._learn_from
-        return learn(
+        # The last rollout of a segment may be shorter than what was compiled.
+        gradient_step = (
+            self._gradient_step
+            if len(rollout.rewards) == config.rollout_steps
+            else self._gradient_step_of
+        )
+        return gradient_step(
             policy.adam.step_scalars(rate, self.updates),
             rollout.memory,
-            rollout.starts[:-1],
-            rollout.choices,
+            rollout.episode_starts[:-1],
+            rollout.actions,
             rollout.masks,
-            known.advantages,
-            known.returns,
-            known.weights,
+            estimated.advantages,
+            estimated.returns,
+            estimated.weights,
             *(x[:-1] for x in rollout.observations),
         ).clone()
 
-    def _learn_from(
+    def _gradient_step_of(
         self,
         step_scalars: torch.Tensor,
         memory: torch.Tensor,
-        starts: torch.Tensor,
-        choices: torch.Tensor,
+        episode_starts: torch.Tensor,
+        actions: torch.Tensor,
         masks: torch.Tensor | None,
         advantages: torch.Tensor,
         returns: torch.Tensor,
         weights: torch.Tensor,
         *observations: torch.Tensor,
     ) -> torch.Tensor:
-        """One step down the loss of a rollout; tensors are (time, environments, …)."""
+        """One gradient step; tensors are (time, environments, …). Returns the losses."""
         config, policy = self.config, self.policy
         weights = weights.flatten() / weights.sum().clamp(min=1)
-        choices = choices.flatten(0, 1)
+        actions = actions.flatten(0, 1)
         legal = None if masks is None else masks.flatten(0, 1)
 
         def loss_of(compute_params: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-            outputs, values, _ = policy.apply(compute_params, observations, starts, memory)
-            likely = policy.actions.log_probability(outputs, choices, legal)
-            policy_loss = -(weights * likely * advantages.flatten()).sum()
+            params, values, _ = policy.apply(compute_params, observations, episode_starts, memory)
+            log_probs = policy.distribution.log_prob(params, actions, legal)
+            policy_loss = -(weights * log_probs * advantages.flatten()).sum()
             value_loss = (weights * (values - returns.flatten()).square()).sum()
-            entropy = (weights * policy.actions.entropy(outputs, legal)).sum()
+            entropy = (weights * policy.distribution.entropy(params, legal)).sum()
             loss = (
                 policy_loss
                 + config.value_coefficient * value_loss

@@ -1,75 +1,125 @@
-"""What every learning algorithm is to the rest of Fathom.
+"""The contract of a learning algorithm.
 
-A run is a chain of segments. Each segment is a pure function of the checkpoint it starts from, the
-run's seed and its own number, so an agent keeps nothing random between two calls of `train`, and
-everything else it needs is in its `AgentState`.
+A run is a chain of segments. Each is a pure function of the checkpoint it starts from, the seed and the
+segment's number, so an agent keeps nothing random between two calls of `train`, and all else that it
+needs is in its `AgentState`. Without a run, an agent is used like this:
+
+    envs = gymnasium.make_vec("CartPole-v1", 8)
+    agent = PPO.for_env(envs)
+    for metrics in agent.learn(envs, steps=50_000):
+        print(metrics)
+    action = agent.predict(observation)
 """
 
-import math
+import dataclasses
+import shutil
+import tempfile
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
 import gymnasium as gym
 import numpy as np
 import torch
-from gymnasium.vector import VectorEnv
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import concatenate, create_empty_array
+from pydantic import ConfigDict, Field
 
-from envs.observations import FlatObservation
+from envs.observations import FlatObservation, ObservationFlattener
 
 Metrics = dict[str, float]
 
 ExpertAction = Callable[[FlatObservation, np.ndarray | None], np.ndarray]
-"""A world's rule of thumb: plain observations of n environments and their (n, actions) bool masks, if
-it has such, to (n,) actions."""
+"""An environment's scripted policy: flat observations of n environments and their (n, actions) bool masks,
+or None, to (n,) actions."""
+
+STRICT = ConfigDict(strict=True, allow_inf_nan=False)
+"""For the dataclass of every agent's hyperparameters: types are checked, and numbers are finite."""
+
+UnitInterval = Annotated[float, Field(ge=0, le=1)]
+
+SEGMENT_STEPS = 100_000
+"""`Agent.learn` splits longer trainings into segments of this many steps."""
 
 
 class UnsuitableEnvironmentError(ValueError):
-    """An environment turned out, at its first reset, to be one that the agent cannot learn in."""
+    """An environment turned out during training to be one the agent cannot learn in."""
 
 
 @dataclass
 class AgentState:
-    """What a checkpoint holds: tensors and numbers only, so that loading it can execute nothing."""
+    """What a checkpoint holds: tensors and numbers only, so that loading it executes no code."""
 
     weights: dict[str, torch.Tensor]
     """The network that acts: all that evaluation needs."""
     tensors: dict[str, torch.Tensor] = field(default_factory=dict)
-    """What else the next segment needs, such as the target network and the optimizer's moments."""
+    """What else training needs, such as the target network and the moments of the optimizer."""
     numbers: dict[str, int | float] = field(default_factory=dict)
-    """Counters."""
+    """Counters and flags."""
 
 
 @dataclass(frozen=True)
 class RunContext:
-    """What a run tells its agent about the place where it learns."""
+    """The environments an agent learns in, and the sizes of the run."""
 
-    num_envs: int = 1
-    segment_steps: int = 1
-    """Agent steps in one segment, summed over the environments."""
-    total_steps: int = 1
-    """Agent steps in the whole run."""
+    num_envs: int
+    """Environments stepped together."""
+    segment_steps: int
+    """Most agent steps of one call of `train`, summed over the environments."""
+    total_steps: int
+    """Agent steps of the whole run, over which schedules are annealed."""
     frame_stack: int = 0
-    """How many planes of an image observation are a stack of frames, newest last; 0: none are."""
+    """Number of planes of an image observation that are a stack of frames, newest last; 0: no stack."""
     storage: Path | None = None
-    """Folder for bulky memory-mapped memory; None for an agent that only acts."""
+    """Folder for memory-mapped data; None for an agent that only acts."""
     device: str = "cpu"
     expert_action: ExpertAction | None = None
-    """What the world's own rules would do, where it has any."""
+    """The environment's scripted policy, if it has one."""
+
+    def __post_init__(self) -> None:
+        for name in ("num_envs", "segment_steps", "total_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+
+    def check(self, env: VectorEnv, steps: int) -> None:
+        """Raise ValueError unless a training of `steps` in `env` is what the agent was built for."""
+        if env.num_envs != self.num_envs:
+            raise ValueError(
+                f"the agent was built for {self.num_envs} environments, and this vector environment has"
+                f" {env.num_envs}"
+            )
+        if steps > self.segment_steps:
+            raise ValueError(
+                f"the agent was built for segments of at most {self.segment_steps:,} steps, not {steps:,}"
+            )
 
 
 class Agent(ABC):
-    """Learns to act in one environment."""
+    """A learning algorithm in one environment.
+
+    Args:
+        observation_space: flat, as `envs.observations` makes it.
+        action_space: of one environment.
+        config: an instance of `Config`.
+        context: of the run.
+
+    Raises:
+        ValueError: the agent does not support these spaces or this combination of hyperparameters.
+    """
 
     Config: ClassVar[type]
-    """A frozen dataclass: its fields are the command-line flags, their docstrings the help."""
+    """Frozen dataclass of the hyperparameters: fields are command-line flags, their docstrings the help."""
 
     notice: ClassVar[str] = ""
-    """What the agent cannot promise and others can, told before it trains; empty: nothing."""
+    """What the user should know before training, such as a promise that this agent cannot keep."""
 
-    @abstractmethod
+    steps: int
+    """Agent steps trained so far."""
+
     def __init__(
         self,
         observation_space: gym.Space,
@@ -77,24 +127,158 @@ class Agent(ABC):
         config: Any,
         context: RunContext,
     ) -> None:
-        """Build the networks.
+        if config.num_envs != context.num_envs:
+            raise ValueError(
+                f"the config has num_envs {config.num_envs}, and the context {context.num_envs}"
+            )
+        self.observation_space = observation_space
+        self.action_space = action_space
+        self.config = config
+        self.context = context
+        self.steps = 0
+        self.env_observation_space = observation_space
+        """Of the environment itself, which `predict` takes observations of."""
+        self._open_ended = False
+        self._predict_rng = np.random.default_rng(0)
 
-        The observation space is plain, as `envs.observations` makes it.
+    @classmethod
+    def for_env(
+        cls,
+        envs: VectorEnv,
+        config: Any = None,
+        *,
+        total_steps: int | None = None,
+        device: str = "cpu",
+        storage: Path | None = None,
+    ) -> Self:
+        """Build an agent for a vector environment, without a run.
+
+        Args:
+            envs: in `AutoresetMode.NEXT_STEP`, which is the default of `gymnasium.make_vec`.
+            config: hyperparameters, `cls.Config()` if None; its `num_envs` is replaced by that of `envs`.
+            total_steps: over which schedules are annealed; if None, the steps of the first call of
+                `learn`. Later calls extend it where they need more.
+            device: a torch device.
+            storage: folder for replay memory; if None, a temporary one that is deleted with the agent.
 
         Raises:
-            ValueError: the agent cannot act in these spaces, or a hyperparameter makes no sense.
+            ValueError: `envs` is no vector environment or resets differently, or the agent does not
+                support its spaces.
         """
+        _check_vector(envs)
+        config = cls.Config() if config is None else config
+        config = dataclasses.replace(config, num_envs=envs.num_envs)
+        temporary = Path(tempfile.mkdtemp(prefix="fathom-")) if storage is None else None
+        try:
+            context = RunContext(
+                num_envs=envs.num_envs,
+                segment_steps=SEGMENT_STEPS,
+                total_steps=total_steps or SEGMENT_STEPS,
+                frame_stack=int(envs.metadata.get("frame_stack", 0)),
+                storage=storage or temporary,
+                device=device,
+                expert_action=_expert_action(envs),
+            )
+            flat_space = ObservationFlattener(envs.single_observation_space).space
+            agent = cls(flat_space, envs.single_action_space, config, context)
+        except BaseException:
+            if temporary is not None:
+                shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        agent.env_observation_space = envs.single_observation_space
+        agent._open_ended = total_steps is None
+        if temporary is not None:
+            weakref.finalize(agent, shutil.rmtree, temporary, ignore_errors=True)
+        return agent
+
+    def learn(self, envs: VectorEnv, steps: int, seed: int = 0) -> Iterator[Metrics]:
+        """Train for `steps` more agent steps, and yield metrics on the way.
+
+        Training happens while the metrics are iterated over. Repeated calls go on from where the agent
+        is; each resets the environments. More than `SEGMENT_STEPS` steps are trained in segments, at the
+        start of which the environments are reset too.
+
+        Args:
+            envs: as many environments of the same kind as the agent was built for.
+            steps: summed over the environments.
+            seed: all randomness derives from it and from the number of steps trained before.
+
+        Yields:
+            metrics as `train` does; `steps` counts all steps trained so far.
+
+        Raises:
+            ValueError: `envs` are not the kind or the number of environments the agent was built for.
+        """
+        _check_vector(envs)
+        if envs.single_observation_space != self.env_observation_space:
+            raise ValueError(
+                f"the agent was built for observations of {self.env_observation_space}, not of"
+                f" {envs.single_observation_space}"
+            )
+        end = self.steps + steps
+        if self._open_ended or end > self.context.total_steps:
+            self._open_ended = False
+            self._extend(end)
+        while self.steps < end:
+            first = self.steps
+            segment = min(self.context.segment_steps, end - first)
+            segment_seed = int(np.random.SeedSequence([seed, first]).generate_state(1)[0]) >> 3
+            for metrics in self.train(envs, segment, segment_seed):
+                yield metrics | {"steps": first + metrics["steps"]}
+
+    def _extend(self, total_steps: int) -> None:
+        """Change the length of the run between two segments."""
+        self.context = dataclasses.replace(self.context, total_steps=total_steps)
+
+    def predict(
+        self,
+        observation: Any,
+        action_mask: np.ndarray | None = None,
+        episode_start: bool | np.ndarray = True,
+    ) -> Any:
+        """The action of the evaluation policy for one observation, or actions for a batch.
+
+        Args:
+            observation: an element of the environment's own observation space, dictionaries included, or
+                a batch of n as a vector environment returns it.
+            action_mask: (actions,), or (n, actions) for a batch, True where an action is legal.
+            episode_start: matters only to recurrent policies: True starts with an empty memory, False goes
+                on from the call before. One value, or (n,) bool for a batch.
+
+        Returns:
+            An int or an array, as the action space has it; for a batch an array (n, …).
+
+        Raises:
+            ValueError: the observation has another shape than the space's.
+        """
+        space = self.env_observation_space
+        single = _is_single(space, observation)
+        if single:
+            empty: Any = create_empty_array(space, n=1)
+            observation = concatenate(space, [observation], empty)
+        if space is not self.observation_space:
+            flat = ObservationFlattener(space)(observation)
+        else:
+            flat = observation if isinstance(observation, tuple) else np.asarray(observation)
+        n = len(flat[0] if isinstance(flat, tuple) else flat)
+        masks = None if action_mask is None else np.asarray(action_mask, bool).reshape(n, -1)
+        starts = np.broadcast_to(np.asarray(episode_start, bool), (n,)).copy()
+        actions = self.act(flat, masks, starts, self._predict_rng)
+        if not single:
+            return actions
+        return int(actions[0]) if isinstance(self.action_space, spaces.Discrete) else actions[0]
 
     @abstractmethod
     def train(self, env: VectorEnv, steps: int, seed: int) -> Iterator[Metrics]:
-        """Learn for one segment of `steps` agent steps and yield metrics on the way.
+        """Train for one segment of `steps` agent steps, and yield metrics on the way.
 
-        The environments are reset with `seed`, from which all other randomness derives too.
-        Every report has `steps` (done in this segment) and the seconds spent so far in
-        `time/environment`, `time/acting` and `time/learning`.
+        The environments are reset with `seed`, from which all other randomness derives too. Every report
+        has `steps`, done in this segment, and the seconds spent so far in `time/environment`,
+        `time/acting` and `time/learning`.
 
         Raises:
-            Unsuitable: the environment asks for something that the agent does not know.
+            ValueError: another number of environments, or more steps, than the context says.
+            UnsuitableEnvironmentError: the environment has something the agent does not support.
         """
 
     @abstractmethod
@@ -102,37 +286,39 @@ class Agent(ABC):
         self,
         observations: FlatObservation,
         action_masks: np.ndarray | None,
-        starts: np.ndarray,
+        episode_starts: np.ndarray,
         rng: np.random.Generator,
     ) -> np.ndarray:
-        """Choose actions for a batch: the policy that is evaluated, recorded and played against.
+        """Actions of the evaluation policy: what is scored, recorded and played against.
 
         Args:
-            observations: plain, of n environments.
+            observations: flat, of n environments.
             action_masks: (n, actions) bool, or None where all actions are legal.
-            starts: (n,) bool, where an episode starts; an agent that remembers the call before
-                forgets it there.
-            rng: draws what is random.
+            episode_starts: (n,) bool; a recurrent policy clears its memory there.
+            rng: for what is random.
+
+        Returns:
+            (n, …) actions of the action space.
         """
 
     def annotate(
         self, env: gym.Env, observations: FlatObservation, action_masks: np.ndarray | None
     ) -> None:
-        """Let the next picture of an environment show what the agent thinks, where it can.
+        """Make the next rendered picture of an environment show what the agent thinks, if it can.
 
         Args:
             env: a single environment, made for recording.
-            observations, action_masks: as for `act`, of this one.
+            observations, action_masks: as for `act`, of this environment.
         """
         return
 
     @abstractmethod
     def state(self) -> AgentState:
-        """What the next segment needs; flushes what lies in the storage folder."""
+        """All that the next segment needs; flushes what lies in the storage folder."""
 
     @abstractmethod
     def load(self, state: AgentState) -> None:
-        """Go back to a state.
+        """Restore a state.
 
         Raises:
             ValueError: the state is of another network or another environment.
@@ -146,7 +332,7 @@ class Agent(ABC):
         config: Any,
         context: RunContext,
     ) -> int:
-        """Disk that the storage folder will need, in bytes: nothing, unless an agent says otherwise.
+        """Size that the storage folder will have, in bytes; 0 unless an agent overrides it.
 
         Raises:
             ValueError: main memory has no room for what the agent keeps there.
@@ -154,13 +340,66 @@ class Agent(ABC):
         return 0
 
 
+def _check_vector(envs: VectorEnv) -> None:
+    """Raise ValueError unless agents can learn in `envs`."""
+    if not isinstance(envs, VectorEnv):
+        raise ValueError(
+            "agents learn in a vector environment, and this is none; make one with"
+            ' gymnasium.make_vec("CartPole-v1", num_envs=8)'
+        )
+    mode = envs.metadata.get("autoreset_mode")
+    if mode != AutoresetMode.NEXT_STEP:
+        raise ValueError(
+            "agents learn in a vector environment with autoreset_mode=AutoresetMode.NEXT_STEP, and this"
+            f" one has {mode}"
+        )
+
+
+def _expert_action(envs: VectorEnv) -> ExpertAction | None:
+    """The `expert_action` of a vector environment or of its first environment, if there is one."""
+    for env in (envs.unwrapped, *getattr(envs.unwrapped, "envs", ())[:1]):
+        expert_action = getattr(getattr(env, "unwrapped", env), "expert_action", None)
+        if expert_action is not None:
+            return expert_action
+    return None
+
+
+def _is_single(space: gym.Space, observation: Any) -> bool:
+    """Whether this is one observation of a space, not a batch.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if isinstance(space, (spaces.Dict, spaces.Tuple)):
+        parts = space.spaces.items() if isinstance(space, spaces.Dict) else enumerate(space.spaces)
+        # What a sequence or a text is can only be told by its neighbours.
+        clear = sorted(parts, key=lambda part: not isinstance(part[1], spaces.Box))
+        try:
+            return _is_single(clear[0][1], observation[clear[0][0]])
+        except (KeyError, IndexError, TypeError) as error:
+            raise ValueError(f"the observation is not one of {space}") from error
+    if isinstance(space, spaces.Text):
+        return isinstance(observation, str)
+    if space.shape is None:
+        return space.contains(observation)
+    shape = np.shape(observation)
+    if shape == space.shape:
+        return True
+    if shape[1:] == space.shape and len(shape) == len(space.shape) + 1:
+        return False
+    raise ValueError(
+        f"an observation of {space} has the shape {space.shape}, and a batch of n the shape"
+        f" {('n', *space.shape)}, not {shape}".replace("'n'", "n")
+    )
+
+
 def linear_schedule(start: float, end: float, duration: int, step: int) -> float:
-    """Linear from `start` at step 0 to `end` at `duration`, constant after it."""
+    """Linear from `start` at step 0 to `end` at step `duration`, constant afterwards."""
     return start + (end - start) * min(1.0, step / max(1, duration))
 
 
 def episode_metrics(finished: Sequence[tuple[float, int]]) -> Metrics:
-    """Means of the returns and lengths of the episodes that ended; nothing of none."""
+    """Mean return and length of finished episodes; empty without any."""
     if not finished:
         return {}
     returns, lengths = np.array(finished).T
@@ -168,25 +407,8 @@ def episode_metrics(finished: Sequence[tuple[float, int]]) -> Metrics:
 
 
 def generator(seed: int) -> np.random.Generator:
-    """What an agent draws from while environments run that were reset with `seed`.
+    """The generator of an agent whose environments were reset with `seed`.
 
-    Not `default_rng(seed)`: environment 0 of Gymnasium has that, and no action may tell what it drew.
+    Not `default_rng(seed)`, which environment 0 has: actions must not depend on what it draws.
     """
     return np.random.default_rng([seed, 1])
-
-
-def check_numbers(
-    config: object,
-    positive: tuple[str, ...] = (),
-    not_negative: tuple[str, ...] = (),
-    shares: tuple[str, ...] = (),
-) -> None:
-    """Raise ValueError unless these fields of a config are finite and above 0, not below 0, in 0…1."""
-    for names, fits, what in (
-        (positive, lambda value: 0 < value < math.inf, "above 0"),
-        (not_negative, lambda value: 0 <= value < math.inf, "0 or above"),
-        (shares, lambda value: 0 <= value <= 1, "in 0…1"),
-    ):
-        for name in names:
-            if not fits(getattr(config, name)):
-                raise ValueError(f"{name} must be {what}, not {getattr(config, name)}")

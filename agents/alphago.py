@@ -1,38 +1,40 @@
-"""AlphaGo's shape: a policy–value network that learns from experts, then from itself through search.
+"""AlphaGo: a policy–value network for Go that learns from game records and from self-play with tree search.
 
-From game records it predicts the expert's move, the winner and the owner of each point (Maddison et al.
-2015; Silver et al. 2016). After that, or from nothing, it plays against itself: a tree search improves on the
-network's policy at every move, and the network learns the improved policy and how the games ended (Silver et
-al. 2017), with the search at the root by Gumbel (Danihelka et al. 2022), which improves the policy even with
-few simulations. Every position is shown in one of its eight symmetries, drawn afresh.
+From game records it predicts the move, the winner and the owner of each point (Maddison et al. 2015; Silver
+et al. 2016). After that, or from the start, it plays against itself: a tree search improves on the policy at
+every move, and the network learns the improved policy and the results of the games (Silver et al. 2017). At
+the root the search is Gumbel's (Danihelka et al. 2022), which improves the policy even with few simulations.
+Every position is shown in a random one of its eight symmetries. The network that plays is the exponential
+average of the one that learns (Polyak & Juditsky 1992).
 
-The network that plays, in self-play and everywhere else, is the running average of the one that learns
-(Polyak & Juditsky 1992), which is steadier than any single one.
+Deviations from the papers: docs/algorithms/alphago.md.
 """
 
 import math
 import os
-import sys
+import warnings
 from collections.abc import Callable, Iterator
 from copy import deepcopy
-from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass
 from torch.func import functional_call
 
 from agents.agent import (
+    STRICT,
     Agent,
     AgentState,
     Metrics,
     RunContext,
+    UnitInterval,
     UnsuitableEnvironmentError,
-    check_numbers,
     generator,
     linear_schedule,
 )
@@ -56,59 +58,59 @@ MAX_GRADIENT_NORM = 1.0
 REPORT_EVERY = 50  # updates
 REPORT_MOVES = 1_000
 OPENED = 0.25
-"""Share of the games of self-play that begin with a few random moves: what the network sees on the empty
-board alone does not prepare it for what others play."""
+"""Share of the games of self-play that begin with a few random moves, so that the network also learns positions
+that its own play would not reach."""
 TEST_POSITIONS = 10_000
-"""Held-out positions, always the same, on which the accuracy is measured."""
+"""Held-out positions, always the same, for the accuracy."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class AlphaGoConfig:
-    """Hyperparameters."""
+    """Hyperparameters of AlphaGo."""
 
     expert_games: str = ""
-    """Folder or archive of game records to learn from, of which one in twenty games is held out; without it the agent learns from playing itself."""
+    """Folder or archive of game records to learn from, of which one in twenty games is held out; if empty, the agent learns by self-play."""
     min_strength: str = ""
-    """Of the records only games in which both players are known to be this strong, a rank such as 6d or a rating such as 2400; empty for all."""
-    min_moves: int = 10
-    """Of the records only games of at least so many moves."""
-    expert_share: float = 1.0
-    """Share of the run that learns from the records; from the next segment on it plays itself, so a segment has to begin after it."""
-    layers: int = 12
-    """Convolutions of the network."""
-    width: int = 64
+    """Use only records in which both players are known to be this strong: a rank such as 6d or a rating such as 2400; if empty, all."""
+    min_moves: NonNegativeInt = 10
+    """Use only records of at least this many moves."""
+    expert_share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of the run that learns from the records; self-play begins with the first segment after it."""
+    layers: PositiveInt = 12
+    """Convolutional layers of the network."""
+    width: PositiveInt = 64
     """Filters of each convolution."""
-    batch_size: int = 128
-    """Positions in one update."""
-    learning_rate: float = 2e-3
-    """Of Adam, at the start; it falls linearly to 0 over the run."""
-    weight_decay: float = 1e-4
-    """Each update shrinks the weights by this share of the learning rate (Loshchilov & Hutter 2019)."""
-    value_coefficient: float = 0.5
+    batch_size: PositiveInt = 128
+    """Positions in an update."""
+    learning_rate: PositiveFloat = 2e-3
+    """Initial learning rate of Adam, annealed linearly to 0 over the run."""
+    weight_decay: NonNegativeFloat = 1e-4
+    """Decoupled weight decay: share of the learning rate by which an update shrinks the weights (Loshchilov & Hutter 2019)."""
+    value_coefficient: NonNegativeFloat = 0.5
     """Weight of the squared error of the predicted winner."""
-    owner_coefficient: float = 0.25
+    owner_coefficient: NonNegativeFloat = 0.25
     """Weight of the squared error of the predicted owners of the points."""
-    average_decay: float = 0.998
-    """The playing network keeps this share of itself in an update."""
-    num_envs: int = 64
-    """Games that the agent plays against itself at once."""
-    simulations: int = 32
-    """Of the search for a move in self-play."""
-    replay_positions: int = 50_000
-    """The newest positions of self-play, from which batches are drawn."""
-    replay_ratio: float = 4.0
-    """How often each position of self-play is learnt from, on average."""
+    average_decay: UnitInterval = 0.998
+    """Decay of the exponential average of the weights, which is the network that plays."""
+    num_envs: PositiveInt = 64
+    """Simultaneous games of self-play."""
+    simulations: PositiveInt = 32
+    """Simulations of the tree search for each move of self-play."""
+    replay_positions: PositiveInt = 50_000
+    """Newest positions of self-play, from which batches are sampled."""
+    replay_ratio: PositiveFloat = 4.0
+    """Mean number of times that each position of self-play is learnt from."""
 
     def __post_init__(self) -> None:
-        if self.expert_games:  # a run goes on in whatever folder
+        if self.expert_games:  # a run may go on in another folder
             folder = os.path.abspath(os.path.expanduser(self.expert_games))
             object.__setattr__(self, "expert_games", folder)
 
 
 class AlphaGo(Agent):
-    """A policy–value network for Go; alone it answers with its likeliest move, and a search can use it.
+    """A policy–value network for Go. It acts with its most probable move; a search can use it as well.
 
-    One step is one position: of a record learnt from, or one move of self-play.
+    An agent step is one position of a record, or one move of self-play.
     """
 
     Config: ClassVar[type] = AlphaGoConfig
@@ -120,31 +122,21 @@ class AlphaGo(Agent):
         config: AlphaGoConfig,
         context: RunContext,
     ) -> None:
-        check_numbers(
-            config,
-            positive=(
-                *("layers", "width", "batch_size", "learning_rate", "num_envs", "simulations"),
-                *("replay_positions", "replay_ratio"),
-            ),
-            not_negative=("min_moves", "weight_decay", "value_coefficient", "owner_coefficient"),
-            shares=("average_decay",),
-        )
-        if not 0 < config.expert_share <= 1:
-            raise ValueError(f"expert_share must lie above 0, up to 1, not {config.expert_share}")
+        super().__init__(observation_space, action_space, config, context)
         if config.min_strength and strength(config.min_strength) is None:
             raise ValueError(
                 f"min_strength must be a rank such as 6d or a rating such as 2400, not {config.min_strength!r}"
             )
         if config.expert_share < 1 and not config.expert_games:
-            raise ValueError("expert_share says nothing without expert_games, and none are given")
+            raise ValueError("expert_share needs expert_games")
         if context.storage is not None and config.expert_share < 1:
-            taught = config.expert_share * context.total_steps
+            supervised = config.expert_share * context.total_steps
             last = (context.total_steps - 1) // context.segment_steps * context.segment_steps
-            if last < taught:
+            if last < supervised:
                 raise ValueError(
-                    f"no segment begins after the first {taught:,.0f} of {context.total_steps:,} steps,"
-                    " which expert_share leaves to the records, so that it would never play itself:"
-                    f" segment_steps must be at most {context.total_steps - math.ceil(taught):,}, not"
+                    f"expert_share gives the first {supervised:,.0f} of {context.total_steps:,} steps to the"
+                    " records, and no segment begins after them, so there would be no self-play:"
+                    f" segment_steps must be at most {context.total_steps - math.ceil(supervised):,}, not"
                     f" {context.segment_steps:,}"
                 )
         shape = observation_space.shape
@@ -154,38 +146,32 @@ class AlphaGo(Agent):
             or len(shape) != 3
             or action_space.n != shape[1] * shape[2] + 1
         ):
-            raise ValueError(
-                "alphago plays Go alone: Fathom/Go-v0, Fathom/Go9-v0 or Fathom/Go19-v0"
-            )
-        self.config = config
-        self.context = context
+            raise ValueError("alphago plays Go only: Fathom/Go-v0, Fathom/Go9-v0 or Fathom/Go19-v0")
         self.shape = shape
         self.device = torch.device(context.device)
         self.network = PolicyValueNetwork(shape[0], shape[1], config.layers, config.width)
         self.network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.adam = Adam(self.network, ADAM_EPSILON, image_precision(self.device))
         self.average = {name: w.clone() for name, w in self.adam.weights.items()}
-        """Of the weights; what plays."""
+        """Exponential average of the weights; what plays."""
         self.player = deepcopy(self.network).requires_grad_(False)
-        """Computes with the average, in the precision of the network."""
+        """The network with the average, in its precision."""
         for name, weight in self.player.named_parameters():
             weight.data = self.adam.compute_params[name].detach().clone()
         self.playing: dict[str, torch.Tensor] = dict(self.player.named_parameters())
-        self._learn: Callable[..., torch.Tensor] = self._learn_from
-        if context.storage is not None and context.total_steps >= LONG_TRAINING:
-            self._learn = compiled(self._learn_from, self.device)
+        self._gradient_step: Callable[..., torch.Tensor] = self._gradient_step_of
+        self._compiled = False
         self.replay = SelfPlay.empty(shape)
         self._games: ExpertGames | None = None
         self._records: int | None = None
-        """The digest of those games that the run began with."""
-        self.steps = 0
+        """Digest of the games that the run began with."""
         self.updates = 0
 
     # -- playing --------------------------------------------------------------------------------
 
     @torch.no_grad()
     def evaluate(self, planes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """What the network says of (n, planes, size, size) uint8 positions: an `Evaluate` of searches.
+        """Evaluate (n, planes, size, size) uint8 positions: an `Evaluate` for searches.
 
         Returns:
             logits (n, size² + 1) float32, values (n,) float32 in −1…1 for the player to move
@@ -201,7 +187,7 @@ class AlphaGo(Agent):
         self,
         observations: FlatObservation,
         action_masks: np.ndarray | None,
-        starts: np.ndarray,
+        episode_starts: np.ndarray,
         rng: np.random.Generator,
     ) -> np.ndarray:
         assert isinstance(observations, np.ndarray)
@@ -213,44 +199,47 @@ class AlphaGo(Agent):
     def annotate(
         self, env: gym.Env, observations: FlatObservation, action_masks: np.ndarray | None
     ) -> None:
-        """The five likeliest moves, and black's chance to win so far."""
+        """Show the five most probable moves, and the predicted win rate of black so far."""
         assert isinstance(observations, np.ndarray)
         assert action_masks is not None
         go: Go = env.unwrapped  # type: ignore[assignment]
         logits, values = in_all_symmetries(self.evaluate)(observations)
         legal = action_masks[0].astype(bool)
-        likely = np.where(legal, np.exp(logits[0] - logits[0][legal].max()), 0.0)
-        likely /= likely.sum()
-        favourites = [(int(a), float(likely[a])) for a in likely.argsort()[:-6:-1] if likely[a] > 0]
+        probs = np.where(legal, np.exp(logits[0] - logits[0][legal].max()), 0.0)
+        probs /= probs.sum()
+        candidates = [(int(a), float(probs[a])) for a in probs.argsort()[:-6:-1] if probs[a] > 0]
         moves = len(go.board.moves)
         rates = list(go.thoughts.win_rates) if go.thoughts is not None else []
-        rates += [float("nan")] * (moves - 1 - len(rates))  # after the opponent's answers
+        rates += [float("nan")] * (moves - 1 - len(rates))  # after moves of the opponent
         if moves:
             own = (1 + float(values[0])) / 2
             rates.append(own if go.board.to_play == core.BLACK else 1 - own)
-        go.thoughts = Thoughts(favourites, rates[:moves])
+        go.thoughts = Thoughts(candidates, rates[:moves])
 
     # -- learning -------------------------------------------------------------------------------
 
     def train(self, env: VectorEnv, steps: int, seed: int) -> Iterator[Metrics]:
-        taught = self.config.expert_share * self.context.total_steps
-        if self.config.expert_games and self.steps < taught:
-            return self._from_experts(steps, seed)
+        self.context.check(env, steps)
+        if self.context.total_steps >= LONG_TRAINING and not self._compiled:
+            self._gradient_step = compiled(self._gradient_step_of, self.device)
+            self._compiled = True
+        supervised = self.config.expert_share * self.context.total_steps
+        if self.config.expert_games and self.steps < supervised:
+            return self._train_on_records(steps, seed)
         config = getattr(env.unwrapped, "config", None)
         if not isinstance(config, GoConfig):
-            raise UnsuitableEnvironmentError(
-                "it plays itself only on the boards of Fathom/Go-v0, without a time limit"
-            )
+            raise UnsuitableEnvironmentError("self-play needs Fathom/Go-v0 without a time limit")
         if config.handicap:
             raise UnsuitableEnvironmentError(
-                "it plays itself on even boards only, without --env.handicap"
+                "self-play needs an even board, without --env.handicap"
             )
-        return self._from_itself(config, steps, seed)
+        return self._train_by_self_play(config, steps, seed)
 
-    def _from_experts(self, steps: int, seed: int) -> Iterator[Metrics]:
-        """Learn from `steps` positions of the records, drawn uniformly."""
+    def _train_on_records(self, steps: int, seed: int) -> Iterator[Metrics]:
+        """Learn from `steps` positions of the records, sampled uniformly."""
         if self._games is None:
-            assert self.context.storage is not None, "an agent that trains needs a storage folder"
+            if self.context.storage is None:
+                raise ValueError("an agent that trains needs a storage folder in its context")
             try:
                 self._games = expert_games(
                     Path(self.config.expert_games),
@@ -269,11 +258,11 @@ class AlphaGo(Agent):
             self._records = digest
             if self.steps == 0:
                 for line in self._games.report.lines():
-                    print(line, file=sys.stderr)
+                    warnings.warn(line, stacklevel=2)
         games = self._games
         rng = generator(seed)
         clock = {"environment": 0.0, "acting": 0.0, "learning": 0.0}
-        learnt: list[torch.Tensor] = []
+        losses: list[torch.Tensor] = []
         done = 0
         while done < steps:
             began = perf_counter()
@@ -281,14 +270,14 @@ class AlphaGo(Agent):
             planes, moves, winners, owners = games.batch(rng.integers(0, games.train, n))
             policies = np.eye(moves.max(initial=self.shape[1] ** 2) + 1, dtype=np.float32)[moves]
             prepared = perf_counter()
-            learnt.append(self._update(planes, policies, winners, owners, rng))
+            losses.append(self._update(planes, policies, winners, owners, rng))
             clock["environment"] += prepared - began
             clock["learning"] += perf_counter() - prepared
             done += n
             self.steps += n
-            if len(learnt) == REPORT_EVERY or done == steps:
-                means = torch.stack(learnt).mean(dim=0).tolist()
-                learnt = []
+            if len(losses) == REPORT_EVERY or done == steps:
+                means = torch.stack(losses).mean(dim=0).tolist()
+                losses = []
                 metrics: Metrics = {"steps": done, "updates": self.updates}
                 metrics |= {f"time/{phase}": seconds for phase, seconds in clock.items()}
                 metrics |= dict(zip(LOSSES, means, strict=True))
@@ -296,22 +285,22 @@ class AlphaGo(Agent):
                     metrics |= self.accuracy(games)
                 yield metrics
 
-    def _from_itself(self, world: GoConfig, steps: int, seed: int) -> Iterator[Metrics]:
-        """Play `steps` moves, several games at once, and learn from every game that ends."""
+    def _train_by_self_play(self, world: GoConfig, steps: int, seed: int) -> Iterator[Metrics]:
+        """Play `steps` moves in several games at once, and learn from every game that ends."""
         config, rules = self.config, world.rules
         rng = generator(seed)
         search = SearchConfig(simulations=config.simulations)
-        # As many positions as a game has, with its random opening and the empty board.
+        # Room for the positions of a game with its random opening and the empty board.
         history = world.limit + 5
         searches = GoSearches(config.num_envs, rules, self.evaluate, search, seed, history)
         games: list[list[Position]] = [[] for _ in range(config.num_envs)]
         for g in range(config.num_envs):
             _begin(searches.boards, g, rules, rng)
         clock = {"environment": 0.0, "acting": 0.0, "learning": 0.0}
-        learnt: list[torch.Tensor] = []
-        finished: list[tuple[int, bool]] = []  # moves, and whether black won
+        losses: list[torch.Tensor] = []
+        finished: list[tuple[int, bool]] = []  # moves, whether black won
         done = reported = 0
-        owed = 0.0
+        due = 0.0  # positions to learn from
         while done < steps:
             began = perf_counter()
             result = searches.run()
@@ -326,27 +315,27 @@ class AlphaGo(Agent):
             done += config.num_envs
             last = done >= steps
             for g, game in enumerate(games):
-                over = searches.boards.numbers[g, core.PASSES] == 2
-                over = over or len(game) >= world.limit
-                if over or last:
+                ended = searches.boards.numbers[g, core.PASSES] == 2
+                ended = ended or len(game) >= world.limit
+                if ended or last:
                     score = core.area(searches.boards, g) - rules.komi
                     owners = np.zeros((rules.size, rules.size), np.int8)
                     core.owners(searches.boards, g, owners)
-                    # Of a game that the segment's end cuts short nobody knows the winner.
+                    # The winner of a game that the end of the segment cuts off is unknown.
                     self.replay = self.replay.with_game(
-                        game, score if over else 0.0, owners if over else 0 * owners
+                        game, score if ended else 0.0, owners if ended else 0 * owners
                     )
-                    owed += len(game) * config.replay_ratio
-                    if over:
+                    due += len(game) * config.replay_ratio
+                    if ended:
                         finished.append((len(game), score > 0))
                     games[g] = []
                     _begin(searches.boards, g, rules, rng)
             self.replay = self.replay.newest(config.replay_positions)
             advanced = perf_counter()
-            while owed >= config.batch_size:
-                owed -= config.batch_size
+            while due >= config.batch_size:
+                due -= config.batch_size
                 chosen = rng.integers(0, len(self.replay.winners), config.batch_size)
-                learnt.append(self._update(*self.replay.batch(chosen, self.shape), rng))
+                losses.append(self._update(*self.replay.batch(chosen, self.shape), rng))
             self.steps += config.num_envs
             clock["acting"] += searched - began
             clock["environment"] += advanced - searched
@@ -355,17 +344,17 @@ class AlphaGo(Agent):
                 reported = done
                 metrics: Metrics = {"steps": min(done, steps), "updates": self.updates}
                 metrics |= {f"time/{phase}": seconds for phase, seconds in clock.items()}
-                if learnt:
-                    means = torch.stack(learnt).mean(dim=0).tolist()
+                if losses:
+                    means = torch.stack(losses).mean(dim=0).tolist()
                     metrics |= dict(zip(LOSSES, means, strict=True))
                 if finished:
                     metrics["game_length"] = float(np.mean([moves for moves, _ in finished]))
                     metrics["black_wins"] = float(np.mean([won for _, won in finished]))
-                learnt, finished = [], []
+                losses, finished = [], []
                 yield metrics
 
     def accuracy(self, games: ExpertGames) -> Metrics:
-        """Shares of held-out positions whose move is the network's first choice, or among five."""
+        """Top-1 and top-5 accuracy of the move and squared error of the value, on held-out positions."""
         rng = np.random.default_rng(0)
         n = min(games.test, TEST_POSITIONS)
         chosen = games.train + rng.choice(games.test, n, replace=False)
@@ -387,30 +376,31 @@ class AlphaGo(Agent):
         owners: np.ndarray,
         rng: np.random.Generator,
     ) -> torch.Tensor:
-        """Learn from a batch of positions; gives the losses.
+        """One update from a batch of positions; returns the losses.
 
         Args:
             planes: (n, planes, size, size) uint8.
-            policies: (n, size² + 1) float32, what the policy should be.
-            winners: (n,), 1 where the player to move won, −1 where he lost, 0 where nobody knows. A draw
-                is a 0 too: the value learns nothing of it.
-            owners: (n, size, size), 1 his points, −1 the opponent's, 0 nobody's or unknown.
+            policies: (n, size² + 1) float32, the target of the policy.
+            winners: (n,), 1 if the player to move won, −1 if they lost, 0 for a draw or if unknown; the value
+                learns nothing from a 0.
+            owners: (n, size, size), 1 for points of the player to move, −1 for the opponent's, 0 for nobody's
+                or if unknown.
         """
         self.updates += 1
         seen = symmetric(planes, policies, owners, rng.integers(0, 8, len(planes)))
         rate = linear_schedule(self.config.learning_rate, 0, self.context.total_steps, self.steps)
-        # At first the average leans on what it has seen, or it would stay near the random start.
+        # A smaller decay at first, or the average would stay near the random initial weights.
         keep = min(self.config.average_decay, self.updates / (self.updates + 10))
-        # The last batch of a segment may have another shape than the compiled one.
-        learn = self._learn if len(planes) == self.config.batch_size else self._learn_from
-        losses = learn(
+        # The last batch of a segment may be smaller than what was compiled.
+        full = len(planes) == self.config.batch_size
+        losses = (self._gradient_step if full else self._gradient_step_of)(
             self.adam.step_scalars(rate, self.updates),
             torch.tensor([1 - rate * self.config.weight_decay, 1 - keep], device=self.device),
             *(torch.from_numpy(x).to(self.device) for x in (*seen, winners.astype(np.float32))),
         )
         return losses.clone()
 
-    def _learn_from(
+    def _gradient_step_of(
         self,
         step_scalars: torch.Tensor,
         shares: torch.Tensor,
@@ -419,10 +409,10 @@ class AlphaGo(Agent):
         owners: torch.Tensor,
         winners: torch.Tensor,
     ) -> torch.Tensor:
-        """One step down the loss, and the average after it.
+        """One gradient step, and one step of the average. Returns the losses.
 
         Args:
-            shares: what the weights keep of themselves, and what the average takes of them.
+            shares: (2,), by what the weights are multiplied, and how far the average moves.
         """
         config = self.config
         shrink, renewal = shares
@@ -431,7 +421,7 @@ class AlphaGo(Agent):
         def loss_of(compute_params: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
             logits, values, owned = functional_call(self.network, compute_params, (planes,))
             policy_loss = -(policies * logits.log_softmax(dim=1)).sum(dim=1).mean()
-            # What nobody knows teaches nothing.
+            # Unknown winners and owners have no weight.
             value_loss = (winners.abs() * (values - winners).square()).mean()
             owner_loss = (owners.abs() * (owned - owners).square()).mean()
             loss = (
@@ -452,7 +442,7 @@ class AlphaGo(Agent):
             self.playing[name].copy_(average)
         return losses
 
-    # -- the life of a run ----------------------------------------------------------------------
+    # -- state ----------------------------------------------------------------------------------
 
     def state(self) -> AgentState:
         compute_params = {f"online.{name}": w for name, w in self.adam.weights.items()}
@@ -496,7 +486,7 @@ class AlphaGo(Agent):
 
 
 def _begin(boards: core.Boards, g: int, rules: core.Rules, rng: np.random.Generator) -> None:
-    """A new game of self-play; its random moves do not count as moves of the run or towards a limit."""
+    """Start a game of self-play; its random moves count neither as agent steps nor towards a limit."""
     core.clear(boards, g)
     if rng.random() < OPENED:
         for action in random_opening(rng, rules):

@@ -1,20 +1,18 @@
-"""Deep Q-network (Mnih et al. 2015), with what later papers made standard as options.
+"""Deep Q-network (Mnih et al. 2015), with later improvements as options.
 
-The agent acts ε-greedily in several environments at once, stores every step in a replay memory, and
-every `train_frequency` agent steps moves Q(s, a) towards r + γ·max Q'(s', ·), where Q' is a frozen copy
-of the network that is renewed every `target_update_interval` updates. Options: Double Q-learning (van Hasselt
-et al. 2016), dueling heads (Wang et al. 2016), n-step targets (Sutton 1988; Hessel et al. 2018),
-layer normalisation (Ba et al. 2016), pictures less their mean (LeCun et al. 1998), values as
-histograms, learnt by classification (Farebrother et al. 2024), and for Q' a running average of the
-network (Lillicrap et al. 2016), which then also acts in evaluation.
+The agent acts ε-greedily in several environments and stores every step in a replay memory. Every
+`train_frequency` agent steps it fits Q(s, a) to r + γ·max Q'(s', ·), where the target network Q' is a copy
+of the network, renewed every `target_update_interval` updates. Options: Double Q-learning (van Hasselt et
+al. 2016), dueling heads (Wang et al. 2016), n-step targets (Sutton 1988), layer normalisation (Ba et al.
+2016), values as histograms (Farebrother et al. 2024), and an exponential average as the target network
+(Lillicrap et al. 2016), which then also acts in evaluation.
 
-Different from the paper: Adam takes the place of RMSProp, and on processors that have it the network
-computes in bfloat16 on a copy of the float32 weights that Adam moves.
+Deviations from the paper: docs/algorithms/dqn.md.
 """
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from time import perf_counter
 from typing import ClassVar, Literal
 
@@ -22,16 +20,19 @@ import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass
 from torch import nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
 from agents.agent import (
+    STRICT,
     Agent,
     AgentState,
     Metrics,
     RunContext,
-    check_numbers,
+    UnitInterval,
     episode_metrics,
     generator,
     linear_schedule,
@@ -43,78 +44,74 @@ from envs.observations import FlatObservation
 from envs.vector import Transitions
 from perception.networks.encoders import ImageEncoder, as_tensor, encoder, is_image
 
-PICTURES_IN_MEAN = 1_000  # drawn from the memory, where pictures are centred
+IMAGES_IN_MEAN = 1_000  # sampled from the replay memory for `subtract_mean_image`
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class DQNConfig:
-    """Hyperparameters; the paper's value in brackets. The defaults are for small worlds of one's own."""
+    """Hyperparameters of DQN; the value of Mnih et al. 2015 in brackets. The defaults suit small environments."""
 
-    num_envs: int = 8
+    num_envs: PositiveInt = 8
     """Environments stepped together [1]."""
-    replay_capacity: int = 100_000
-    """Transitions that may be sampled [1,000,000]."""
-    learning_starts: int = 1_000
+    replay_capacity: PositiveInt = 100_000
+    """Transitions that are sampled from [1,000,000]."""
+    learning_starts: NonNegativeInt = 1_000
     """Agent steps before the first update [50,000]."""
-    train_frequency: int = 4
-    """Agent steps, over all environments, between two updates [4]."""
-    batch_size: int = 32
-    """Transitions an update [32]. The replay ratio is batch_size / train_every."""
-    learning_rate: float = 5e-4
-    """Of Adam (Kingma & Ba 2015) [RMSProp, 2.5e-4]."""
+    train_frequency: PositiveInt = 4
+    """Agent steps, summed over the environments, between two updates [4]."""
+    batch_size: PositiveInt = 32
+    """Transitions in an update [32]. The replay ratio is batch_size / train_frequency."""
+    learning_rate: PositiveFloat = 5e-4
+    """Initial learning rate of Adam [RMSProp, 2.5e-4]."""
     anneal_lr: bool = False
-    """Let the learning rate fall linearly to zero over the run [False]."""
-    adam_epsilon: float = 1.5e-4
-    """Of Adam (Hessel et al. 2018)."""
-    discount: float = 0.99
-    """γ of one agent step [0.99]."""
-    n_step: int = 3
+    """Anneal the learning rate linearly to 0 over the run [False]."""
+    adam_epsilon: NonNegativeFloat = 1.5e-4
+    """ε of Adam (value of Hessel et al. 2018)."""
+    discount: UnitInterval = 0.99
+    """Discount factor γ of one agent step [0.99]."""
+    n_step: PositiveInt = 3
     """Rewards in a target before it bootstraps [1]."""
-    target_update_interval: int = 250
+    target_update_interval: PositiveInt = 250
     """Updates between two copies to the target network [10,000]."""
-    tau: float = 0.0
-    """Instead of copies: the share of the way that the target network goes towards the online one at
-    every update [0, copies]. This average of the last 1 / target_rate networks then is what acts in
-    evaluation, and what ships (Polyak & Juditsky 1992)."""
+    tau: UnitInterval = 0.0
+    """If above 0, the target network is an exponential average of the online network, moved by this share at every update, and is also the network that is evaluated [0: copies]."""
     double: bool = True
-    """Double Q-learning: the online network chooses the action the target network values [False]."""
+    """Double Q-learning: the online network selects the action that the target network evaluates [False]."""
     dueling: bool = False
-    """Separate heads for the state's value and the actions' advantages [False]."""
-    value_bins: int = 0
-    """Learn a value as a histogram of so many bins, by its cross-entropy with the target's, and act by
-    its mean [0: learn a number, by the Huber loss]."""
-    value_limit: float = 10.0
-    """The histogram spans ± this."""
+    """Separate heads for the value of the state and the advantages of the actions [False]."""
+    value_bins: NonNegativeInt = 0
+    """Represent values as histograms of this many bins and learn them by cross-entropy [0: scalars, learnt by the Huber loss]."""
+    value_limit: PositiveFloat = 10.0
+    """The histograms span ± this value; returns beyond are clipped."""
     cnn: Literal["nature", "nips"] = "nature"
     """Convolutions for images: of Mnih et al. 2015, or the smaller ones of 2013 ["nature"]."""
     layer_norm: bool = False
-    """For images: normalise what goes into the dense layer's rectifiers, as Gallici et al. 2024
-    do throughout [False]."""
+    """Images: layer normalisation before the activation of the dense layer [False]."""
     subtract_mean_image: bool = False
-    """For images: take off each the mean of those in the memory at the first update [False]."""
-    hidden_size: int = 256
+    """Images: subtract the mean image of the replay memory at the first update [False]."""
+    hidden_size: PositiveInt = 256
     """Width of the dense layers [512]."""
-    epsilon_start: float = 1.0
-    """First probability of a random action [1.0]."""
-    epsilon_end: float = 0.01
-    """Last probability of a random action [0.1]."""
-    epsilon_steps: int = 20_000
+    epsilon_start: UnitInterval = 1.0
+    """Initial probability of a random action [1.0]."""
+    epsilon_end: UnitInterval = 0.01
+    """Final probability of a random action [0.1]."""
+    epsilon_steps: NonNegativeInt = 20_000
     """Agent steps over which ε falls linearly [1,000,000]."""
-    expert_steps: int = 0
-    """First agent steps, in which the world's own rules act and no ε [0]."""
-    evaluation_epsilon: float = 0.001
+    expert_steps: NonNegativeInt = 0
+    """First agent steps, in which the environment's expert_action acts, without ε [0]."""
+    evaluation_epsilon: UnitInterval = 0.001
     """Probability of a random action in evaluation [0.05]."""
-    reward_clip: float = 1.0
-    """The learner clips each reward to ± this [1]; 0 leaves rewards as they are."""
-    reward_scale: float = 1.0
-    """And multiplies it by this [1]: errors far above 1 move Q towards a median, not the mean."""
+    reward_clip: NonNegativeFloat = 0.0
+    """Clip rewards to ± this for learning, which changes the objective [1]; 0: no clipping."""
+    reward_scale: PositiveFloat = 1.0
+    """Multiply rewards by this for learning, after clipping [1]. Errors far above 1 make the Huber loss fit medians."""
 
 
 class QNetwork(nn.Module):
-    """Encoder and one linear head, or two joined as Wang et al. 2016 have it.
+    """An encoder and one linear head, or two dueling heads (Wang et al. 2016).
 
-    Takes a batch of observations, gives (batch, actions) float values, or (batch, actions, bins) logits
-    of their histograms.
+    Maps a batch of observations to Q-values (batch, actions), or to logits (batch, actions, bins) of their
+    histograms.
     """
 
     def __init__(self, space: gym.Space, num_actions: int, config: DQNConfig) -> None:
@@ -142,7 +139,7 @@ class Histogram:
     """Values as histograms of equal bins over ±`limit`: HL-Gauss (Imani & White 2018; Farebrother et al.
     2024, "Stop regressing", section 3.1).
 
-    A classifier's gradients do not shrink with the differences between values, which in a game of few
+    The gradients of a classifier do not shrink with the differences between values, which with sparse
     rewards are far below 1.
     """
 
@@ -150,14 +147,14 @@ class Histogram:
         self.edges = torch.linspace(-limit, limit, bins + 1, device=device)
         self.centres = (self.edges[1:] + self.edges[:-1]) / 2
         self.deviation = 0.75 * 2 * limit / bins
-        """Of the normal distribution that a target is spread by: three quarters of a bin."""
+        """Standard deviation of the normal distribution around a target: three quarters of a bin."""
 
     def mean(self, logits: torch.Tensor) -> torch.Tensor:
         """(…, bins) logits → (…) values."""
         return logits.softmax(dim=-1) @ self.centres
 
-    def of(self, values: torch.Tensor) -> torch.Tensor:
-        """(b,) values → (b, bins) shares of a normal distribution round each, cut off at the limits."""
+    def probabilities(self, values: torch.Tensor) -> torch.Tensor:
+        """(b,) values → (b, bins) probabilities of a normal distribution around each, cut off at the limits."""
         values = values.clamp(self.edges[0], self.edges[-1])
         below = torch.erf((self.edges - values.unsqueeze(1)) / (self.deviation * math.sqrt(2)))
         return below.diff(dim=1) / (below[:, -1:] - below[:, :1])
@@ -167,22 +164,22 @@ def td_targets(
     rewards: torch.Tensor,
     discounts: torch.Tensor,
     next_q: torch.Tensor,
-    choice_q: torch.Tensor,
+    selection_q: torch.Tensor,
     masks: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """r + discount · next_q(s', a*), where a* is the best legal action by `choice_q`.
+    """Targets r + discount · next_q(s', a*), where a* is the best legal action by `selection_q`.
 
-    With `choice_q` the target network's own values this is Q-learning, with the online network's
-    it is Double Q-learning (van Hasselt et al. 2016, equation 4).
+    With the values of the target network as `selection_q` this is Q-learning, with those of the online
+    network Double Q-learning (van Hasselt et al. 2016, equation 4).
 
     Args:
         rewards, discounts: (b,)
-        next_q, choice_q: (b, actions)
+        next_q, selection_q: (b, actions)
         masks: (b, actions) bool, True where an action is legal.
     """
     if masks is not None:
-        choice_q = choice_q.masked_fill(~masks, -torch.inf)
-    best = choice_q.argmax(dim=1, keepdim=True)
+        selection_q = selection_q.masked_fill(~masks, -torch.inf)
+    best = selection_q.argmax(dim=1, keepdim=True)
     return rewards + discounts * next_q.gather(1, best).squeeze(1)
 
 
@@ -191,7 +188,7 @@ class DQN(Agent):
 
     Config: ClassVar[type] = DQNConfig
     compiles: ClassVar[bool] = True
-    """Whether long trainings are compiled."""
+    """Whether long trainings and trainings on images are compiled."""
 
     def __init__(
         self,
@@ -206,25 +203,22 @@ class DQN(Agent):
             )
         if action_space.n > MOST_ACTIONS:
             raise ValueError(
-                f"dqn's replay memory holds numbers of {MOST_ACTIONS:,} actions at most, and there are"
+                f"the replay memory of dqn supports {MOST_ACTIONS:,} actions at most, and there are"
                 f" {action_space.n:,}"
             )
         if not isinstance(observation_space, gym.spaces.Box):
             raise ValueError(
-                "dqn's replay memory holds one array a step, and this environment shows several: "
-                f"{observation_space}; a policy gradient such as ppo takes them"
+                "the replay memory of dqn stores one array for each observation, and those of this"
+                f" environment have several parts: {observation_space}; use a policy gradient such as ppo"
             )
+        super().__init__(observation_space, action_space, config, context)
         _check(config, context.frame_stack)
         if config.expert_steps and context.expert_action is None:
             raise ValueError(
                 "expert_steps needs an environment with an expert_action, and this one has none"
             )
-        assert observation_space.shape is not None
-        self.config = config
-        self.context = context
         self.num_actions = int(action_space.n)
         self.first_action = int(action_space.start)
-        self.observation_space = observation_space
         self.device = torch.device(context.device)
         self.histogram = (
             Histogram(config.value_bins, config.value_limit, self.device)
@@ -234,30 +228,27 @@ class DQN(Agent):
         image = is_image(observation_space)
         for name in ("layer_norm", "subtract_mean_image"):
             if getattr(config, name) and not image:
-                raise ValueError(f"{name} is for pictures, and this environment shows none")
+                raise ValueError(f"{name} needs images, and this environment has none")
         self.network = QNetwork(observation_space, self.num_actions, config).to(self.device)
         if image:
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         precision = image_precision(self.device) if image else torch.float32
         self.adam = Adam(self.network, config.adam_epsilon, precision)
         self.target = {name: w.clone() for name, w in self.adam.compute_params.items()}
-        # bfloat16 would round the small steps of an average away.
+        # In float32: bfloat16 would round the small steps of an average to nothing.
         self.average = {name: w.clone() for name, w in self.adam.weights.items()}
         n, every = config.num_envs, config.train_frequency
-        self.together = 1 if n % every or n // every > config.target_update_interval else n // every
-        """Updates whose targets are worked out at once: those of one step of all environments, where it
-        always has as many, and no more than fall between two copies to the target network."""
-        # Pictures are so much work that compiling pays at once.
-        pays = image or context.total_steps >= LONG_TRAINING
-        compiling = pays and self.compiles and context.storage is not None
-        self._learn: Callable[..., tuple[torch.Tensor, torch.Tensor]] = self._learn_from
+        self.updates_at_once = (
+            1 if n % every or n // every > config.target_update_interval else n // every
+        )
+        """Updates whose targets are computed together: those of one step of all environments, if their number
+        is constant and no larger than the updates between two copies to the target network."""
+        self._gradient_step: Callable[..., tuple[torch.Tensor, torch.Tensor]] = (
+            self._gradient_step_of
+        )
         self._values: Callable[[torch.Tensor], torch.Tensor] = self._values_of
         self._target_values: Callable[[torch.Tensor], torch.Tensor] = self._target_values_of
-        if compiling:
-            self._learn = compiled(self._learn_from, self.device)
-            self._values = compiled(self._values_of, self.device)
-            self._target_values = compiled(self._target_values_of, self.device)
-        self.steps = 0
+        self._compiled = False
         self.updates = 0
         self._rows = 0
         self._replay: Replay | None = None
@@ -268,11 +259,11 @@ class DQN(Agent):
         self,
         observations: FlatObservation,
         action_masks: np.ndarray | None,
-        starts: np.ndarray,
+        episode_starts: np.ndarray,
         rng: np.random.Generator,
     ) -> np.ndarray:
         return self._act(
-            self._settled_values_of,
+            self._evaluation_values_of,
             observations,
             action_masks,
             self.config.evaluation_epsilon,
@@ -287,7 +278,7 @@ class DQN(Agent):
         epsilon: float,
         rng: np.random.Generator,
     ) -> np.ndarray:
-        """Each environment's best legal action, or with probability ε any legal one."""
+        """The best legal action of each environment, or with probability ε a random legal one."""
         assert isinstance(observations, np.ndarray)
         n = len(observations)
         legal = np.ones((n, self.num_actions), bool) if masks is None else masks
@@ -301,7 +292,7 @@ class DQN(Agent):
         return actions + self.first_action
 
     def _epsilon(self) -> float:
-        """The probability of a random action now."""
+        """The current probability of a random action."""
         c = self.config
         return linear_schedule(c.epsilon_start, c.epsilon_end, c.epsilon_steps, self.steps)
 
@@ -313,23 +304,33 @@ class DQN(Agent):
     def _target_values_of(self, observations: torch.Tensor) -> torch.Tensor:
         return self._mean(functional_call(self.network, self.target, (observations,)))
 
-    def _settled_values_of(self, observations: torch.Tensor) -> torch.Tensor:
-        """Of the network that is evaluated."""
+    def _evaluation_values_of(self, observations: torch.Tensor) -> torch.Tensor:
+        """Q-values of the network that is evaluated."""
         average = self.config.tau > 0
         return (self._target_values_of if average else self._values_of)(observations)
 
     def _mean(self, output: torch.Tensor) -> torch.Tensor:
-        """The values, (batch, actions), that the network's output stands for."""
+        """Q-values from the output of the network."""
         return output if self.histogram is None else self.histogram.mean(output)
 
     # -- learning -------------------------------------------------------------------------------
 
     def train(self, env: VectorEnv, steps: int, seed: int) -> Iterator[Metrics]:
-        config, replay = self.config, self._open_replay()
-        rng = generator(seed)
-        stream = Transitions(env)
-        observations = stream.reset(seed)
+        self.context.check(env, steps)
+        self._compile()
+        replay, stream = self._open_replay(), Transitions(env)
+        stream.reset(seed)
         replay.begin()
+        try:
+            yield from self._segment(stream, replay, steps, generator(seed))
+        finally:  # also where the caller stops early, or the next segment would run on from this one
+            replay.end(stream.observations, stream.action_masks)
+            self._rows = replay.rows
+
+    def _segment(
+        self, stream: Transitions, replay: Replay, steps: int, rng: np.random.Generator
+    ) -> Iterator[Metrics]:
+        config, num_envs = self.config, self.context.num_envs
         clock = {"environment": 0.0, "acting": 0.0, "sampling": 0.0, "learning": 0.0}
         losses: list[torch.Tensor] = []
         values: list[torch.Tensor] = []
@@ -337,31 +338,30 @@ class DQN(Agent):
         done = reported = 0
         while done < steps:
             t0 = perf_counter()
-            masks = stream.action_masks
+            observations, masks = stream.observations, stream.action_masks
             epsilon = self._epsilon()
             if self.context.expert_action is not None and self.steps < config.expert_steps:
                 actions = self.context.expert_action(observations, masks)
             else:
                 actions = self._act(self._values, observations, masks, epsilon, rng)
             stream.step_async(actions)
-            before, self.steps = self.steps, self.steps + env.num_envs
-            done += env.num_envs
+            before, self.steps = self.steps, self.steps + num_envs
+            done += num_envs
             clock["acting"] += perf_counter() - t0
-            # While the environments take their step.
+            # Learn while the environments take their step.
             if self.steps > config.learning_starts and replay.can_sample(config.n_step):
                 due = self.steps // config.train_frequency - before // config.train_frequency
-                for _ in range(due // self.together):
+                for _ in range(due // self.updates_at_once):
                     loss, q = self._improve(replay, rng, clock)
                     losses.append(loss)
                     values.append(q)
             t1 = perf_counter()
             transition = stream.step_wait()
             t2 = perf_counter()
-            # The memory counts actions from zero, wherever the space starts.
+            # Actions are stored as numbers from 0.
             replay.append(
                 replace(transition, actions=transition.actions - self.first_action), masks
             )
-            observations = transition.next_observations
             finished += stream.finished.values()
             clock["environment"] += t2 - t1
             clock["sampling"] += perf_counter() - t2
@@ -375,18 +375,25 @@ class DQN(Agent):
                 metrics |= episode_metrics(finished)
                 losses, values, finished = [], [], []
                 yield metrics
-        replay.end(observations, stream.action_masks)
-        self._rows = replay.rows
+
+    def _compile(self) -> None:
+        # For images compiling pays at once.
+        pays = is_image(self.observation_space) or self.context.total_steps >= LONG_TRAINING
+        if pays and self.compiles and not self._compiled:
+            self._gradient_step = compiled(self._gradient_step_of, self.device)
+            self._values = compiled(self._values_of, self.device)
+            self._target_values = compiled(self._target_values_of, self.device)
+            self._compiled = True
 
     def _improve(
         self, replay: Replay, rng: np.random.Generator, clock: Metrics
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Learn from `together` batches of the memory; gives what `_update` does."""
+        """Learn from `together` batches of the replay memory; gives what `_update` does."""
         began = perf_counter()
         if self.config.subtract_mean_image and self.updates == 0:
             assert isinstance(self.network.encoder, ImageEncoder)
-            self.network.encoder.centre(self._sample(replay, PICTURES_IN_MEAN, rng).observations)
-        batches = self._sample(replay, self.together * self.config.batch_size, rng)
+            self.network.encoder.centre(self._sample(replay, IMAGES_IN_MEAN, rng).observations)
+        batches = self._sample(replay, self.updates_at_once * self.config.batch_size, rng)
         sampled = perf_counter()
         result = self._update(batches)
         clock["sampling"] += sampled - began
@@ -398,10 +405,10 @@ class DQN(Agent):
         return replay.sample(size, c.n_step, c.discount, c.reward_clip or np.inf, rng)
 
     def _update(self, batches: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """Learn from one batch after the other; gives the loss and the mean Q of the actions taken of each.
+        """Do one update with each batch; returns the losses and the mean Q-values of the actions taken.
 
-        The target network values what follows in all of them at once, which takes less time than one by
-        one; where it is renewed between two of them, the batches after these are the first to see it.
+        The target network evaluates all batches in one pass, which is faster than one by one. If it is
+        renewed between two of them, only later calls see that.
         """
         config = self.config
         rate = config.learning_rate
@@ -417,21 +424,22 @@ class DQN(Agent):
         for start in range(0, len(following), config.batch_size):
             self.updates += 1
             one = slice(start, start + config.batch_size)
-            loss, q = self._learn(
+            loss, q = self._gradient_step(
                 *(part if part is None else part[one] for part in parts),
                 self.adam.step_scalars(rate, self.updates),
             )
             losses.append(loss.clone())
             values.append(q.clone())
             if config.tau:
-                compute_params, average = self.adam.weights.values(), self.average.values()
-                torch._foreach_lerp_(list(average), list(compute_params), config.tau)
+                torch._foreach_lerp_(
+                    list(self.average.values()), list(self.adam.weights.values()), config.tau
+                )
                 copy_into(self.average, self.target)
             elif self.updates % config.target_update_interval == 0:
                 copy_into(self.adam.compute_params, self.target)
         return torch.stack(losses), torch.stack(values)
 
-    def _learn_from(
+    def _gradient_step_of(
         self,
         observations: torch.Tensor,
         actions: torch.Tensor,
@@ -442,8 +450,8 @@ class DQN(Agent):
         next_q: torch.Tensor,
         step_scalars: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """One step down the Huber loss of the temporal-difference error, or the cross-entropy of the
-        values' histograms."""
+        """One gradient step on the Huber loss of the temporal-difference error, or on the cross-entropy of
+        the histograms. Returns the loss and the mean Q-value of the actions taken."""
 
         def loss_of(compute_params: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
             output = functional_call(self.network, compute_params, (observations,))
@@ -451,21 +459,22 @@ class DQN(Agent):
             if self.histogram is None:
                 loss = F.smooth_l1_loss(taken, targets)
             else:
-                loss = F.cross_entropy(taken, self.histogram.of(targets))
+                loss = F.cross_entropy(taken, self.histogram.probabilities(targets))
             return loss, self._mean(taken.detach()).mean()
 
         with torch.no_grad():
-            choice_q = self._values_of(next_observations) if self.config.double else next_q
-            targets = td_targets(rewards, discounts, next_q, choice_q, next_masks)
+            selection_q = self._values_of(next_observations) if self.config.double else next_q
+            targets = td_targets(rewards, discounts, next_q, selection_q, next_masks)
         gradients, loss, q = gradients_of(loss_of, self.adam.compute_params)
         self.adam.step(gradients, step_scalars)
         return loss, q
 
-    # -- the life of a run ----------------------------------------------------------------------
+    # -- state ----------------------------------------------------------------------------------
 
     def _open_replay(self) -> Replay:
         if self._replay is None:
-            assert self.context.storage is not None, "an agent that trains needs a storage folder"
+            if self.context.storage is None:
+                raise ValueError("an agent that trains needs a storage folder in its context")
             space = self.observation_space
             assert space.shape is not None
             assert space.dtype is not None
@@ -483,6 +492,12 @@ class DQN(Agent):
                 self._rows,
             )
         return self._replay
+
+    def _extend(self, total_steps: int) -> None:
+        super()._extend(total_steps)
+        if self._replay is not None:  # it is opened again with room for the additional steps
+            self._replay.flush()
+            self._replay = None
 
     def state(self) -> AgentState:
         if self._replay is not None:
@@ -542,34 +557,14 @@ class DQN(Agent):
 
 
 def _check(config: DQNConfig, frame_stack: int) -> None:
-    check_numbers(
-        config,
-        positive=(
-            *(
-                "num_envs",
-                "replay_capacity",
-                "train_frequency",
-                "batch_size",
-                "n_step",
-                "target_update_interval",
-            ),
-            *("hidden_size", "learning_rate", "reward_scale"),
-        ),
-        not_negative=(
-            *("learning_starts", "adam_epsilon", "epsilon_steps", "expert_steps", "reward_clip"),
-        ),
-        shares=("discount", "tau", "epsilon_start", "epsilon_end", "evaluation_epsilon"),
-    )
-    # Three rows to draw from: of a one-step episode's end, a reset and a segment's end, one counts.
+    """Raise ValueError where hyperparameters do not go together."""
+    # Of three rows at least one can be sampled: the others may be a reset and the end of a segment.
     needed = (config.n_step + frame_stack + 3) * config.num_envs
     for name in ("learning_starts", "replay_capacity"):
         if getattr(config, name) < needed:
             raise ValueError(
-                f"{name} must be at least {needed}, not {getattr(config, name)}: a target of"
-                f" {config.n_step} rewards in each of {config.num_envs} environments has to fit"
+                f"{name} must be at least {needed}, not {getattr(config, name)}, to hold a target of"
+                f" {config.n_step} rewards in each of {config.num_envs} environments"
             )
-    if config.value_bins == 1 or config.value_bins < 0 or not config.value_limit > 0:
-        raise ValueError(
-            "value_bins must be 0, or 2 or more with a value_limit above 0, not "
-            f"{config.value_bins} and {config.value_limit}"
-        )
+    if config.value_bins == 1:
+        raise ValueError("value_bins must be 0, or 2 or more, not 1")

@@ -1,23 +1,16 @@
-"""Deep Dyna-Q (Peng, Li, Gao, Liu, Wong & Su 2018): DQN that also learns from what it imagines.
+"""Deep Dyna-Q (Peng, Li, Gao, Liu, Wong & Su 2018): DQN that also learns from simulated transitions.
 
-Beside Q, a model of the world learns from the real memory what follows an observation and an action:
-the next observation, the reward, whether the episode ends, which actions are then legal. After every
-update from real transitions come `planning` updates from imagined ones: at a remembered observation the
-agent acts, ε-greedily, and the model answers (Sutton 1990).
+Beside Q, a world model learns from the replay memory what follows an observation and an action: the next
+observation, the reward, whether the episode ends, and which actions are then legal. Every update from real
+transitions is followed by `planning` updates from simulated ones: from a stored observation the agent acts
+ε-greedily, and the model predicts the outcome (Sutton 1990). The model predicts means, and the predicted
+probability that the episode ends discounts the value of the next observation.
 
-The model gives the mean of what may follow, and the chance that the episode ends discounts what comes
-after. A network that is nearly linear in what it does not know yet values a mean observation about as it
-values, on average, the observations that the mean is of.
-
-Different from the paper: imagined transitions are made for one batch and then dropped, so none is older
-than the model; each is one step from any remembered observation, not part of a whole imagined dialogue,
-for errors add up (Janner et al. 2019); the model answers in observations, so that it works in any world whose
-observations are vectors, and needs no list of what a user can say.
+Deviations from the paper: docs/algorithms/dyna-q.md.
 """
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from time import perf_counter
 from typing import ClassVar
 
@@ -25,75 +18,87 @@ import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass
 from torch import nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from agents.agent import AgentState, Metrics, RunContext, check_numbers
+from agents.agent import STRICT, AgentState, Metrics, RunContext
 from agents.dqn import DQN, DQNConfig
 from agents.parts.adam import Adam, Tensors, gradients_of
 from agents.parts.replay import Batch, Replay
 
 MODEL_EPSILON = 1e-8
-"""Of the model's Adam."""
-LEAST_DEVIATION, MOST_DEVIATION = math.log(0.01), math.log(10.0)
-"""Bounds of a Gaussian's logarithmic deviation: what never varies must not outweigh all else."""
+"""ε of the model's Adam."""
+MIN_LOG_STD, MAX_LOG_STD = math.log(0.01), math.log(10.0)
+"""Bounds of the model's log standard deviations: a number that never varies must not outweigh all others."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class DynaQConfig(DQNConfig):
-    """DQN's hyperparameters, and the model's; the paper's value in brackets."""
+    """Hyperparameters of DQN and of the model; the value of Peng et al. 2018 in brackets."""
 
-    planning: int = 1
-    """Updates from imagined transitions after each from real ones [K − 1, up to 19]."""
-    model_starts: int = 0
-    """Agent steps before the first imagined update; the model learns from `learning_starts` on."""
-    model_updates: int = 2
-    """The model's own updates at each update from real transitions."""
-    model_batch_size: int = 128
-    """Transitions in one of the model's updates [16]."""
-    model_learning_rate: float = 1e-3
-    """Of the model's Adam [RMSProp, 1e-3]."""
-    model_hidden: int = 128
-    """Width of the model's dense layers [80]."""
+    planning: NonNegativeInt = 1
+    """Updates from simulated transitions after each update from real ones [K − 1, up to 19]."""
+    model_starts: NonNegativeInt = 0
+    """Agent steps before the first simulated update; the model learns from `learning_starts` on."""
+    model_updates: PositiveInt = 2
+    """Updates of the model after each update from real transitions."""
+    model_batch_size: PositiveInt = 128
+    """Transitions in an update of the model [16]."""
+    model_learning_rate: PositiveFloat = 1e-3
+    """Learning rate of the model's Adam [RMSProp, 1e-3]."""
+    model_hidden: PositiveInt = 128
+    """Width of the dense layers of the model [80]."""
+
+
+def soft_bounds(x: torch.Tensor, low: float, high: float) -> torch.Tensor:
+    """Numbers kept between two bounds with a gradient everywhere (Chua et al. 2018, appendix A.1)."""
+    x = high - F.softplus(high - x)
+    return low + F.softplus(x - low)
 
 
 class WorldModel(nn.Module):
-    """What follows an observation and an action, on average.
+    """A Gaussian over what follows an observation and an action.
 
-    That is one vector: the change of the observation, the reward, 1 where the episode ends, and 1 for
-    each action that is then legal.
+    The outcome is one vector: the change of the observation, the reward, 1 if the episode ends, and 1 for
+    each action that is legal afterwards.
     """
 
     def __init__(self, size: int, num_actions: int, hidden_size: int) -> None:
         super().__init__()
-        answer = size + 2 + num_actions
+        outcome = size + 2 + num_actions
         self.first = nn.Linear(size + num_actions, hidden_size)
         self.second = nn.Linear(hidden_size, hidden_size)
-        self.mean = nn.Linear(hidden_size, answer)
-        self.log_deviations = nn.Parameter(torch.zeros(answer))
-        """How far the numbers of an answer lie from their means: what chance decides weighs less."""
+        self.mean = nn.Linear(hidden_size, outcome)
+        self.log_deviations = nn.Parameter(torch.zeros(outcome))
+        """Log standard deviation of each number of the outcome: what is random weighs less in the loss."""
 
     def forward(
-        self, observations: torch.Tensor, choices: torch.Tensor
+        self, observations: torch.Tensor, actions: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Takes (b, size) numbers and (b, actions) one-hot.
+        """Predict outcomes.
+
+        Args:
+            observations: (b, size)
+            actions: (b, num_actions) one-hot.
 
         Returns:
-            means (b, answer), variances (answer,)
+            means (b, outcome), variances (outcome,)
         """
-        x = F.relu(self.first(torch.cat([observations, choices], dim=1)))
+        x = F.relu(self.first(torch.cat([observations, actions], dim=1)))
         x = F.relu(self.second(x))
-        deviations = self.log_deviations.clamp(LEAST_DEVIATION, MOST_DEVIATION).exp()
-        return self.mean(x), deviations.square()
+        log_std = soft_bounds(self.log_deviations, MIN_LOG_STD, MAX_LOG_STD)
+        return self.mean(x), (2 * log_std).exp()
 
 
 class DynaQ(DQN):
-    """Deep Q-network with a learnt model of the world."""
+    """Deep Q-network with a learnt world model."""
 
     Config: ClassVar[type] = DynaQConfig
     config: DynaQConfig
-    # What is compiled no longer checks types and strides, and imagined batches are not made as real ones are.
+    # Compiled kernels take one layout of their inputs, and simulated batches have another than real ones.
     compiles = False
 
     def __init__(
@@ -105,16 +110,11 @@ class DynaQ(DQN):
     ) -> None:
         if not isinstance(observation_space, gym.spaces.Box) or len(observation_space.shape) != 1:
             raise ValueError(
-                "dyna-q imagines observations that are vectors, and this environment's are"
-                f" {observation_space}; dqn learns without imagining"
+                "the world model of dyna-q predicts vectors, and the observations of this environment are"
+                f" {observation_space}; dqn needs no model"
             )
-        check_numbers(
-            config,
-            positive=("model_updates", "model_batch_size", "model_learning_rate", "model_hidden"),
-            not_negative=("planning", "model_starts"),
-        )
         super().__init__(observation_space, action_space, config, context)
-        self.together = 1  # imagined batches come between real ones
+        self.updates_at_once = 1  # simulated batches come between real ones
         self.size = observation_space.shape[0]
         self.model = WorldModel(self.size, self.num_actions, config.model_hidden).to(self.device)
         self.model_adam = Adam(self.model, MODEL_EPSILON, torch.float32)
@@ -133,27 +133,27 @@ class DynaQ(DQN):
     def _improve(
         self, replay: Replay, rng: np.random.Generator, clock: Metrics
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Learn from one real batch, teach the model, then learn from what it imagines."""
+        """One update from real transitions, the updates of the model, then the simulated ones."""
         result = super()._improve(replay, rng, clock)
         began = perf_counter()
         for _ in range(self.config.model_updates):
             self._model_losses.append(self._learn_model(replay, rng))
         if self.steps > self.config.model_starts:
             for _ in range(self.config.planning):
-                imagined = self._imagine(replay, rng)
-                if imagined is not None:
-                    self._update(imagined)
+                simulated = self._simulate(replay, rng)
+                if simulated is not None:
+                    self._update(simulated)
         clock["learning"] += perf_counter() - began
         return result
 
     def _learn_model(self, replay: Replay, rng: np.random.Generator) -> torch.Tensor:
-        """One step down the model's loss; gives the loss of a transition."""
+        """One gradient step of the model; returns the mean loss of a transition."""
         batch = replay.sample(self.config.model_batch_size, 1, 1.0, np.inf, rng)
         observations = batch.observations.to(self.device, torch.float32)
         next_observations = batch.next_observations.to(self.device, torch.float32)
-        choices = F.one_hot(batch.actions.to(self.device), self.num_actions).float()
-        assert batch.next_masks is not None, "dqn's memory always holds masks"
-        answers = torch.cat(
+        actions = F.one_hot(batch.actions.to(self.device), self.num_actions).float()
+        assert batch.next_masks is not None, "the replay memory of dqn always has masks"
+        outcomes = torch.cat(
             [
                 next_observations - observations,
                 batch.rewards.to(self.device).unsqueeze(1),
@@ -164,9 +164,11 @@ class DynaQ(DQN):
         )
 
         def loss_of(weights: Tensors) -> tuple[torch.Tensor, torch.Tensor]:
-            means, variances = functional_call(self.model, weights, (observations, choices))
-            spread = variances.expand_as(means)
-            loss = F.gaussian_nll_loss(means, answers, spread, reduction="none").sum(dim=1).mean()
+            means, variances = functional_call(self.model, weights, (observations, actions))
+            losses = F.gaussian_nll_loss(
+                means, outcomes, variances.expand_as(means), reduction="none"
+            )
+            loss = losses.sum(dim=1).mean()
             return loss, loss.detach()
 
         gradients, loss, _ = gradients_of(loss_of, self.model_adam.compute_params)
@@ -178,27 +180,27 @@ class DynaQ(DQN):
         return loss
 
     @torch.no_grad()
-    def _imagine(self, replay: Replay, rng: np.random.Generator) -> Batch | None:
-        """A batch of imagined transitions, each one step from a remembered observation.
+    def _simulate(self, replay: Replay, rng: np.random.Generator) -> Batch | None:
+        """A batch of simulated transitions, each one step from a stored observation.
 
-        None where no remembered transition that was drawn has a sequel to imagine.
+        None if every sampled transition ended its episode.
         """
         config = self.config
-        # What a real transition led to is a remembered observation, and comes with its mask.
+        # Start from next observations, which are stored with their masks.
         real = replay.sample(config.batch_size, 1, 1.0, np.inf, rng)
-        assert real.next_masks is not None, "dqn's memory always holds masks"
+        assert real.next_masks is not None, "the replay memory of dqn always has masks"
         going = real.discounts > 0
         observations = real.next_observations.cpu()[going].float()
         masks = real.next_masks[going]
         if not len(observations):
             return None
-        chosen = self._act(
+        env_actions = self._act(
             self._values_of, observations.numpy(), masks.numpy(), self._epsilon(), rng
         )
-        actions = torch.from_numpy(chosen - self.first_action)
-        following, rewards, ends, next_masks = self._answer(observations, actions)
+        actions = torch.from_numpy(env_actions - self.first_action)
+        following, rewards, ends, next_masks = self._predict_outcome(observations, actions)
         clip = config.reward_clip or np.inf
-        imagined = Batch(
+        simulated = Batch(
             observations,
             actions,
             rewards.clamp(-clip, clip),
@@ -206,28 +208,28 @@ class DynaQ(DQN):
             config.discount * (1 - ends),
             next_masks,
         )
-        # Where an episode was over nothing follows; the others fill the batch.
+        # Repeat them to fill the batch, which terminated episodes left short.
         places = torch.arange(config.batch_size) % len(observations)
-        return Batch(*(part[places] for part in imagined if part is not None))
+        return Batch(*(part[places] for part in simulated if part is not None))
 
-    def _answer(
+    def _predict_outcome(
         self, observations: torch.Tensor, actions: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """What the model expects.
+        """Predict the outcomes of actions.
 
         Returns:
-            next observations (n, size), rewards (n,), chances that the episode is over (n,), legal
-            actions (n, actions) bool; in main memory, as what is remembered is.
+            next observations (n, size), rewards (n,), probabilities that the episode ends (n,) and masks
+            (n, actions) bool, all on the CPU.
         """
-        choices = F.one_hot(actions, self.num_actions).float()
+        one_hot = F.one_hot(actions, self.num_actions).float()
         means, _ = functional_call(
             self.model,
             self.model_adam.compute_params,
-            (observations.to(self.device), choices.to(self.device)),
+            (observations.to(self.device), one_hot.to(self.device)),
         )
         change, rewards, ends, legal = means.cpu().split([self.size, 1, 1, self.num_actions], dim=1)
         masks = legal > 0.5
-        masks |= ~masks.any(dim=1, keepdim=True)  # there is always something to do
+        masks |= ~masks.any(dim=1, keepdim=True)  # at least one action is always legal
         following = torch.clamp(observations + change, self.low, self.high)
         return following, rewards.squeeze(1), ends.squeeze(1).clamp(0, 1), masks
 

@@ -1,22 +1,31 @@
 """REINFORCE with a learnt baseline (Williams 1992).
 
-Every environment plays one whole episode. Each action taken is made likelier in proportion to how much more
-was returned after it than the baseline, a network trained on the same returns, had expected there. Then the
-next episodes are played.
+Every environment plays one complete episode. One gradient step then increases the log-probability of each
+action in proportion to the return that followed it minus the baseline, a network that is fitted to the same
+returns. Episodes that the end of a segment cuts off are bootstrapped with the baseline.
 
-A segment's last episodes may be cut; what would have followed is then what the baseline expects.
+Deviations from the paper: docs/algorithms/reinforce.md.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import ClassVar
 
 import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass
 
-from agents.agent import Agent, AgentState, Metrics, RunContext, check_numbers, generator
+from agents.agent import (
+    STRICT,
+    Agent,
+    AgentState,
+    Metrics,
+    RunContext,
+    UnitInterval,
+    generator,
+)
 from agents.parts.adam import clip_by_global_norm, gradients_of
 from agents.parts.policy import Policy, PolicyConfig
 from agents.parts.rollout import REPORT_EVERY, Collector, Rollout, averages, estimates
@@ -25,22 +34,22 @@ from envs.observations import FlatObservation
 LOSSES = ("policy_loss", "baseline_loss", "entropy")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class REINFORCEConfig(PolicyConfig):
-    """Hyperparameters; the paper names none."""
+    """Hyperparameters of REINFORCE; the paper names none."""
 
-    num_envs: int = 16
-    """Environments stepped together: so many episodes make an update."""
-    learning_rate: float = 1e-3
-    """Of Adam."""
-    discount: float = 0.99
-    """γ of one step."""
-    baseline_coefficient: float = 0.5
-    """Weight of the baseline's loss."""
-    entropy_coefficient: float = 0.01
-    """Weight of the entropy, which keeps the policy exploring (Williams & Peng 1991)."""
-    max_gradient_norm: float = 0.5
-    """Longer gradients are shortened to this."""
+    num_envs: PositiveInt = 16
+    """Environments stepped together, which is the number of episodes in an update."""
+    learning_rate: PositiveFloat = 1e-3
+    """Learning rate of Adam."""
+    discount: UnitInterval = 0.99
+    """Discount factor γ of one agent step."""
+    baseline_coefficient: NonNegativeFloat = 0.5
+    """Weight of the loss of the baseline."""
+    entropy_coefficient: NonNegativeFloat = 0.01
+    """Weight of the entropy bonus (Williams & Peng 1991)."""
+    max_gradient_norm: PositiveFloat = 0.5
+    """Largest norm of the gradient; larger ones are scaled down."""
 
 
 class REINFORCE(Agent):
@@ -55,13 +64,7 @@ class REINFORCE(Agent):
         config: REINFORCEConfig,
         context: RunContext,
     ) -> None:
-        check_numbers(
-            config,
-            positive=("num_envs", "learning_rate", "max_gradient_norm"),
-            not_negative=("baseline_coefficient", "entropy_coefficient"),
-            shares=("discount",),
-        )
-        self.config = config
+        super().__init__(observation_space, action_space, config, context)
         self.policy = Policy(observation_space, action_space, config, context, config.discount)
         self.updates = 0
 
@@ -69,52 +72,54 @@ class REINFORCE(Agent):
         self,
         observations: FlatObservation,
         action_masks: np.ndarray | None,
-        starts: np.ndarray,
+        episode_starts: np.ndarray,
         rng: np.random.Generator,
     ) -> np.ndarray:
-        return self.policy.act(observations, action_masks, starts, rng)
+        return self.policy.act(observations, action_masks, episode_starts, rng)
 
     def train(self, env: VectorEnv, steps: int, seed: int) -> Iterator[Metrics]:
+        self.context.check(env, steps)
         n = env.num_envs
         rng = generator(seed)
         collector = Collector(self.policy, env, seed, rng)
         done = reported = 0
-        learnt: list[torch.Tensor] = []
+        losses: list[torch.Tensor] = []
         while done < steps:
             if done:
-                collector.restart(int(rng.integers(2**29)))  # evaluations take theirs from above
+                collector.restart(int(rng.integers(2**29)))  # seeds of evaluations are above
             rollout = collector.collect(
                 -(-(steps - done) // n), stop=lambda ended: bool((ended > 0).all())
             )
-            # An environment that was done before the others has gone on; that is not looked at.
-            again = np.cumsum(rollout.over, axis=0) - rollout.over > 0
-            rollout.valid &= ~again
+            # Environments that finished before the others have gone on; those steps are not used.
+            after_first = np.cumsum(rollout.done, axis=0) - rollout.done > 0
+            rollout.valid &= ~after_first
             with collector.learning():
-                if not self.policy.centre(rollout.observations):
-                    learnt.append(self._improve(rollout))
+                if not self.policy.take_mean_image(rollout.observations):
+                    losses.append(self._improve(rollout))
             done += len(rollout.rewards) * n
+            self.steps += len(rollout.rewards) * n
             if done - reported >= REPORT_EVERY or done >= steps:
                 reported = done
-                yield collector.report(done) | averages(LOSSES, learnt)
-                learnt = []
+                yield collector.report(done) | averages(LOSSES, losses)
+                losses = []
 
     def _improve(self, rollout: Rollout) -> torch.Tensor:
-        """One step down the loss of the episodes; gives the loss's parts."""
+        """One gradient step from the episodes; returns the losses."""
         config, policy = self.config, self.policy
-        known = estimates(policy, rollout, config.discount, decay=1.0)
-        weights = known.weights.flatten() / known.weights.sum().clamp(min=1)
+        estimated = estimates(policy, rollout, config.discount, decay=1.0)
+        weights = estimated.weights.flatten() / estimated.weights.sum().clamp(min=1)
         observations = tuple(x[:-1] for x in rollout.observations)
-        choices = rollout.choices.flatten(0, 1)
+        actions = rollout.actions.flatten(0, 1)
         legal = None if rollout.masks is None else rollout.masks.flatten(0, 1)
 
         def loss_of(compute_params: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-            outputs, baselines, _ = policy.apply(
-                compute_params, observations, rollout.starts[:-1], rollout.memory
+            params, baselines, _ = policy.apply(
+                compute_params, observations, rollout.episode_starts[:-1], rollout.memory
             )
-            likely = policy.actions.log_probability(outputs, choices, legal)
-            policy_loss = -(weights * likely * known.advantages.flatten()).sum()
-            baseline_loss = (weights * (baselines - known.returns.flatten()).square()).sum()
-            entropy = (weights * policy.actions.entropy(outputs, legal)).sum()
+            log_probs = policy.distribution.log_prob(params, actions, legal)
+            policy_loss = -(weights * log_probs * estimated.advantages.flatten()).sum()
+            baseline_loss = (weights * (baselines - estimated.returns.flatten()).square()).sum()
+            entropy = (weights * policy.distribution.entropy(params, legal)).sum()
             loss = (
                 policy_loss
                 + config.baseline_coefficient * baseline_loss
@@ -133,9 +138,10 @@ class REINFORCE(Agent):
         return losses
 
     def state(self) -> AgentState:
-        return self.policy.state({"updates": self.updates})
+        return self.policy.state({"steps": self.steps, "updates": self.updates})
 
     def load(self, state: AgentState) -> None:
         self.policy.load(state)
         if state.tensors:
+            self.steps = int(state.numbers.get("steps", 0))
             self.updates = int(state.numbers["updates"])

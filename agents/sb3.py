@@ -1,17 +1,17 @@
-"""Stable-Baselines3 in Fathom's runs (Raffin et al. 2021, JMLR 22), to compare with side by side.
+"""Stable-Baselines3's PPO, A2C and DQN in Fathom's runs (Raffin et al. 2021, JMLR 22), for comparison.
 
-Networks, updates and default hyperparameters are SB3's own; the world, its seeds, the evaluation, the
-curves and the checkpoints are Fathom's. Fields of the configurations have the names of our own agents
-where they mean the same, and SB3's names elsewhere. `agents.parts.sb3_bridge` is what lies between.
+Networks, updates and default hyperparameters are those of SB3; environments, seeds, evaluation, metrics
+and checkpoints are Fathom's. Fields of the configs have the names of our own agents where they mean the
+same, and the names of SB3 elsewhere. `agents.parts.sb3_bridge` connects the two; docs/algorithms/sb3.md
+lists what differs from SB3 alone.
 """
 
+import dataclasses
 import math
 import os
-from abc import abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
 from time import perf_counter
-from typing import ClassVar
+from typing import Annotated, Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -19,19 +19,19 @@ import stable_baselines3
 import torch
 from gymnasium import spaces
 from gymnasium.vector import VectorEnv
-from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.buffers import ReplayBuffer
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
-from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
-from stable_baselines3.common.type_aliases import Schedule, TrainFreq, TrainFrequencyUnit
+from stable_baselines3.common.type_aliases import TrainFreq, TrainFrequencyUnit
 
 from agents.agent import (
+    STRICT,
     Agent,
     AgentState,
     Metrics,
     RunContext,
-    check_numbers,
+    UnitInterval,
     episode_metrics,
     generator,
 )
@@ -44,103 +44,213 @@ NOTICE = (
     "resumed run ends with the same weights as one that was never stopped"
 )
 
-REPORTED = {
+METRICS = {
     "train/policy_gradient_loss": "policy_loss",
     "train/policy_loss": "policy_loss",
     "train/value_loss": "value_loss",
-    "train/approx_kl": "kl",
-    "train/clip_fraction": "clipped",
+    "train/approx_kl": "approx_kl",
+    "train/clip_fraction": "clip_fraction",
     "train/loss": "loss",
     "train/learning_rate": "learning_rate",
     "rollout/exploration_rate": "epsilon",
 }
-"""What SB3 logs, and the names that our own agents report it under. It is of the latest update."""
+"""What SB3 logs of the latest update, and our names of it."""
+
+SB3_NAMES = {
+    "rollout_steps": "n_steps",
+    "epochs": "n_epochs",
+    "discount": "gamma",
+    "value_coefficient": "vf_coef",
+    "entropy_coefficient": "ent_coef",
+    "max_gradient_norm": "max_grad_norm",
+    "epsilon_start": "exploration_initial_eps",
+    "epsilon_end": "exploration_final_eps",
+}
+"""Our names of hyperparameters, and those of SB3 where they differ."""
+
+NOT_SB3 = ("num_envs", "anneal_lr", "learning_rate", "reward_clip", "replay_capacity")
+"""Hyperparameters that are not passed to SB3 as they are."""
 
 
-# -- the agents -------------------------------------------------------------------------------------
+@dataclass(frozen=True, config=STRICT)
+class SB3PPOConfig:
+    """Hyperparameters of SB3's PPO; its default in brackets."""
 
-
-@dataclass(frozen=True)
-class SB3Config:
-    """What all have in common; SB3's default in brackets."""
-
-    num_envs: int = 1
+    num_envs: PositiveInt = 1
     """Environments stepped together [1]."""
-    discount: float = 0.99
-    """γ of one step [0.99]."""
+    discount: UnitInterval = 0.99
+    """Discount factor γ of one agent step [0.99]."""
     anneal_lr: bool = False
-    """Let the learning rate fall linearly to 0 over the run [False]."""
-    reward_clip: float = 0.0
-    """The learner clips each reward to ± this; 0 leaves rewards as they are [0; 1 for Atari]."""
+    """Anneal the learning rate linearly to 0 over the run [False]."""
+    reward_clip: NonNegativeFloat = 0.0
+    """Clip rewards to ± this for learning [0; Atari: 1]; 0: no clipping."""
+    rollout_steps: PositiveInt = 2048
+    """Steps of each environment in a rollout [2048]."""
+    value_coefficient: NonNegativeFloat = 0.5
+    """Weight of the value loss [0.5]."""
+    entropy_coefficient: NonNegativeFloat = 0.0
+    """Weight of the entropy bonus [0]."""
+    max_gradient_norm: PositiveFloat = 0.5
+    """Largest norm of the gradient; larger ones are scaled down [0.5]."""
+    batch_size: Annotated[int, Field(ge=2)] = 64
+    """Steps in a minibatch [64]."""
+    epochs: PositiveInt = 10
+    """Passes over each rollout [10]."""
+    learning_rate: PositiveFloat = 3e-4
+    """Initial learning rate of Adam [3e-4]."""
+    gae_lambda: UnitInterval = 0.95
+    """λ of generalised advantage estimation [0.95]."""
+    clip_range: PositiveFloat = 0.2
+    """ε, the range of the probability ratio in which the objective is not clipped [0.2]."""
 
 
-def _rate(learning_rate: float, anneal_lr: bool) -> float | Schedule:
-    if not anneal_lr:
-        return learning_rate
-    return lambda remaining: learning_rate * max(0.0, remaining)
+@dataclass(frozen=True, config=STRICT)
+class SB3A2CConfig:
+    """Hyperparameters of SB3's A2C; its default in brackets."""
+
+    num_envs: PositiveInt = 1
+    """Environments stepped together [1]."""
+    discount: UnitInterval = 0.99
+    """Discount factor γ of one agent step [0.99]."""
+    anneal_lr: bool = False
+    """Anneal the learning rate linearly to 0 over the run [False]."""
+    reward_clip: NonNegativeFloat = 0.0
+    """Clip rewards to ± this for learning [0; Atari: 1]; 0: no clipping."""
+    rollout_steps: PositiveInt = 5
+    """Steps of each environment in a rollout [5]."""
+    value_coefficient: NonNegativeFloat = 0.5
+    """Weight of the value loss [0.5]."""
+    entropy_coefficient: NonNegativeFloat = 0.0
+    """Weight of the entropy bonus [0]."""
+    max_gradient_norm: PositiveFloat = 0.5
+    """Largest norm of the gradient; larger ones are scaled down [0.5]."""
+    learning_rate: PositiveFloat = 7e-4
+    """Initial learning rate of RMSProp [7e-4]."""
+    gae_lambda: UnitInterval = 1.0
+    """λ of generalised advantage estimation [1]."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class SB3DQNConfig:
+    """Hyperparameters of SB3's DQN; its default in brackets."""
+
+    num_envs: PositiveInt = 1
+    """Environments stepped together [1]."""
+    discount: UnitInterval = 0.99
+    """Discount factor γ of one agent step [0.99]."""
+    anneal_lr: bool = False
+    """Anneal the learning rate linearly to 0 over the run [False]."""
+    reward_clip: NonNegativeFloat = 0.0
+    """Clip rewards to ± this for learning [0; Atari: 1]; 0: no clipping."""
+    replay_capacity: PositiveInt = 1_000_000
+    """Transitions that are sampled from; they lie in main memory, every observation twice [1,000,000]."""
+    learning_starts: NonNegativeInt = 100
+    """Agent steps before the first update, with random actions [100]."""
+    train_freq: PositiveInt = 4
+    """Steps of each environment between two phases of learning [4]."""
+    gradient_steps: PositiveInt = 1
+    """Updates in a phase of learning [1]."""
+    batch_size: PositiveInt = 32
+    """Transitions in an update [32]."""
+    learning_rate: PositiveFloat = 1e-4
+    """Initial learning rate of Adam [1e-4]."""
+    target_update_interval: PositiveInt = 10_000
+    """Agent steps between two copies to the target network [10,000]."""
+    tau: UnitInterval = 1.0
+    """Share by which such a copy moves the target network [1]."""
+    exploration_fraction: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """Share of the run over which ε falls linearly [0.1]."""
+    epsilon_start: UnitInterval = 1.0
+    """Initial probability of a random action [1]."""
+    epsilon_end: UnitInterval = 0.05
+    """Final probability of a random action [0.05]."""
+    max_gradient_norm: PositiveFloat = 10.0
+    """Largest norm of the gradient; larger ones are scaled down [10]."""
 
 
 class SB3Agent(Agent):
-    """What the bridges to SB3's algorithms share; each builds its `model`."""
+    """One of SB3's algorithms, on-policy unless a subclass overrides how it collects and learns."""
 
     notice: ClassVar[str] = NOTICE
-
-    model: BaseAlgorithm
-    rollout_steps: int
-    """Steps in each environment between two phases of learning."""
+    algorithm: ClassVar[Any]
+    """The class of SB3."""
 
     def __init__(
         self,
         observation_space: gym.Space,
         action_space: gym.Space,
-        config: SB3Config,
+        config: Any,
         context: RunContext,
     ) -> None:
-        check_numbers(config, ("num_envs", "learning_rate"), ("reward_clip",), ("discount",))
-        self.context = context
+        super().__init__(observation_space, action_space, config, context)
         self.bridge = Bridge(config.num_envs, observation_space, action_space, config.reward_clip)
-        self.network = policy_name(self.bridge.observation_space)
+        hyperparameters = {
+            SB3_NAMES.get(name, name): value
+            for name, value in dataclasses.asdict(config).items()
+            if name not in NOT_SB3
+        }
+        self.model: Any = self.algorithm(
+            policy_name(self.bridge.observation_space),
+            self.bridge,
+            learning_rate=self._learning_rate,
+            device=context.device,
+            **hyperparameters,
+        )
+        self.model.set_logger(Logger(None, []))
 
-    @abstractmethod
-    def _collect(self, length: int, callback: BaseCallback) -> None:
-        """Take `length` steps in each environment."""
-
-    @abstractmethod
-    def _learn(self) -> None:
-        """Learn from what is collected."""
+    def _learning_rate(self, _: float) -> float:
+        """Not by SB3's progress, which knows only one call of `learn`."""
+        share = self.steps / self.context.total_steps if self.config.anneal_lr else 0.0
+        return self.config.learning_rate * max(0.0, 1 - share)
 
     def train(self, env: VectorEnv, steps: int, seed: int) -> Iterator[Metrics]:
+        self.context.check(env, steps)
         model, bridge, n = self.model, self.bridge, self.bridge.num_envs
         bridge.connect(env, seed)
         model.set_random_seed(int(generator(seed).integers(2**31)))
-        model._last_obs = None  # what makes SB3 reset the environments
-        # These are the parts of SB3's own `learn`; schedules go by the steps of the whole run.
+        model.set_env(model.get_env(), force_reset=True)
+        # The loop of SB3's `learn`, which reports and stops only where a rollout does.
         left = self.context.total_steps - model.num_timesteps
         _, callback = model._setup_learn(left, reset_num_timesteps=False)
-        bridge.seconds = 0.0  # the reset that it did is not in ours
+        bridge.seconds = 0.0  # without the reset
+        rollout_steps = getattr(self.config, "rollout_steps", None) or self.config.train_freq
         done = reported = 0
         collecting = learning = 0.0
         while done < steps:
-            length = min(self.rollout_steps, math.ceil((steps - done) / n))
+            length = min(rollout_steps, math.ceil((steps - done) / n))
             t0 = perf_counter()
             self._collect(length, callback)
             t1 = perf_counter()
-            self._learn()
+            done += length * n
+            self.steps = model.num_timesteps
+            self._update()
             collecting += t1 - t0
             learning += perf_counter() - t1
-            done += length * n
             if done - reported >= REPORT_EVERY or done >= steps:
                 reported = done
-                times = {
+                yield {
+                    "steps": done,
                     "time/environment": bridge.seconds,
                     "time/acting": collecting - bridge.seconds,
                     "time/learning": learning,
-                }
-                yield {"steps": done} | times | self._report()
+                } | self._report()
+
+    def _collect(self, length: int, callback: BaseCallback) -> None:
+        """Take `length` steps in each environment."""
+        buffer = self.model.rollout_buffer
+        # Its size varies: rollouts are shorter at the end of a segment, and `keep_valid` changes it.
+        buffer.buffer_size, buffer.n_envs = length, self.bridge.num_envs
+        self.bridge.valid.clear()
+        self.model.collect_rollouts(self.model.env, callback, buffer, n_rollout_steps=length)
+
+    def _update(self) -> None:
+        """Learn from what was collected."""
+        if keep_valid(self.model.rollout_buffer, np.stack(self.bridge.valid)):
+            self.model.train()
 
     def _report(self) -> Metrics:
         logged = self.model.logger.name_to_value
-        metrics = {ours: float(logged[name]) for name, ours in REPORTED.items() if name in logged}
+        metrics = {ours: float(logged[name]) for name, ours in METRICS.items() if name in logged}
         if "train/entropy_loss" in logged:
             metrics["entropy"] = -float(logged["train/entropy_loss"])
         metrics |= episode_metrics(self.bridge.finished)
@@ -151,25 +261,25 @@ class SB3Agent(Agent):
         self,
         observations: FlatObservation,
         action_masks: np.ndarray | None,
-        starts: np.ndarray,
+        episode_starts: np.ndarray,
         rng: np.random.Generator,
     ) -> np.ndarray:
         actions, _ = self.model.policy.predict(
             observations_for_sb3(observations), deterministic=True
         )
-        return self.bridge.to_world(actions)
+        return self.bridge.to_env_actions(actions)
 
     def state(self) -> AgentState:
-        moments = self._optimizer.state_dict()["state"]
+        moments = self.model.policy.optimizer.state_dict()["state"]
         return AgentState(
-            # Clones, for an encoder that policy and value share stands under several names.
+            # Clones: an encoder shared by policy and value is listed under several names.
             {name: w.detach().clone() for name, w in self.model.policy.state_dict().items()},
             {
                 f"optimizer.{i}.{name}": torch.as_tensor(value).detach().clone()
                 for i, values in moments.items()
                 for name, value in values.items()
             },
-            {"steps": self.model.num_timesteps, "updates": self.model._n_updates},
+            {"steps": self.steps},
         )
 
     def load(self, state: AgentState) -> None:
@@ -177,93 +287,21 @@ class SB3Agent(Agent):
         for name, value in state.tensors.items():
             _, i, kind = name.split(".")
             moments.setdefault(int(i), {})[kind] = value.clone()
-        groups = self._optimizer.state_dict()["param_groups"]
+        optimizer = self.model.policy.optimizer
         try:
             self.model.policy.load_state_dict(state.weights)
         except RuntimeError as error:
             raise ValueError("its weights are of another network") from error
-        self._optimizer.load_state_dict({"state": moments, "param_groups": groups})
-        self.model.num_timesteps = int(state.numbers["steps"])
-        self.model._n_updates = int(state.numbers["updates"])
-
-    @property
-    def _optimizer(self) -> torch.optim.Optimizer:
-        return self.model.policy.optimizer
+        groups = optimizer.state_dict()["param_groups"]
+        optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        self.steps = self.model.num_timesteps = int(state.numbers.get("steps", 0))
 
 
-@dataclass(frozen=True)
-class OnPolicyConfig(SB3Config):
-    """What PPO and A2C have in common."""
-
-    rollout_steps: int = 5
-    """Steps in each environment between two phases of learning [5; PPO: 2048]."""
-    value_coefficient: float = 0.5
-    """Weight of the value's loss [0.5]."""
-    entropy_coefficient: float = 0.0
-    """Weight of the entropy, which keeps the policy exploring [0]."""
-    max_gradient_norm: float = 0.5
-    """Longer gradients are shortened to this [0.5]."""
-
-
-class OnPolicyAgent(SB3Agent):
-    """What PPO and A2C share: they learn from a rollout and forget it."""
-
-    model: OnPolicyAlgorithm
-
-    def __init__(
-        self,
-        observation_space: gym.Space,
-        action_space: gym.Space,
-        config: OnPolicyConfig,
-        context: RunContext,
-    ) -> None:
-        check_numbers(
-            config,
-            positive=("rollout_steps", "max_gradient_norm"),
-            not_negative=("value_coefficient", "entropy_coefficient"),
-            shares=("gae_lambda",),
-        )
-        super().__init__(observation_space, action_space, config, context)
-        self.rollout_steps = config.rollout_steps
-
-    def _collect(self, length: int, callback: BaseCallback) -> None:
-        model, bridge = self.model, self.bridge
-        assert model.env is not None
-        buffer = model.rollout_buffer
-        # Its size is the rollout's: shorter at a segment's end, and changed by `keep_valid`.
-        buffer.buffer_size, buffer.n_envs = length, bridge.num_envs
-        bridge.valid.clear()
-        model.collect_rollouts(model.env, callback, buffer, n_rollout_steps=length)
-        model._update_current_progress_remaining(model.num_timesteps, model._total_timesteps)
-
-    def _learn(self) -> None:
-        if keep_valid(self.model.rollout_buffer, np.stack(self.bridge.valid)):
-            self.model.train()
-
-
-@dataclass(frozen=True)
-class SB3PPOConfig(OnPolicyConfig):
-    """Hyperparameters; SB3's default in brackets."""
-
-    rollout_steps: int = 2048
-    """Steps in each environment between two phases of learning [2048]."""
-    batch_size: int = 64
-    """Steps in a minibatch [64]."""
-    epochs: int = 10
-    """Passes over a rollout [10]."""
-    learning_rate: float = 3e-4
-    """Of Adam, at the start [3e-4]."""
-    gae_lambda: float = 0.95
-    """λ of generalised advantage estimation [0.95]."""
-    clip_range: float = 0.2
-    """ε: how far a probability may move and still gain [0.2]."""
-
-
-class SB3PPO(OnPolicyAgent):
+class SB3PPO(SB3Agent):
     """SB3's proximal policy optimisation."""
 
     Config: ClassVar[type] = SB3PPOConfig
-    model: stable_baselines3.PPO
+    algorithm: ClassVar[Any] = stable_baselines3.PPO
 
     def __init__(
         self,
@@ -272,106 +310,27 @@ class SB3PPO(OnPolicyAgent):
         config: SB3PPOConfig,
         context: RunContext,
     ) -> None:
-        check_numbers(config, positive=("epochs", "clip_range"))
-        if config.batch_size < 2 or config.num_envs * config.rollout_steps < 2:
-            raise ValueError("sb3-ppo needs at least two steps in a rollout and in a minibatch")
+        if config.num_envs * config.rollout_steps < 2:
+            raise ValueError("sb3-ppo needs at least two steps in a rollout")
         super().__init__(observation_space, action_space, config, context)
-        self.model = stable_baselines3.PPO(
-            self.network,
-            self.bridge,
-            learning_rate=_rate(config.learning_rate, config.anneal_lr),
-            n_steps=config.rollout_steps,
-            batch_size=config.batch_size,
-            n_epochs=config.epochs,
-            gamma=config.discount,
-            gae_lambda=config.gae_lambda,
-            clip_range=config.clip_range,
-            ent_coef=config.entropy_coefficient,
-            vf_coef=config.value_coefficient,
-            max_grad_norm=config.max_gradient_norm,
-            device=context.device,
-        )
-        self.model.set_logger(Logger(None, []))
 
 
-@dataclass(frozen=True)
-class SB3A2CConfig(OnPolicyConfig):
-    """Hyperparameters; SB3's default in brackets."""
-
-    learning_rate: float = 7e-4
-    """Of RMSProp, at the start [7e-4]."""
-    gae_lambda: float = 1.0
-    """λ of generalised advantage estimation [1]."""
-
-
-class SB3A2C(OnPolicyAgent):
+class SB3A2C(SB3Agent):
     """SB3's advantage actor–critic."""
 
     Config: ClassVar[type] = SB3A2CConfig
-    model: stable_baselines3.A2C
-
-    def __init__(
-        self,
-        observation_space: gym.Space,
-        action_space: gym.Space,
-        config: SB3A2CConfig,
-        context: RunContext,
-    ) -> None:
-        super().__init__(observation_space, action_space, config, context)
-        self.model = stable_baselines3.A2C(
-            self.network,
-            self.bridge,
-            learning_rate=_rate(config.learning_rate, config.anneal_lr),
-            n_steps=config.rollout_steps,
-            gamma=config.discount,
-            gae_lambda=config.gae_lambda,
-            ent_coef=config.entropy_coefficient,
-            vf_coef=config.value_coefficient,
-            max_grad_norm=config.max_gradient_norm,
-            device=context.device,
-        )
-        self.model.set_logger(Logger(None, []))
-
-
-@dataclass(frozen=True)
-class SB3DQNConfig(SB3Config):
-    """Hyperparameters; SB3's default in brackets."""
-
-    replay_capacity: int = 1_000_000
-    """Transitions that may be sampled; they lie in main memory, frames twice [1,000,000]."""
-    learning_starts: int = 100
-    """Agent steps before the first update, with random actions [100]."""
-    train_freq: int = 4
-    """Steps in each environment between two phases of learning [4]."""
-    gradient_steps: int = 1
-    """Updates in such a phase [1]."""
-    batch_size: int = 32
-    """Transitions an update [32]."""
-    learning_rate: float = 1e-4
-    """Of Adam, at the start [1e-4]."""
-    target_update_interval: int = 10_000
-    """Agent steps between two copies to the target network [10,000]."""
-    tau: float = 1.0
-    """Share of the network that such a copy takes [1]."""
-    exploration_fraction: float = 0.1
-    """Part of the run over which ε falls linearly [0.1]."""
-    epsilon_start: float = 1.0
-    """First probability of random actions [1]."""
-    epsilon_end: float = 0.05
-    """Last probability of random actions [0.05]."""
-    max_gradient_norm: float = 10.0
-    """Longer gradients are shortened to this [10]."""
+    algorithm: ClassVar[Any] = stable_baselines3.A2C
 
 
 class SB3DQN(SB3Agent):
     """SB3's deep Q-network."""
 
     Config: ClassVar[type] = SB3DQNConfig
+    algorithm: ClassVar[Any] = stable_baselines3.DQN
     notice: ClassVar[str] = (
         f"{NOTICE}; its replay memory is not saved, so a resumed run fills it anew, for "
         "learning_starts steps, before it goes on learning"
     )
-    model: stable_baselines3.DQN
 
     def __init__(
         self,
@@ -382,75 +341,40 @@ class SB3DQN(SB3Agent):
     ) -> None:
         if not isinstance(action_space, spaces.Discrete):
             raise ValueError(f"sb3-dqn needs a discrete action space, not {action_space}")
-        check_numbers(
-            config,
-            positive=(
-                *("replay_capacity", "train_freq", "gradient_steps", "batch_size"),
-                *("target_update_interval", "exploration_fraction", "max_gradient_norm"),
-            ),
-            not_negative=("learning_starts",),
-            shares=("tau", "exploration_fraction", "epsilon_start", "epsilon_end"),
-        )
         super().__init__(observation_space, action_space, config, context)
-        self.config = config
-        self.rollout_steps = config.train_freq
-        self.model = stable_baselines3.DQN(
-            self.network,
-            self.bridge,
-            learning_rate=_rate(config.learning_rate, config.anneal_lr),
-            buffer_size=1,  # it makes way for one that keeps each environment's steps apart
-            learning_starts=config.learning_starts,
-            batch_size=config.batch_size,
-            tau=config.tau,
-            gamma=config.discount,
-            target_update_interval=config.target_update_interval,
-            exploration_fraction=config.exploration_fraction,
-            exploration_initial_eps=config.epsilon_start,
-            exploration_final_eps=config.epsilon_end,
-            max_grad_norm=config.max_gradient_norm,
-            device=context.device,
-        )
-        self.model.set_logger(Logger(None, []))
-        assert self.model.replay_buffer is not None
-        self.memory: ReplayBuffer = type(self.model.replay_buffer)(
-            config.replay_capacity if context.storage is not None else 1,  # 1: it only acts
+        # One environment's, with room for valid steps only; of one row where the agent only acts.
+        self.memory = self.model.replay_buffer = self.model.replay_buffer_class(
+            config.replay_capacity if context.storage is not None else 1,
             self.model.observation_space,
             self.model.action_space,
             device=self.model.device,
         )
-        self.model.replay_buffer = self.memory
         self.collected = 0
-        """Agent steps since the memory was empty."""
+        """Agent steps since the replay memory was empty."""
 
     def _collect(self, length: int, callback: BaseCallback) -> None:
-        model = self.model
-        assert model.env is not None
         self.bridge.valid.clear()
         self.collected += length * self.bridge.num_envs
-        model.collect_rollouts(
-            model.env,
+        self.model.collect_rollouts(
+            self.model.env,
             callback,
             TrainFreq(length, TrainFrequencyUnit.STEP),
-            ValidOnly(self.memory),  # type: ignore[arg-type]
+            ValidOnly(self.memory),
             learning_starts=self.config.learning_starts,
         )
 
-    def _learn(self) -> None:
+    def _update(self) -> None:
         if self.collected > self.config.learning_starts:
             self.model.train(self.config.gradient_steps, self.config.batch_size)
-
-    def state(self) -> AgentState:
-        state = super().state()
-        state.numbers["calls"] = self.model._n_calls  # by which the target network is renewed
-        return state
 
     def load(self, state: AgentState) -> None:
         super().load(state)
         model = self.model
-        model._n_calls = int(state.numbers["calls"])
-        if model.num_timesteps:
-            done = model.num_timesteps / self.context.total_steps
-            model.exploration_rate = model.exploration_schedule(1.0 - done)
+        model._n_calls = self.steps // self.bridge.num_envs  # the target network is renewed by it
+        if self.steps:
+            model.exploration_rate = model.exploration_schedule(
+                1.0 - self.steps / self.context.total_steps
+            )
         self.memory.reset()
         self.collected = 0
 
@@ -462,16 +386,13 @@ class SB3DQN(SB3Agent):
         config: SB3DQNConfig,
         context: RunContext,
     ) -> int:
-        """0: the replay memory lies in main memory.
+        """0, for the replay memory lies in main memory.
 
         Raises:
-            ValueError: this machine has not that much.
+            ValueError: main memory is too small for it.
         """
-        parts = (
-            observation_space.spaces
-            if isinstance(observation_space, spaces.Tuple)
-            else (observation_space,)
-        )
+        several = isinstance(observation_space, spaces.Tuple)
+        parts = observation_space.spaces if several else (observation_space,)  # type: ignore[attr-defined]
         entry = sum(
             math.prod(part.shape or ()) * np.dtype(part.dtype or np.float32).itemsize
             for part in parts

@@ -1,35 +1,36 @@
-"""Acts by the world's own rules and learns nothing: the baseline to beat, in a run like any other.
+"""An agent that follows the environment's own scripted policy and learns nothing: a baseline.
 
-A world that knows a rule of thumb has a method `expert_action`, from observations to actions. This agent does
-what it says, so that a run exists to evaluate, record, play and compare with; `--expert-steps` of `dqn`
-lets the same rules fill a learner's memory.
+An environment with a scripted policy has a method `expert_action`, from observations to actions. This agent
+returns its actions, so that there is a run to evaluate, record and compare with. `--expert-steps` of `dqn`
+fills a replay memory with the same policy.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from time import perf_counter
 from typing import ClassVar
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import VectorEnv
+from pydantic import PositiveInt
+from pydantic.dataclasses import dataclass
 
-from agents.agent import Agent, AgentState, Metrics, RunContext, episode_metrics
+from agents.agent import STRICT, Agent, AgentState, Metrics, RunContext, episode_metrics
 from agents.parts.rollout import REPORT_EVERY
 from envs.observations import FlatObservation
 from envs.vector import Transitions
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class ScriptedConfig:
-    """Nothing is learnt: there is little to set."""
+    """Hyperparameters of the scripted agent, which learns nothing."""
 
-    num_envs: int = 8
+    num_envs: PositiveInt = 8
     """Environments stepped together."""
 
 
 class Scripted(Agent):
-    """The world's rule of thumb as an agent."""
+    """The scripted policy of an environment as an agent."""
 
     Config: ClassVar[type] = ScriptedConfig
 
@@ -40,26 +41,25 @@ class Scripted(Agent):
         config: ScriptedConfig,
         context: RunContext,
     ) -> None:
-        if config.num_envs < 1:
-            raise ValueError(f"num_envs must be above 0, not {config.num_envs}")
+        super().__init__(observation_space, action_space, config, context)
         if context.expert_action is None:
             raise ValueError(
-                "scripted acts by an environment's own expert_action, and this one has none"
+                "scripted needs an environment with an expert_action, and this one has none"
             )
         self._expert_action = context.expert_action
-        self.steps = 0
 
     def act(
         self,
         observations: FlatObservation,
         action_masks: np.ndarray | None,
-        starts: np.ndarray,
+        episode_starts: np.ndarray,
         rng: np.random.Generator,
     ) -> np.ndarray:
         return self._expert_action(observations, action_masks)
 
     def train(self, env: VectorEnv, steps: int, seed: int) -> Iterator[Metrics]:
-        """Only act, and report what it brings."""
+        """Act, and report the returns."""
+        self.context.check(env, steps)
         stream = Transitions(env)
         observations = stream.reset(seed)
         clock = {"time/environment": 0.0, "time/acting": 0.0, "time/learning": 0.0}
@@ -74,18 +74,18 @@ class Scripted(Agent):
             clock["time/environment"] += perf_counter() - t1
             finished += stream.finished.values()
             done += env.num_envs
+            self.steps += env.num_envs
             if done - reported >= REPORT_EVERY or done >= steps:
                 reported = done
                 metrics: Metrics = {"steps": done} | clock
                 metrics |= episode_metrics(finished)
                 finished = []
                 yield metrics
-        self.steps += done
 
     def state(self) -> AgentState:
         return AgentState({}, {}, {"steps": self.steps})
 
     def load(self, state: AgentState) -> None:
         if state.weights:
-            raise ValueError("scripted has no network, and these are the weights of one")
+            raise ValueError("scripted has no network, and this state has the weights of one")
         self.steps = int(state.numbers.get("steps", 0))

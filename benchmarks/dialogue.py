@@ -24,8 +24,6 @@ import numba
 from dialogue_learning import Counted  # isort: skip - lies beside this file
 from measuring import RESULTS, in_turns, keep, machine, timing_flags, versions  # isort: skip
 
-from fathom.runs.training import prepare
-
 import envs  # noqa: F401 - registers the dialogues
 from agents.agent import RunContext
 from agents.dqn import DQN, DQNConfig
@@ -33,6 +31,7 @@ from envs.dialogue.domain import DomainError
 from envs.dialogue.tc_bot_data import load_movie_data
 from fathom.environments import resolve
 from fathom.environments.presets import preset
+from fathom.runs.process import prepare
 
 WORLD = "Fathom/Dialogue-v0"
 LEARNT = 60_000

@@ -84,11 +84,10 @@ def trained(
     world: EnvironmentSpec, name: str, seed: int, marks: tuple[int, ...], changes: dict[str, Any]
 ) -> Iterator[tuple[Any, dict[str, Any]]]:
     """Train by the preset, and give the agent and how far it is at each of the marks."""
-    from fathom.runs.training import segment_seed
-
     from agents import load_agent
     from agents.agent import RunContext
     from fathom.environments.presets import preset
+    from fathom.runs.process import segment_seed
 
     result = preset(name, WORLD)
     assert result is not None, f"{name} has no preset for {WORLD}"
@@ -124,7 +123,7 @@ def trained(
 
 def evaluated(agent: Any, world: EnvironmentSpec) -> dict[str, Any]:
     """One dialogue in each of many environments, with held-out goals."""
-    from fathom.runs.training import evaluation_seed
+    from fathom.evaluation import evaluation_seed
 
     env = world.make_vector(DIALOGUES, training=False)
     observations, info = env.reset(seed=evaluation_seed(1))
@@ -161,11 +160,10 @@ def played(
 
 def repeated(agent: Any, world: EnvironmentSpec) -> dict[str, Any]:
     """Dialogues about the same goals again and again; the channel and the user's openings differ."""
-    from fathom.runs.training import evaluation_seed
-
     from envs.dialogue import belief, channel, user
     from envs.dialogue.goals import goal_of
     from envs.dialogue.tables import AgentState
+    from fathom.evaluation import evaluation_seed
 
     env = world.make_vector(GOALS, training=False)
     inner: Any = env.unwrapped
@@ -216,20 +214,24 @@ def repeated(agent: Any, world: EnvironmentSpec) -> dict[str, Any]:
 
 def measure(job: dict[str, Any]) -> dict[str, Any]:
     """Do one job: train and evaluate one agent, or evaluate rules."""
-    from fathom.runs.training import prepare
-
     from agents.agent import RunContext
-    from agents.scripted import Rules, RulesConfig
+    from agents.scripted import Scripted, ScriptedConfig
+    from fathom.runs.process import prepare
 
     prepare(job["threads"], "cpu")
     world = world_with(job["domain"], job["rate"], job.get("rule", "worthy"))
     if job["agent"] == "rules":
-        agent = Rules(*world.spaces(), RulesConfig(), RunContext(expert_action=world.expert()))
+        agent = Scripted(
+            *world.spaces(), ScriptedConfig(), RunContext(8, 1, 1, expert_action=world.expert())
+        )
         last = repeated(agent, world) if job["table"] == "goals" else {}
         return job | {"points": [evaluated(agent, world) | last]}
     # What is compiled is loaded before the clock runs.
     evaluated(
-        Rules(*world.spaces(), RulesConfig(), RunContext(expert_action=world.expert())), world
+        Scripted(
+            *world.spaces(), ScriptedConfig(), RunContext(8, 1, 1, expert_action=world.expert())
+        ),
+        world,
     )
     points: list[dict[str, Any]] = []
     progress = trained(world, job["agent"], job["seed"], tuple(job["marks"]), job["changes"])

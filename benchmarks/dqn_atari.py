@@ -48,7 +48,7 @@ def measure_ours(options: argparse.Namespace) -> dict[str, Any]:
     from agents.agent import RunContext
     from agents.dqn import DQN, DQNConfig
     from envs import atari
-    from fathom.runs.training import prepare
+    from fathom.runs.process import prepare
 
     prepare(options.threads, options.device)
     config = DQNConfig(
@@ -60,6 +60,7 @@ def measure_ours(options: argparse.Namespace) -> dict[str, Any]:
         learning_rate=LEARNING_RATE,
         discount=DISCOUNT,
         n_step=1,
+        reward_clip=1.0,
         target_update_interval=TARGET_STEPS // TRAIN_EVERY,
         double=False,
         dueling=False,

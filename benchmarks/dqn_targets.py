@@ -23,7 +23,7 @@ from measuring import in_turns
 from agents.agent import RunContext
 from agents.dqn import DQN, DQNConfig
 from agents.parts.replay import Batch
-from fathom.runs.training import prepare
+from fathom.runs.process import prepare
 
 SETTINGS = {
     "nature": DQNConfig(
@@ -42,9 +42,10 @@ def updates(config: DQNConfig, together: bool) -> Callable[[], float]:
     space = gym.spaces.Box(0, 255, (4, 84, 84), np.uint8)
     context = RunContext(config.num_envs, 10_000, 1_000_000, 4, Path(tempfile.gettempdir()))
     agent = DQN(space, gym.spaces.Discrete(6), config, context)
-    batches = [_batch(config.batch_size) for _ in range(agent.together)]
+    agent._compile()
+    batches = [_batch(config.batch_size) for _ in range(agent.updates_at_once)]
     if together:
-        batches = [_batch(config.batch_size * agent.together)]
+        batches = [_batch(config.batch_size * agent.updates_at_once)]
 
     def measure() -> float:
         began = time.perf_counter()

@@ -38,7 +38,7 @@ def network(size: int, layers: int, width: int, device: str) -> Evaluate:
         spaces.Box(0, 1, (core.PLANES, size, size), np.uint8),
         spaces.Discrete(size**2 + 1),
         AlphaGoConfig(layers=layers, width=width),
-        RunContext(device=device),
+        RunContext(64, 1, 1, device=device),
     )
     return agent.evaluate
 

@@ -19,8 +19,8 @@ from torch.nn import functional as F
 
 from agents.dqn import DQN
 from envs import atari
+from fathom.runs.agent_learner import trained_agent
 from fathom.runs.run import find
-from fathom.runs.training import trained_agent
 from perception.networks.cnn import CNNS
 from perception.networks.encoders import ImageEncoder
 

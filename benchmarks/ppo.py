@@ -71,12 +71,11 @@ class Clock:
 
 def measure_ours(env_id: str, steps: int, options: argparse.Namespace) -> dict[str, Any]:
     """Train ours through the parts that `fathom train` is made of."""
-    from fathom.runs.training import evaluation_seed, prepare
-
     from agents.agent import RunContext
     from agents.ppo import PPO, PPOConfig
     from fathom.environments import resolve
-    from fathom.evaluation import evaluate
+    from fathom.evaluation import evaluate, evaluation_seed
+    from fathom.runs.process import prepare
 
     prepare(options.threads, "cpu")
     atari = env_id.startswith("ALE/")

@@ -74,7 +74,7 @@ def make_vector(env_id: str, num_envs: int, config: AtariConfig, training: bool)
     life_loss = PROTOCOLS[config.protocol].life_loss and training
     # ALE's `episodic_life` starts a new game after every life; this signal lets it play on.
     env = _make(env_id, num_envs, config, stack_num=FRAME_STACK, life_loss_info=life_loss)
-    env.metadata = {**env.metadata, "life_loss": life_loss}
+    env.metadata = {**env.metadata, "life_loss": life_loss, "frame_stack": FRAME_STACK}
     return env
 
 

@@ -60,9 +60,13 @@ class ObservationFlattener:
         """A Box, or a Tuple of them: images, grids and sequences in order, the vector last."""
 
     def __call__(self, batch: Any) -> FlatObservation:
-        """Arrays of shape (n, …) from a vector environment's batch; copies."""
+        """Arrays of shape (n, …) from a vector environment's batch: copies, in the dtypes of `space`.
+
+        Raises:
+            TypeError: floats for a space of integers.
+        """
         if self._alone:
-            return np.array(batch)
+            return _cast(batch, self.space.dtype)
         parts, vector = [], []
         for path, leaf in self._leaves:
             values = batch
@@ -73,7 +77,7 @@ class ObservationFlattener:
             elif isinstance(leaf, spaces.Sequence):
                 parts.append(_as_sequences(leaf, values))
             else:
-                pictures = np.array(values)
+                pictures = _cast(values, leaf.dtype)
                 parts.append(pictures if pictures.ndim == 4 else pictures[:, None])
         if vector:
             parts.append(np.concatenate(vector, axis=1))
@@ -168,6 +172,15 @@ def _as_vector(leaf: gym.Space, values: Any) -> np.ndarray:
     if _is_text(leaf):
         return np.stack([_word_counts(text) for text in values])
     return np.asarray(values, dtype=np.float32).reshape(len(values), -1)
+
+
+def _cast(values: Any, dtype: np.dtype | None) -> np.ndarray:
+    """A copy as `dtype`, which compiled kernels and the replay memory rely on."""
+    assert dtype is not None
+    array = np.asarray(values)
+    if array.dtype.kind == "f" and dtype.kind != "f":
+        raise TypeError(f"it has {array.dtype} numbers and the space {dtype}")
+    return np.array(array, dtype=dtype)
 
 
 def _one_hot(digits: np.ndarray, n: int) -> np.ndarray:

@@ -1,9 +1,9 @@
-"""The one place that knows about autoreset.
+"""Transitions from a vector environment: the one place that handles autoreset.
 
-A Gymnasium vector environment in next-step mode gives an episode's true last observation, and then
-spends one step, whose action it ignores, on the reset. `Transitions` turns that stream into whole
-transitions and marks the steps that only reset. See "Vector environments and autoreset" in the
-Gymnasium documentation.
+In next-step mode a Gymnasium vector environment returns the true last observation of an episode and
+then spends one step, whose action it ignores, on the reset. `Transitions` turns that stream into
+complete transitions and marks the steps that only reset an environment. See "Vector environments and
+autoreset" in the Gymnasium documentation.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from envs.observations import FlatObservation, ObservationFlattener
 
 
 class BrokenEnvironmentError(ValueError):
-    """An environment gave NaN, an infinite number, or action masks only now and then."""
+    """An environment returned NaN, an infinite number, a wrong type, or action masks only sometimes."""
 
 
 @dataclass(frozen=True)
@@ -24,42 +24,47 @@ class Transition:
     """One step of n environments."""
 
     observations: FlatObservation
-    """(n, …) what the actions were chosen from."""
+    """(n, …) before the actions."""
     actions: np.ndarray
     """(n, …)"""
     rewards: np.ndarray
     """(n,) float32, raw."""
     next_observations: FlatObservation
-    """(n, …) the episode's true last observation where it ended."""
+    """(n, …) after the actions; at the end of an episode its true last observation."""
     terminated: np.ndarray
-    """(n,) bool: nothing follows; the value of the next observation is 0."""
+    """(n,) bool: the value of the next observation is 0."""
     truncated: np.ndarray
-    """(n,) bool: cut off; the value of the next observation is bootstrapped."""
+    """(n,) bool: cut off; the value of the next observation is bootstrapped from."""
     valid: np.ndarray
-    """(n,) bool: False where the step only reset its environment."""
+    """(n,) bool: False where the step only reset the environment."""
 
 
 class Transitions:
-    """Steps a vector environment and gives whole transitions, with observations as plain arrays.
+    """Steps a vector environment and returns complete transitions with flat observations.
 
     Args:
         env: in `AutoresetMode.NEXT_STEP`. With `metadata["life_loss"]` true, a termination with
             lives left (`info["lives"]`) ends an episode for the learner while the game goes on.
 
     Raises:
-        BrokenEnvironment: by `reset`, `step_wait` and `step`, for an observation or a reward that is not
-            finite, and where action masks come with some steps and not with others.
+        ValueError: by the constructor, for another autoreset mode.
+        BrokenEnvironmentError: by `reset`, `step_wait` and `step`, for an observation or a reward that
+            is not finite, for an observation of another type than the space's, and for action masks
+            that are missing in some steps.
     """
 
     def __init__(self, env: VectorEnv) -> None:
         mode = env.metadata.get("autoreset_mode")
         if mode != AutoresetMode.NEXT_STEP:
-            raise ValueError(f"the vector environment must reset in the next step, not in {mode}")
+            raise ValueError(
+                "the vector environment must have autoreset_mode=gymnasium.vector.AutoresetMode.NEXT_STEP,"
+                f" and it has {mode}"
+            )
         self.env = env
         self._background = hasattr(env, "send") and hasattr(env, "recv")  # as ALE's and EnvPool's
-        self._plain = ObservationFlattener(env.single_observation_space)
-        self.starts = np.ones(env.num_envs, dtype=bool)
-        """(n,) bool: whether the current observation is its episode's first."""
+        self._flatten = ObservationFlattener(env.single_observation_space)
+        self.episode_starts = np.ones(env.num_envs, dtype=bool)
+        """(n,) bool: whether the current observation is the first of its episode."""
         self.finished: dict[int, tuple[float, int]] = {}
         """Return and length of the games that ended in the last step, by environment."""
         self.action_masks: np.ndarray | None = None
@@ -75,7 +80,7 @@ class Transitions:
         self._steps = 0
         self.observations = self._checked(observations)
         self.action_masks, self.info = self._legal(info), info
-        self.starts = np.ones(n, dtype=bool)
+        self.episode_starts = np.ones(n, dtype=bool)
         self._resetting = np.zeros(n, dtype=bool)
         self._lives = np.array(info.get("lives", np.full(n, np.inf)))
         self._returns = np.zeros(n)
@@ -89,13 +94,13 @@ class Transitions:
         return self.step_wait()
 
     def step_async(self, actions: np.ndarray) -> None:
-        """Begin a step in every environment; those with threads of their own take it meanwhile."""
+        """Start a step in every environment; environments with their own threads run in the background."""
         self._actions = actions
         if self._background:
             self.env.send(actions)  # type: ignore[attr-defined]
 
     def step_wait(self) -> Transition:
-        """End the step that `step_async` began."""
+        """Finish the step that `step_async` started."""
         self._steps += 1
         actions = self._actions
         result = self.env.recv() if self._background else self.env.step(actions)  # type: ignore[attr-defined]
@@ -115,23 +120,23 @@ class Transitions:
             truncated & valid,
             valid,
         )
-        over = (terminated | truncated) & valid
+        done = (terminated | truncated) & valid
         if self.env.metadata.get("life_loss"):
             if "lives" not in info:
                 raise BrokenEnvironmentError(
-                    "metadata['life_loss'] promises info['lives'], and there is none"
+                    "metadata['life_loss'] requires info['lives'], which is missing"
                 )
             # A game may end with lives left; then it does not take one.
-            over &= truncated | (info["lives"] == 0) | (info["lives"] >= self._lives)
+            done &= truncated | (info["lives"] == 0) | (info["lives"] >= self._lives)
             self._lives = np.array(info["lives"])  # the environment may use its own again
         self._returns += np.where(valid, rewards, 0)
         self._lengths += valid
         self.finished = {
-            int(i): (float(self._returns[i]), int(self._lengths[i])) for i in np.flatnonzero(over)
+            int(i): (float(self._returns[i]), int(self._lengths[i])) for i in np.flatnonzero(done)
         }
-        self._returns[over] = 0
-        self._lengths[over] = 0
-        self._resetting, self.starts = over, ~valid
+        self._returns[done] = 0
+        self._lengths[done] = 0
+        self._resetting, self.episode_starts = done, ~valid
         self.observations = transition.next_observations
         masks = self._legal(info)
         if (masks is None) != (self.action_masks is None):
@@ -145,16 +150,16 @@ class Transitions:
 
     def _checked(self, observations: Any) -> FlatObservation:
         try:
-            plain = self._plain(observations)
+            flat = self._flatten(observations)
         except (IndexError, KeyError, TypeError, ValueError) as error:
             raise BrokenEnvironmentError(
-                f"the observation of step {self._steps:,} of this segment is none of"
+                f"the observation of step {self._steps:,} of this segment is not in"
                 f" {self.env.single_observation_space}: {error}"
             ) from error
-        for part in plain if isinstance(plain, tuple) else (plain,):
+        for part in flat if isinstance(flat, tuple) else (flat,):
             if part.dtype.kind == "f" and not np.isfinite(part).all():
-                raise self._invalid(self._plain.name_of_invalid(observations), part)
-        return plain
+                raise self._invalid(self._flatten.name_of_invalid(observations), part)
+        return flat
 
     def _legal(self, info: dict[str, Any]) -> np.ndarray | None:
         before, changed = self.action_masks, False

@@ -153,7 +153,9 @@ def _play(
         while (played < quotas).any():
             if should_stop():
                 raise Stopped
-            actions = agent.act(observations, transitions.action_masks, transitions.starts, rng)
+            actions = agent.act(
+                observations, transitions.action_masks, transitions.episode_starts, rng
+            )
             step = transitions.step(actions)
             observations = step.next_observations
             # Environments that finished their quota keep stepping; their rewards are ignored.

@@ -1,7 +1,7 @@
-"""A world as Stable-Baselines3 steps one, and its memories with whole transitions only.
+"""Between Fathom's vector environments and Stable-Baselines3: the environment and its memories.
 
-SB3 takes worlds that reset in the very step that ends an episode; ours spend the next step on it. That
-step is stepped through and counted, as it is for our own agents, but taken out of what SB3 learns from.
+SB3 expects environments that reset in the step that ends an episode; ours reset in the next one. That
+step is taken and counted, as by our own agents, and left out of what SB3 learns from.
 """
 
 from collections.abc import Sequence
@@ -21,20 +21,18 @@ from envs.observations import FlatObservation
 from envs.vector import Transitions
 from perception.networks.encoders import is_image
 
-Observed = np.ndarray | dict[str, np.ndarray]
+Observation = np.ndarray | dict[str, np.ndarray]
 """A batch of observations as SB3 takes them."""
 
-# -- the world, as SB3 sees it ----------------------------------------------------------------------
 
-
-def observations_for_sb3(observations: FlatObservation) -> Observed:
-    """The parts of a tuple become a dictionary, which is what SB3 has networks for."""
+def observations_for_sb3(observations: FlatObservation) -> Observation:
+    """A tuple becomes a dictionary, for which SB3 has networks."""
     if isinstance(observations, tuple):
         return {str(i): part for i, part in enumerate(observations)}
     return observations
 
 
-def _row(observations: Observed, rows: int | slice) -> Any:
+def _rows(observations: Observation, rows: int | slice | np.ndarray) -> Any:
     if isinstance(observations, dict):
         return {key: part[rows] for key, part in observations.items()}
     return observations[rows]
@@ -47,7 +45,7 @@ def _observation_space(space: gym.Space) -> gym.Space:
 
 
 def _action_space(space: gym.Space) -> gym.Space:
-    """The same actions, counted from 0 as SB3 does."""
+    """The same actions, numbered from 0."""
     if isinstance(space, spaces.Discrete):
         return spaces.Discrete(int(space.n))
     if isinstance(space, spaces.MultiDiscrete) and space.nvec.ndim == 1:
@@ -57,8 +55,8 @@ def _action_space(space: gym.Space) -> gym.Space:
     if isinstance(space, spaces.Box) and space.is_bounded("both") and space.dtype.kind == "f":
         return space
     raise ValueError(
-        f"Stable-Baselines3 cannot act in the action space {space}; Discrete, MultiDiscrete or "
-        "MultiBinary in one dimension, or a Box of bounded real numbers would do"
+        "Stable-Baselines3 needs an action space of Discrete, one-dimensional MultiDiscrete or"
+        f" MultiBinary, or a bounded Box of floats, and this environment has {space}"
     )
 
 
@@ -66,7 +64,7 @@ def policy_name(space: gym.Space) -> str:
     """SB3's network for an observation space.
 
     Raises:
-        ValueError: an image among other parts is too small for the only CNN that SB3 has.
+        ValueError: an image among other parts is too small for SB3's CNN.
     """
     if isinstance(space, spaces.Dict):
         for part in space.spaces.values():
@@ -80,15 +78,14 @@ def policy_name(space: gym.Space) -> str:
 
 
 class Bridge(VecEnv):
-    """A vector environment that resets in the next step, as SB3's algorithms step one.
+    """A vector environment in next-step autoreset mode as SB3's VecEnv.
 
-    Where an episode ends, the new observation is its own last and stands in
-    `info["terminal_observation"]` too. The step after it only resets: its `info["valid"]` is False,
-    and nothing may be learnt from it.
+    The step after the end of an episode only resets: its `info["valid"]` is False, and nothing may be
+    learnt from it.
 
     Args:
-        observation_space, action_space: of one environment; the observations plain.
-        reward_clip: rewards are cut to ± this; 0 leaves them.
+        observation_space, action_space: of one environment; the observations flat.
+        reward_clip: rewards are clipped to ± this; 0: no clipping.
     """
 
     def __init__(
@@ -101,67 +98,66 @@ class Bridge(VecEnv):
         super().__init__(
             num_envs, _observation_space(observation_space), _action_space(action_space)
         )
-        self._first = getattr(action_space, "start", 0)
-        self._dtype = action_space.dtype
+        self._first_action = getattr(action_space, "start", 0)
+        self._action_dtype = action_space.dtype
         self.reward_clip = reward_clip
         self.seconds = 0.0
         """Spent in the environments since `connect`."""
         self.valid: list[np.ndarray] = []
-        """(n,) bool for each step since it was last cleared."""
+        """(n,) bool of each step since it was last cleared."""
         self.finished: list[tuple[float, int]] = []
-        """Return and length of the episodes that ended since it was last cleared."""
+        """Return and length of the episodes finished since it was last cleared."""
 
     def connect(self, env: VectorEnv, seed: int) -> None:
         """Step `env` from now on; its reset takes `seed`."""
-        self._stream = Transitions(env)
-        self._seed = seed
+        self._transitions = Transitions(env)
+        self._env_seed = seed
         self.seconds = 0.0
         self.finished = []
 
-    def to_world(self, actions: np.ndarray) -> np.ndarray:
-        """SB3's (n, …) actions as the world counts them."""
-        return (actions + self._first).astype(self._dtype)
+    def to_env_actions(self, actions: np.ndarray) -> np.ndarray:
+        """SB3's (n, …) actions in the form of the environment's action space."""
+        return (actions + self._first_action).astype(self._action_dtype)
 
-    def reset(self) -> Observed:  # type: ignore[override]
+    def reset(self) -> Observation:  # type: ignore[override]
         """Reset every environment.
 
         Raises:
-            Unsuitable: some actions are illegal here, which SB3 has no way to know.
+            UnsuitableEnvironmentError: the environment has action masks, which SB3 does not support.
         """
         began = perf_counter()
-        observations = self._stream.reset(self._seed)
+        observations = self._transitions.reset(self._env_seed)
         self.seconds += perf_counter() - began
-        if self._stream.action_masks is not None:
+        if self._transitions.action_masks is not None:
             raise UnsuitableEnvironmentError("Stable-Baselines3's algorithms take no action masks")
         return observations_for_sb3(observations)
 
     def step_async(self, actions: np.ndarray) -> None:
-        self._actions = self.to_world(actions)
+        self._actions = self.to_env_actions(actions)
 
-    def step_wait(self) -> tuple[Observed, np.ndarray, np.ndarray, list[dict]]:  # type: ignore[override]
+    def step_wait(self) -> tuple[Observation, np.ndarray, np.ndarray, list[dict]]:  # type: ignore[override]
         began = perf_counter()
-        step = self._stream.step(self._actions)
+        step = self._transitions.step(self._actions)
         self.seconds += perf_counter() - began
         self.valid.append(step.valid)
-        self.finished += self._stream.finished.values()
+        self.finished += self._transitions.finished.values()
         observations = observations_for_sb3(step.next_observations)
-        over = step.terminated | step.truncated
+        dones = step.terminated | step.truncated
         infos: list[dict[str, Any]] = [{"valid": bool(valid)} for valid in step.valid]
-        for i in np.flatnonzero(over):
-            infos[i]["terminal_observation"] = _row(observations, int(i))
+        for i in np.flatnonzero(dones):
+            infos[i]["terminal_observation"] = _rows(observations, int(i))
             infos[i]["TimeLimit.truncated"] = bool(step.truncated[i] and not step.terminated[i])
-        # A copy, for SB3 adds the value that follows a truncation to it in place.
+        # A copy: SB3 adds the value of the last observation to it where an episode is truncated.
         rewards = step.rewards.copy()
         if self.reward_clip:
             rewards = rewards.clip(-self.reward_clip, self.reward_clip)
-        return observations, rewards, over, infos
+        return observations, rewards, dones, infos
 
     def close(self) -> None:
-        """Nothing: the environment belongs to the run."""
+        """Nothing: the environment belongs to the caller."""
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
-        """No environment is rendered through the bridge, and that is all SB3 asks for."""
-        if attr_name != "render_mode":
+        if attr_name != "render_mode":  # all that SB3 asks for
             raise AttributeError(attr_name)
         return [None] * self.num_envs
 
@@ -177,61 +173,52 @@ class Bridge(VecEnv):
         return [False] * self.num_envs
 
 
-# -- what is learnt from ----------------------------------------------------------------------------
-
-
 def keep_valid(buffer: RolloutBuffer, valid: np.ndarray) -> int:
-    """Leave only the valid steps in a full buffer, as though one environment had taken them.
+    """Keep only the valid steps of a full buffer, as if one environment had taken them.
 
-    Advantages are worked out already, and none reaches across an episode's end.
+    The advantages are computed already, and none reaches across the end of an episode.
 
     Args:
         valid: (length, n) bool.
 
     Returns:
-        How many steps are left.
+        the number of steps that are left.
     """
     rows = np.flatnonzero(valid.swapaxes(0, 1))
-
-    def kept(array: np.ndarray) -> np.ndarray:
-        return buffer.swap_and_flatten(array)[rows]
-
     for name in ("observations", "actions", "values", "log_probs", "advantages", "returns"):
         part = getattr(buffer, name)
-        setattr(
-            buffer,
-            name,
-            {key: kept(array) for key, array in part.items()}
-            if isinstance(part, dict)
-            else kept(part),
-        )
+        if isinstance(part, dict):
+            part = {key: buffer.swap_and_flatten(array) for key, array in part.items()}
+        else:
+            part = buffer.swap_and_flatten(part)
+        setattr(buffer, name, _rows(part, rows))
     buffer.buffer_size, buffer.n_envs = len(rows), 1
     buffer.generator_ready = True
     return len(rows)
 
 
 class ValidOnly:
-    """Puts the valid ones of n environments' transitions into a replay memory of one, in order."""
+    """Adds the valid transitions of n environments to a replay memory for one, in order."""
 
     def __init__(self, memory: ReplayBuffer) -> None:
         self.memory = memory
 
     def add(
         self,
-        observations: Observed,
-        next_observations: Observed,
+        observations: Observation,
+        next_observations: Observation,
         actions: np.ndarray,
         rewards: np.ndarray,
         dones: np.ndarray,
         infos: Sequence[dict[str, Any]],
     ) -> None:
-        """What SB3 calls with each step; every argument has n entries."""
+        """Called by SB3 with each step of n environments."""
         for i, info in enumerate(infos):
             if info["valid"]:
                 row = slice(i, i + 1)
                 self.memory.add(
-                    _row(observations, row),
-                    _row(next_observations, row),
+                    _rows(observations, row),
+                    _rows(next_observations, row),
                     actions[row],
                     rewards[row],
                     dones[row],

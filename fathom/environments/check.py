@@ -76,9 +76,9 @@ def _spaces_fault(env: Env) -> str | None:
         return "info['action_mask'] must come with every reset() and step(), or never"
     if "action_mask" not in info:
         return None
-    from agents.parts.actions import distribution  # imports torch
+    from agents.parts.actions import action_distribution  # imports torch
 
-    size = distribution(actions, "clipped").mask_size
+    size = action_distribution(actions).mask_size
     if not size:
         return f"info['action_mask'] is for numbered actions, and these are {actions}"
     shape = np.shape(info["action_mask"])

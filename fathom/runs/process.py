@@ -51,7 +51,7 @@ def training_process(config: RunConfig) -> Iterator[None]:
     with _lock:
         states = random.getstate(), np.random.get_state(), torch.get_rng_state()
         threads = torch.get_num_threads()
-        _prepare(config.threads, config.device)
+        prepare(config.threads, config.device)
         try:
             yield
         finally:
@@ -61,7 +61,7 @@ def training_process(config: RunConfig) -> Iterator[None]:
             torch.set_num_threads(threads)
 
 
-def _prepare(threads: int, device: str) -> None:
+def prepare(threads: int, device: str) -> None:
     """Threads, repeatable results, memory that is kept.
 
     glibc gives large freed blocks back to the system at once, and the page faults of taking them

@@ -39,7 +39,7 @@ def test_dueling_advantages_have_mean_zero() -> None:
 def test_a_histogram_has_its_values_mean_and_ends_at_its_limits() -> None:
     histogram = Histogram(bins=40, limit=2.0, device=torch.device("cpu"))
     values = torch.tensor([-1.5, -0.01, 0.0, 0.004, 1.73])
-    shares = histogram.of(values)
+    shares = histogram.probabilities(values)
     assert shares.shape == (5, 40)
     torch.testing.assert_close(shares.sum(dim=1), torch.ones(5))
     torch.testing.assert_close(histogram.mean(shares.log()), values, atol=1e-4, rtol=0)
@@ -48,8 +48,8 @@ def test_a_histogram_has_its_values_mean_and_ends_at_its_limits() -> None:
     torch.testing.assert_close(
         spread, torch.full((5,), (0.075**2 + 0.01 / 12) ** 0.5), atol=1e-3, rtol=0
     )
-    beyond = histogram.of(torch.tensor([7.0, -7.0]))
-    torch.testing.assert_close(beyond, histogram.of(torch.tensor([2.0, -2.0])))
+    beyond = histogram.probabilities(torch.tensor([7.0, -7.0]))
+    torch.testing.assert_close(beyond, histogram.probabilities(torch.tensor([2.0, -2.0])))
     assert beyond.argmax(dim=1).tolist() == [39, 0]
 
 
@@ -154,7 +154,7 @@ def test_the_targets_of_one_step_are_worked_out_at_once(
     )
     env = SyncVectorEnv([Bandit] * num_envs, autoreset_mode=AutoresetMode.NEXT_STEP)
     agent = _agent(config, tmp_path, env)
-    learn, values = agent._learn, agent._target_values
+    learn, values = agent._gradient_step, agent._target_values
     valued: list[tuple[torch.Tensor, torch.Tensor]] = []
     learnt = 0
 
@@ -173,7 +173,7 @@ def test_the_targets_of_one_step_are_worked_out_at_once(
         assert torch.equal(batch[6], next_q)
         return learn(*batch)
 
-    agent._learn, agent._target_values = learn_watched, values_watched
+    agent._gradient_step, agent._target_values = learn_watched, values_watched
     list(agent.train(env, 400, seed=0))
     assert learnt == agent.updates > 100
     assert not valued
@@ -186,7 +186,7 @@ def test_a_running_average_of_the_network_acts_and_ships(tmp_path: Path) -> None
     env = SyncVectorEnv([Bandit] * 4, autoreset_mode=AutoresetMode.NEXT_STEP)
     agent = _agent(config, tmp_path, env)
     expected = {name: w.clone() for name, w in agent.state().weights.items()}
-    learn = agent._learn
+    learn = agent._gradient_step
 
     def watched(*batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         result = learn(*batch)
@@ -194,7 +194,7 @@ def test_a_running_average_of_the_network_acts_and_ships(tmp_path: Path) -> None
             expected[name] = 0.75 * expected[name] + 0.25 * w
         return result
 
-    agent._learn = watched
+    agent._gradient_step = watched
     assert list(agent.train(env, 1_000, seed=1))
     shipped = agent.state().weights
     for name, w in expected.items():
@@ -203,7 +203,7 @@ def test_a_running_average_of_the_network_acts_and_ships(tmp_path: Path) -> None
     other = _agent(config, None, env)
     other.load(AgentState(shipped))
     seen = torch.linspace(-1, 1, 5).unsqueeze(1)
-    assert torch.equal(other._settled_values_of(seen), agent._settled_values_of(seen))
+    assert torch.equal(other._evaluation_values_of(seen), agent._evaluation_values_of(seen))
 
 
 @pytest.mark.parametrize("tau", [0.0, 0.1])
@@ -238,27 +238,27 @@ def test_a_loaded_state_goes_on_bit_for_bit(tmp_path: Path, tau: float) -> None:
 def test_continuous_actions_are_refused_in_a_sentence() -> None:
     space = gym.spaces.Box(-1, 1, (2,))
     with pytest.raises(ValueError, match="discrete"):
-        DQN(space, space, DQNConfig(), RunContext())
+        DQN(space, space, DQNConfig(), RunContext(8, 100, 100))
 
 
 def test_more_actions_than_the_memory_can_number_are_refused() -> None:
     space = gym.spaces.Box(-1, 1, (2,))
     with pytest.raises(ValueError, match="65,536 actions at most, and there are 70,000"):
-        DQN(space, gym.spaces.Discrete(70_000), DQNConfig(), RunContext())
+        DQN(space, gym.spaces.Discrete(70_000), DQNConfig(), RunContext(8, 100, 100))
 
 
 @pytest.mark.parametrize("option", ["layer_norm", "subtract_mean_image"])
 def test_only_pictures_are_normalised(option: str) -> None:
     space = gym.spaces.Box(-1, 1, (2,))
-    with pytest.raises(ValueError, match=f"{option} is for pictures"):
-        DQN(space, gym.spaces.Discrete(2), DQNConfig(**{option: True}), RunContext())
+    with pytest.raises(ValueError, match=f"{option} needs images"):
+        DQN(space, gym.spaces.Discrete(2), DQNConfig(**{option: True}), RunContext(8, 100, 100))
 
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"n_step": 0}, {"discount": 1.5}, {"batch_size": -1}, {"value_bins": 1}, {"value_limit": 0}],
+    [{"n_step": 0}, {"discount": 1.5}, {"batch_size": -1}, {"value_bins": 1}, {"value_limit": 0.0}],
 )
 def test_a_senseless_hyperparameter_is_refused(wrong: dict[str, float]) -> None:
     space = gym.spaces.Box(-1, 1, (2,))
     with pytest.raises(ValueError, match=next(iter(wrong))):
-        DQN(space, gym.spaces.Discrete(2), DQNConfig(**wrong), RunContext())  # type: ignore[arg-type]
+        DQN(space, gym.spaces.Discrete(2), DQNConfig(**wrong), RunContext(8, 100, 100))  # type: ignore[arg-type]

@@ -45,37 +45,37 @@ def agent(tmp_path_factory: pytest.TempPathFactory) -> DynaQ:
 
 
 def test_the_model_knows_what_may_be_answered_and_how_likely(agent: DynaQ) -> None:
-    following, rewards, ends, masks = agent._answer(torch.zeros(1, 2), torch.tensor([ASK]))
+    following, rewards, ends, masks = agent._predict_outcome(torch.zeros(1, 2), torch.tensor([ASK]))
     assert following[0].tolist() == pytest.approx([0.5, 0.5], abs=0.15), "either may be wanted"
     assert rewards.tolist() == pytest.approx([-0.1], abs=0.2)
     assert ends.tolist() == pytest.approx([0], abs=0.1)
     assert masks.all()
 
 
-def test_giving_ends_the_imagined_episode_well_or_badly(agent: DynaQ) -> None:
+def test_giving_ends_the_simulated_episode_well_or_badly(agent: DynaQ) -> None:
     wanted = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
     given = torch.tensor([FIRST, SECOND, FIRST, SECOND])
-    _, rewards, ends, _ = agent._answer(wanted, given)
+    _, rewards, ends, _ = agent._predict_outcome(wanted, given)
     assert rewards.tolist() == pytest.approx([1, -1, -1, 1], abs=0.2)
     assert ends.tolist() == pytest.approx([1, 1, 1, 1], abs=0.1)
 
 
-def test_imagined_ends_discount_what_comes_after(agent: DynaQ) -> None:
+def test_simulated_ends_discount_what_comes_after(agent: DynaQ) -> None:
     replay, rng = agent._open_replay(), np.random.default_rng(0)
-    imagined = agent._imagine(replay, rng)
-    assert imagined is not None
-    _, _, ends, _ = agent._answer(imagined.observations, imagined.actions)
+    simulated = agent._simulate(replay, rng)
+    assert simulated is not None
+    _, _, ends, _ = agent._predict_outcome(simulated.observations, simulated.actions)
     expected = CONFIG.discount * (1 - ends)
-    assert imagined.discounts.tolist() == pytest.approx(expected.tolist(), abs=1e-5)
-    assert imagined.discounts[imagined.actions == ASK].min() > 0.8
-    assert imagined.discounts[imagined.actions != ASK].max() < 0.2
+    assert simulated.discounts.tolist() == pytest.approx(expected.tolist(), abs=1e-5)
+    assert simulated.discounts[simulated.actions == ASK].min() > 0.8
+    assert simulated.discounts[simulated.actions != ASK].max() < 0.2
 
 
 def test_dyna_q_learns_to_ask_and_to_give(agent: DynaQ) -> None:
     assert evaluate(agent, _world(), 32, evaluation_seed())["mean"] == pytest.approx(0.9)
 
 
-def test_what_is_imagined_never_enters_the_memory_of_what_was_real(tmp_path: Path) -> None:
+def test_what_is_simulated_never_enters_the_memory_of_what_was_real(tmp_path: Path) -> None:
     agent = _trained(replace(CONFIG, planning=3), tmp_path, 160)
     real = (160 - 64) // 8
     assert agent.model_updates == 2 * real
@@ -111,7 +111,7 @@ def test_a_loaded_state_goes_on_bit_for_bit(tmp_path: Path) -> None:
 
 
 def test_an_agent_that_only_acts_needs_no_model_of_a_checkpoint(agent: DynaQ) -> None:
-    other = DynaQ(*_world().spaces(), CONFIG, RunContext())
+    other = DynaQ(*_world().spaces(), CONFIG, RunContext(8, 100, 100))
     other.load(AgentState(agent.state().weights))
     seen = np.array([[0, 0], [1, 0], [0, 1]], np.float32)
     arguments = (seen, None, np.ones(3, bool))
@@ -119,14 +119,14 @@ def test_an_agent_that_only_acts_needs_no_model_of_a_checkpoint(agent: DynaQ) ->
     assert one.tolist() == other.act(*arguments, np.random.default_rng(0)).tolist()
 
 
-def test_pictures_are_not_imagined() -> None:
+def test_pictures_are_not_simulated() -> None:
     pictures = gym.spaces.Box(0, 255, (4, 84, 84), np.uint8)
-    with pytest.raises(ValueError, match="dqn learns without imagining"):
-        DynaQ(pictures, gym.spaces.Discrete(3), DynaQConfig(), RunContext())
+    with pytest.raises(ValueError, match="dqn needs no model"):
+        DynaQ(pictures, gym.spaces.Discrete(3), DynaQConfig(), RunContext(8, 100, 100))
 
 
 @pytest.mark.parametrize("wrong", [{"model_updates": 0}, {"planning": -1}, {"model_hidden": 0}])
 def test_a_senseless_hyperparameter_is_refused(wrong: dict[str, int]) -> None:
     space = gym.spaces.Box(-1, 1, (2,))
     with pytest.raises(ValueError, match=next(iter(wrong))):
-        DynaQ(space, gym.spaces.Discrete(2), DynaQConfig(**wrong), RunContext())  # type: ignore[arg-type]
+        DynaQ(space, gym.spaces.Discrete(2), DynaQConfig(**wrong), RunContext(8, 100, 100))  # type: ignore[arg-type]

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fathom.runs.training import evaluation_seed
 
 from agents.agent import RunContext
 from agents.dqn import DQN, DQNConfig
@@ -12,7 +11,7 @@ from agents.scripted import Scripted, ScriptedConfig
 from fathom.cli import main
 from fathom.environments import resolve
 from fathom.errors import FathomError
-from fathom.evaluation import evaluate
+from fathom.evaluation import evaluate, evaluation_seed
 
 ASKING = f"{Path(__file__).with_name('asking.py')}:Asking"
 """Ask what is wanted, then give it: returns 0.9, and −1.1 for giving the other thing."""
@@ -47,8 +46,10 @@ def test_a_world_with_rules_gives_them_and_one_without_gives_none() -> None:
 
 def test_rules_act_as_the_world_advises() -> None:
     world = resolve(ASKING)
-    agent = Scripted(*world.spaces(), ScriptedConfig(), RunContext(expert_action=world.expert()))
-    assert evaluate(agent, world, 32, evaluation_seed())["mean"] == pytest.approx(0.9)
+    agent = Scripted(
+        *world.spaces(), ScriptedConfig(), RunContext(8, 100, 100, expert_action=world.expert())
+    )
+    assert evaluate(agent, world, 32, evaluation_seed()).mean == pytest.approx(0.9)
 
 
 def test_a_run_of_the_rules_trains_resumes_and_is_evaluated(
@@ -109,5 +110,5 @@ def test_warm_start_lets_the_rules_act_first_and_the_learner_after_them(tmp_path
 
 def test_a_negative_warm_start_is_refused() -> None:
     world = resolve(ASKING)
-    with pytest.raises(ValueError, match="expert_steps must be 0 or above"):
-        DQN(*world.spaces(), DQNConfig(expert_steps=-1), RunContext())
+    with pytest.raises(ValueError, match="expert_steps"):
+        DQN(*world.spaces(), DQNConfig(expert_steps=-1), RunContext(8, 100, 100))

@@ -38,16 +38,16 @@ def test_an_end_is_worth_nothing_and_a_cut_what_was_expected() -> None:
 def test_with_decay_1_they_are_returns_less_values(seed: int, discount: float) -> None:
     rng = np.random.default_rng(seed)
     rewards, values = rng.normal(size=(7, 3)), rng.normal(size=(8, 3))
-    over = rng.random((7, 3)) < 0.3
-    terminated = over & (rng.random((7, 3)) < 0.5)
-    result = advantages(rewards, values, terminated, over, discount, 1.0)
+    done = rng.random((7, 3)) < 0.3
+    terminated = done & (rng.random((7, 3)) < 0.5)
+    result = advantages(rewards, values, terminated, done, discount, 1.0)
     for i in range(3):
         for t in range(7):
             total, factor = 0.0, 1.0
             for k in range(t, 7):
                 total += factor * rewards[k, i]
                 factor *= discount
-                if over[k, i] or k == 6:
+                if done[k, i] or k == 6:
                     total += factor * values[k + 1, i] * (not terminated[k, i])
                     break
             np.testing.assert_allclose(result[t, i], total - values[t, i], atol=1e-9)
@@ -57,9 +57,9 @@ def test_with_decay_1_they_are_returns_less_values(seed: int, discount: float) -
 def test_with_decay_0_they_are_errors_of_one_step(seed: int) -> None:
     rng = np.random.default_rng(seed)
     rewards, values = rng.normal(size=(5, 2)), rng.normal(size=(6, 2))
-    over = rng.random((5, 2)) < 0.3
-    result = advantages(rewards, values, over, over, 0.9, 0.0)
-    np.testing.assert_allclose(result, rewards + 0.9 * ~over * values[1:] - values[:-1])
+    done = rng.random((5, 2)) < 0.3
+    result = advantages(rewards, values, done, done, 0.9, 0.0)
+    np.testing.assert_allclose(result, rewards + 0.9 * ~done * values[1:] - values[:-1])
 
 
 class _Lasting(gym.Env):
@@ -86,7 +86,7 @@ def test_episodes_that_go_on_beside_a_long_one_are_not_reported() -> None:
         [lambda: _Lasting(2), lambda: _Lasting(11)], autoreset_mode=AutoresetMode.NEXT_STEP
     )
     space = env.single_observation_space
-    policy = Policy(space, env.single_action_space, PolicyConfig(), RunContext(num_envs=2), 0.99)
+    policy = Policy(space, env.single_action_space, PolicyConfig(), RunContext(2, 100, 100), 0.99)
     collector = Collector(policy, env, 0, np.random.default_rng(0))
     collector.collect(100, stop=lambda ended: bool((ended > 0).all()))
     assert collector.report(22)["episode_length"] == (2 + 11) / 2
@@ -101,17 +101,20 @@ def test_a_rollout_holds_what_the_policy_made_of_it(memory: Literal["none", "lst
         [lambda: _Lasting(2), lambda: _Lasting(5)], autoreset_mode=AutoresetMode.NEXT_STEP
     )
     space, config = env.single_observation_space, PolicyConfig(memory=memory)
-    policy = Policy(space, env.single_action_space, config, RunContext(num_envs=2), 0.99)
+    policy = Policy(space, env.single_action_space, config, RunContext(2, 100, 100), 0.99)
     collector = Collector(policy, env, 0, np.random.default_rng(0))
     for length in (3, 7):  # the second begins within episodes
         rollout = collector.collect(length)
         with torch.no_grad():
-            outputs, values, _ = policy.apply(
-                policy.adam.compute_params, rollout.observations, rollout.starts, rollout.memory
+            params, values, _ = policy.apply(
+                policy.adam.compute_params,
+                rollout.observations,
+                rollout.episode_starts,
+                rollout.memory,
             )
-        torch.testing.assert_close(rollout.outputs.flatten(0, 1), outputs[: length * 2])
+        torch.testing.assert_close(rollout.distribution_params.flatten(0, 1), params[: length * 2])
         np.testing.assert_allclose(rollout.values.ravel(), values, rtol=1e-5, atol=1e-6)
-        known = estimates(policy, rollout, 0.9, 1.0)
-        chances = outputs[: length * 2].log_softmax(dim=1)
-        expected = chances.gather(1, rollout.choices.flatten().long()[:, None])
-        torch.testing.assert_close(known.log_probabilities.flatten(), expected.squeeze(1))
+        estimated = estimates(policy, rollout, 0.9, 1.0)
+        log_probs = params[: length * 2].log_softmax(dim=1)
+        expected = log_probs.gather(1, rollout.actions.flatten().long()[:, None])
+        torch.testing.assert_close(estimated.log_probs.flatten(), expected.squeeze(1))
