@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from agents.dqn import DQN
 from envs import atari
 from fathom.runs.agent_learner import trained_agent
-from fathom.runs.run import find
+from fathom.runs.run import Run
 from perception.networks.cnn import CNNS
 from perception.networks.encoders import ImageEncoder
 
@@ -75,7 +75,7 @@ def main() -> None:
     for game in options.game:
         seen = pictures(game)
         for reference in options.run or ():
-            agent, _, progress = trained_agent(find(reference, Path("runs")), print, "cpu")
+            agent, _, progress = trained_agent(Run.find(reference, Path("runs")), print, "cpu")
             encoder = agent.network.encoder if isinstance(agent, DQN) else None
             if not isinstance(encoder, ImageEncoder):
                 parser.error(f"{reference} is not a DQN that sees pictures")

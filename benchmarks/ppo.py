@@ -94,7 +94,7 @@ def measure_ours(env_id: str, steps: int, options: argparse.Namespace) -> dict[s
     for report in agent.train(env, steps, options.seed):
         clock.look(int(report["steps"]))
     env.close()
-    score = None if atari else evaluate(agent, world, EPISODES, evaluation_seed())["mean"]
+    score = None if atari else evaluate(agent, world, EPISODES, evaluation_seed()).mean
     return {**clock.speeds(), "score": score}
 
 

@@ -122,6 +122,11 @@ class EnvironmentSpec:
         except ValueError as error:
             raise FathomError(f"{self.reference}: {error}") from error
 
+    @property
+    def observation_space(self) -> Space:
+        """The observation space of one environment, as it is."""
+        return self._probe.observation_space
+
     def expert(self) -> ExpertAction | None:
         """Return the environment's scripted expert (see `envs.hooks.Hooks.expert_action`), if it has one.
 

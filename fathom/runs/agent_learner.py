@@ -139,7 +139,9 @@ def build_agent(
     try:
         with reporting_memory_errors():
             context = _context(config, environment, hyperparameters, storage)
-            return kind(observation_space, action_space, hyperparameters, context)
+            agent = kind(observation_space, action_space, hyperparameters, context)
+            agent.env_observation_space = environment.observation_space
+            return agent
     except ValueError as error:
         raise FathomError(str(error)) from error
 

@@ -8,12 +8,11 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from fathom.runs.training import evaluation_seed
 
 from agents.agent import AgentState, RunContext
 from agents.dyna_q import DynaQ, DynaQConfig
 from fathom.environments import EnvironmentSpec, resolve
-from fathom.evaluation import evaluate
+from fathom.evaluation import evaluate, evaluation_seed
 
 ASK, FIRST, SECOND = range(3)
 CONFIG = DynaQConfig(
@@ -72,7 +71,7 @@ def test_simulated_ends_discount_what_comes_after(agent: DynaQ) -> None:
 
 
 def test_dyna_q_learns_to_ask_and_to_give(agent: DynaQ) -> None:
-    assert evaluate(agent, _world(), 32, evaluation_seed())["mean"] == pytest.approx(0.9)
+    assert evaluate(agent, _world(), 32, evaluation_seed()).mean == pytest.approx(0.9)
 
 
 def test_what_is_simulated_never_enters_the_memory_of_what_was_real(tmp_path: Path) -> None:

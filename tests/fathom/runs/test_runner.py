@@ -1,0 +1,147 @@
+"""The one loop that trains agents and fits tasks."""
+
+import multiprocessing
+import random
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from agents.agent import AgentState, Metrics
+from fathom.display import Display
+from fathom.errors import FathomError, Stopped
+from fathom.evaluation import Result
+from fathom.runs.config import RunConfig
+from fathom.runs.folder import RunFolder
+from fathom.runs.runner import train
+
+QUIET = Display(quiet=True)
+
+
+def new_run(folder: Path, steps: int = 40, **changes: Any) -> RunFolder:
+    config = RunConfig(
+        agent="ppo", environment="CartPole-v1", steps=steps, segment_steps=10, seed=5, device="cpu",
+        threads=1, **changes,
+    )  # fmt: skip
+    return RunFolder.create(folder, None, config)
+
+
+class Walker:
+    """A learner whose state is a sum of what the global generators draw."""
+
+    def __init__(self, run: RunFolder) -> None:
+        self.total = torch.zeros(3, dtype=torch.float64)
+        self.evaluations = 0
+
+    def segment(self, k: int, steps: int, seed: int) -> Iterator[Metrics]:
+        for done in range(1, steps + 1):
+            drawn = [random.random(), np.random.random(), float(torch.rand(()))]
+            self.total += torch.tensor(drawn, dtype=torch.float64) * (k + 1) + seed % 7
+            yield {"steps": done, "sum": float(self.total.sum())}
+
+    def evaluate(self, should_stop: Any) -> Result | None:
+        self.evaluations += 1
+        return Result(float(self.total.sum()), (0.0, 1.0), 2, {})
+
+    def state(self) -> AgentState:
+        return AgentState({"total": self.total})
+
+    def load(self, state: AgentState) -> None:
+        self.total = state.weights["total"].clone()
+
+    def check_resume(self, progress: Any) -> list[str]:
+        return []
+
+    def finish(self, progress: Any, message: Any) -> None:
+        message("finished")
+
+
+def total_of(run: RunFolder) -> torch.Tensor:
+    checkpoint = run.load_checkpoint()
+    assert checkpoint is not None
+    return checkpoint.state.weights["total"]
+
+
+def test_a_run_stopped_anywhere_ends_with_the_same_bits(tmp_path: Path) -> None:
+    whole = new_run(tmp_path / "whole")
+    assert train(whole, QUIET, learner=Walker).steps == 40
+    for stop_at in (1, 9, 10, 11, 25, 39):
+        run = new_run(tmp_path / f"stopped-{stop_at}")
+        asked = 0
+
+        def should_stop(limit: int = stop_at) -> bool:
+            nonlocal asked
+            asked += 1
+            return asked > limit
+
+        with pytest.raises(Stopped):
+            train(run, QUIET, should_stop, Walker)
+        assert train(run, QUIET, learner=Walker).steps == 40
+        assert torch.equal(total_of(run), total_of(whole))
+        assert [line["sum"] for line in run.metrics()] == [line["sum"] for line in whole.metrics()]
+        assert [line["mean"] for line in run.evaluations()] == [
+            line["mean"] for line in whole.evaluations()
+        ]
+
+
+def test_the_caller_s_random_generators_are_left_as_they_were(tmp_path: Path) -> None:
+    for seed in (random.seed, np.random.seed, torch.manual_seed):
+        seed(3)
+    expected = [random.random(), np.random.random(), float(torch.rand(()))]
+    for seed in (random.seed, np.random.seed, torch.manual_seed):
+        seed(3)
+    train(new_run(tmp_path), QUIET, learner=Walker)
+    assert [random.random(), np.random.random(), float(torch.rand(()))] == expected
+
+
+def test_trainings_in_threads_do_not_disturb_each_other(tmp_path: Path) -> None:
+    alone = new_run(tmp_path / "alone")
+    train(alone, QUIET, learner=Walker)
+    runs = [new_run(tmp_path / str(number)) for number in range(3)]
+    errors: list[BaseException] = []
+
+    def one(run: RunFolder) -> None:
+        try:
+            train(run, QUIET, learner=Walker)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=one, args=(run,)) for run in runs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    for run in runs:
+        assert torch.equal(total_of(run), total_of(alone))
+
+
+def _train_there(folder: Path) -> None:
+    train(new_run(folder), QUIET, learner=Walker)
+
+
+def test_a_spawned_process_trains(tmp_path: Path) -> None:
+    train(new_run(tmp_path / "here"), QUIET, learner=Walker)
+    process = multiprocessing.get_context("spawn").Process(
+        target=_train_there, args=(tmp_path / "there",)
+    )
+    process.start()
+    process.join(120)
+    assert process.exitcode == 0
+    (here,), (there,) = RunFolder.list(tmp_path / "here"), RunFolder.list(tmp_path / "there")
+    assert torch.equal(total_of(here), total_of(there))
+
+
+def test_a_number_that_is_not_finite_stops_the_training_in_a_sentence(tmp_path: Path) -> None:
+    class Diverging(Walker):
+        def segment(self, k: int, steps: int, seed: int) -> Iterator[Metrics]:
+            yield {"steps": steps, "loss": float("nan") if k == 2 else 0.5}
+
+    run = new_run(tmp_path)
+    with pytest.raises(FathomError, match=r"loss became nan at step 30.*last checkpoint"):
+        train(run, QUIET, learner=Diverging)
+    assert run.checkpoint_numbers()[0] == 2

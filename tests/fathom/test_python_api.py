@@ -1,0 +1,155 @@
+"""`import fathom`: training, fitting, and using what was trained, from Python."""
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+from nbclient import NotebookClient
+
+import fathom
+
+ROOT = Path(__file__).parents[2]
+CORRIDOR = f"{ROOT / 'examples' / 'corridor.py'}:Corridor"
+SHORT = {"steps": 640, "segment_steps": 320, "evaluation_episodes": 2, "threads": 1, "num_envs": 4}
+
+
+def test_train_evaluate_record_and_use_an_agent(tmp_path: Path) -> None:
+    run = fathom.train(
+        "ppo", CORRIDOR, seed=1, runs_dir=tmp_path, env_args={"length": 6}, learning_rate=1e-3,
+        progress=False, **SHORT,
+    )  # fmt: skip
+    assert run.config.hyperparameters["learning_rate"] == 1e-3
+    assert [line["steps"] for line in run.evaluations()] == [320, 640]
+    assert run.metrics()[-1]["steps"] == 640
+    result = run.evaluate(episodes=5)
+    assert (result.count, len(result.returns)) == (5, 5)
+    assert result.protocol["env.length"] == 6
+    (video,) = run.record()
+    assert video.stat().st_size > 1_000
+    agent = fathom.load(run.name, tmp_path).agent()
+    assert agent.predict(np.zeros(2, np.float32)) in (0, 1)
+    assert agent.predict(np.zeros((3, 2), np.float32)).shape == (3,)
+    assert [one.name for one in fathom.list_runs(tmp_path)] == [run.name]
+
+
+def test_the_same_seed_gives_what_the_command_line_gives(tmp_path: Path) -> None:
+    run = fathom.train("ppo", CORRIDOR, runs_dir=tmp_path, name="here", progress=False, **SHORT)
+    flags = [word for k, v in SHORT.items() for word in (f"--{k.replace('_', '-')}", str(v))]
+    words = ["train", "ppo", CORRIDOR, "--name", "there", *flags, "--runs-dir", str(tmp_path)]
+    subprocess.run([sys.executable, "-m", "fathom", *words], check=True, capture_output=True)
+    there = fathom.load("there", tmp_path)
+    assert [line["policy_loss"] for line in run.metrics()] == [
+        line["policy_loss"] for line in there.metrics()
+    ]
+
+
+def test_fit_predict_and_extend(tmp_path: Path) -> None:
+    run = fathom.fit("digits", epochs=1, runs_dir=tmp_path, threads=1, progress=False)
+    assert run.name == "digits"
+    assert run.evaluate().score == "accuracy"
+    assert len(list(run.pictures.glob("*.png"))) >= 1
+    steps = run.config.segment_steps
+    again = fathom.resume(run.folder, 2 * steps, progress=False)
+    assert [line["steps"] for line in again.evaluations()] == [steps, 2 * steps]
+    with pytest.raises(fathom.FathomError, match="nowhere"):
+        run.predict(["nowhere.png"])
+    with pytest.raises(fathom.FathomError, match="fit of digits"):
+        run.agent()
+
+
+def test_training_in_a_thread(tmp_path: Path) -> None:
+    runs = []
+
+    def work() -> None:
+        runs.append(fathom.train("dqn", CORRIDOR, runs_dir=tmp_path, progress=False, **SHORT))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join(120)
+    assert runs[0].evaluate(episodes=1).count == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"stepz": 5}, "did you mean steps"),
+        ({"steps": -5}, "steps must be at least 1"),
+        ({"steps": 5.5}, "steps must be a whole number"),
+        ({"learning_rate": -1.0}, "learning_rate must be greater than 0"),
+        ({"clip_range": "wide"}, "clip_range must be a number"),
+        ({"device": "abacus"}, "device must be"),
+        ({"env_args": {"lenght": 3}}, "lenght"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence(
+    tmp_path: Path, options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(fathom.FathomError, match=message) as refused:
+        fathom.train("ppo", CORRIDOR, runs_dir=tmp_path, progress=False, **options)  # type: ignore[arg-type]
+    assert len(str(refused.value).splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_names_that_do_not_exist_are_said(tmp_path: Path) -> None:
+    with pytest.raises(fathom.FathomError, match="did you mean ppo"):
+        fathom.train("ppp", CORRIDOR, runs_dir=tmp_path)
+    with pytest.raises(fathom.FathomError, match="did you mean digits"):
+        fathom.fit("digit", runs_dir=tmp_path)
+    with pytest.raises(fathom.FathomError, match="there is no run"):
+        fathom.load("nothing", tmp_path)
+
+
+def test_import_is_light() -> None:
+    code = (
+        "import sys, fathom;"
+        "sys.exit(any(name in sys.modules for name in ('torch', 'numpy', 'gymnasium', 'pydantic')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_another_package_that_hides_ours_is_named(tmp_path: Path) -> None:
+    (tmp_path / "agents").mkdir()
+    (tmp_path / "agents" / "__init__.py").touch()
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    done = subprocess.run(
+        [sys.executable, "-c", "import fathom"],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert (
+        f"ImportError: fathom needs its own package 'agents', and {tmp_path / 'agents'} hides it"
+        in done.stderr
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "fathom", "list"],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "dqn" in done.stdout
+
+
+def test_a_notebook_trains_evaluates_and_shows_a_video(tmp_path: Path) -> None:
+    cells = [
+        "import fathom",
+        f"run = fathom.train('ppo', {CORRIDOR!r}, steps=640, num_envs=4, evaluation_episodes=2)",
+        "run.evaluate(episodes=3)",
+        "from IPython.display import Video\nVideo(run.record()[0], embed=True)",
+    ]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    outputs = [cell.outputs for cell in notebook.cells]
+    assert "evaluation" in str(outputs[1])
+    assert "Result(mean=" in outputs[2][0]["data"]["text/plain"]
+    assert "video/mp4" in outputs[3][0]["data"]["text/html"]
+    assert (tmp_path / "runs" / "corridor-ppo" / "run.toml").is_file()
