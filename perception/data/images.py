@@ -226,8 +226,28 @@ def read_image(item: Any) -> Image.Image:
         raise
     except FileNotFoundError as error:
         raise DataError(f"there is no file {item}") from error
-    except (OSError, ValueError, TypeError, SyntaxError, Image.DecompressionBombError) as error:
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        SyntaxError,
+        Image.DecompressionBombError,
+    ) as error:
         raise DataError(f"{item} is no image that can be read: {error}") from error
+
+
+def input_name(item: Any) -> str | None:
+    """The path of an input, None for an image in memory."""
+    return None if isinstance(item, Image.Image | np.ndarray) else str(item)
+
+
+def show_image(axes: Any, image: torch.Tensor) -> None:
+    """Draw an image (channels, height, width), uint8 or 0…1, without axes."""
+    pixels = image.permute(1, 2, 0).numpy()
+    most = 255 if image.dtype == torch.uint8 else 1
+    axes.imshow(pixels if len(image) == 3 else pixels[..., 0], cmap="gray", vmin=0, vmax=most)
+    axes.axis("off")
 
 
 def ink_box(images: torch.Tensor) -> float | None:
