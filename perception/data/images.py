@@ -226,31 +226,54 @@ def read_image(item: Any) -> Image.Image:
         raise
     except FileNotFoundError as error:
         raise DataError(f"there is no file {item}") from error
-    except (OSError, ValueError, TypeError, SyntaxError, Image.DecompressionBombError) as error:
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        SyntaxError,
+        Image.DecompressionBombError,
+    ) as error:
         raise DataError(f"{item} is no image that can be read: {error}") from error
+
+
+def input_name(item: Any) -> str | None:
+    """The path of an input, None for an image in memory."""
+    return None if isinstance(item, Image.Image | np.ndarray) else str(item)
+
+
+def show_image(axes: Any, image: torch.Tensor) -> None:
+    """Draw an image (channels, height, width), uint8 or 0…1, without axes."""
+    pixels = image.permute(1, 2, 0).numpy()
+    most = 255 if image.dtype == torch.uint8 else 1
+    axes.imshow(pixels if len(image) == 3 else pixels[..., 0], cmap="gray", vmin=0, vmax=most)
+    axes.axis("off")
 
 
 def ink_box(images: torch.Tensor) -> float | None:
     """The size of drawings relative to their images; None for images that are no drawings.
 
-    Drawings, such as digits, are bright on a dark, plain background. The size is the median of the larger
-    side of the bounding box.
+    Drawings, such as digits, are grey, bright on a dark border, and centred. The size is the median of the
+    larger side of the bounding box.
     """
-    grey = images[:2000].float().mean(dim=1) / 255
-    border = torch.cat([grey[:, 0], grey[:, -1], grey[:, :, 0], grey[:, :, -1]], dim=1)
-    if float((border < 0.2).float().mean()) < 0.6:
+    if images.shape[1] != 1:
         return None
-    rows, columns = (grey > 0.2).any(dim=2), (grey > 0.2).any(dim=1)
-    return float(torch.maximum(_extent(rows), _extent(columns)).median())
+    grey = images[:2000, 0].float() / 255
+    border = torch.cat([grey[:, 0], grey[:, -1], grey[:, :, 0], grey[:, :, -1]], dim=1)
+    sizes, centres = zip(*(_extent((grey > 0.2).any(dim=side)) for side in (1, 2)), strict=True)
+    off_centre = (torch.cat(centres) - 0.5).abs().mean()
+    if (border < 0.2).float().mean() < 0.6 or off_centre > 0.1:
+        return None
+    return float(torch.maximum(*sizes).median())
 
 
-def _extent(there: torch.Tensor) -> torch.Tensor:
-    """(n,) share of a side from the first to the last True of (n, side)."""
-    size = there.shape[1]
-    places = torch.arange(size)
-    last = torch.where(there, places, -1).amax(dim=1)
-    first = torch.where(there, places, size).amin(dim=1)
-    return (last - first + 1).clamp(min=0) / size
+def _extent(there: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Length and centre, from 0 to 1, of what reaches from the first to the last True of (n, side)."""
+    side = there.shape[1]
+    places = torch.arange(side)
+    first = torch.where(there, places, side).amin(dim=1)
+    end = torch.where(there, places, -1).amax(dim=1) + 1
+    return (end - first).clamp(min=0) / side, (first + end) / (2 * side)
 
 
 def like_training_images(item: Any, shape: tuple[int, int, int], box: float | None) -> torch.Tensor:
@@ -260,6 +283,7 @@ def like_training_images(item: Any, shape: tuple[int, int, int], box: float | No
         item: as `read_image` takes it.
         shape: channels, height and width of the training images.
         box: their `ink_box`; a drawing is made bright on dark, cut out, scaled to this size and centred.
+            A drawing that already has the right size and a dark border is taken as it is.
     """
     channels, height, width = shape
     image = read_image(item).convert("L" if channels == 1 else "RGB")
@@ -270,6 +294,8 @@ def like_training_images(item: Any, shape: tuple[int, int, int], box: float | No
     grey = pixels if pixels.ndim == 2 else pixels.mean(axis=2)
     edge = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
     background = float(np.median(edge))
+    if grey.shape == (height, width) and background < 64:
+        return _tensor(pixels.astype(np.uint8)[None])[0]
     if background > (grey.min() + grey.max()) / 2:
         pixels, grey, background = 255 - pixels, 255 - grey, 255 - background
     strength = grey.max() - background

@@ -19,7 +19,13 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from perception.data.datasets import Tensors
-from perception.data.images import ink_box, like_training_images, load_images
+from perception.data.images import (
+    ink_box,
+    input_name,
+    like_training_images,
+    load_images,
+    show_image,
+)
 from perception.tasks.task import STRICT, DataError, DataSource, Metric, Task, TaskData
 
 if TYPE_CHECKING:
@@ -118,11 +124,7 @@ class Autoencoder(Task):
         rows = figure.subplots(2, len(images), squeeze=False)
         for row, group in zip(rows, (images / 255, results), strict=True):
             for axes, image in zip(row, group.cpu(), strict=True):
-                pixels = image.permute(1, 2, 0)
-                axes.imshow(
-                    pixels if len(image) == 3 else pixels[..., 0], cmap="gray", vmin=0, vmax=1
-                )
-                axes.axis("off")
+                show_image(axes, image)
         return {"reconstructions": figure}
 
     @torch.no_grad()
@@ -135,9 +137,7 @@ class Autoencoder(Task):
         batch = torch.stack(images).to(self.device)
         return [
             {
-                "input": str(item)
-                if isinstance(item, str) or hasattr(item, "__fspath__")
-                else None,
+                "input": input_name(item),
                 "code": [round(number, 4) for number in code],
                 "squared_error": round(error, 4),
             }

@@ -19,7 +19,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from perception.data.datasets import Tensors
-from perception.data.images import ink_box, like_training_images, load_images
+from perception.data.images import (
+    ink_box,
+    input_name,
+    like_training_images,
+    load_images,
+    show_image,
+)
 from perception.tasks.task import STRICT, DataError, DataSource, Metric, Task, TaskData
 
 if TYPE_CHECKING:
@@ -161,16 +167,11 @@ class Digits(Task):
         hardest = np.argsort(probabilities[np.arange(len(labels)), labels], kind="stable")[:32]
         examples = Figure((8, 5), layout="constrained")
         for axes, index in zip(examples.subplots(4, 8).flat, hardest, strict=False):
-            image = images[index].transpose(1, 2, 0)
-            axes.imshow(
-                image if image.shape[2] == 3 else image[..., 0], cmap="gray", vmin=0, vmax=255
-            )
+            show_image(axes, torch.from_numpy(images[index]))
             right = predicted[index] == labels[index]
             title = f"{self.classes[predicted[index]]}  {probabilities[index].max():.0%}"
             title = title if right else f"{title} (is {self.classes[labels[index]]})"
             axes.set_title(title, fontsize=8, color="black" if right else "crimson")
-        for axes in examples.axes:
-            axes.axis("off")
         numbers = range(len(self.classes))
         counts = confusion_matrix(labels, predicted, labels=numbers)
         confusion = Figure((5, 5), layout="constrained")
@@ -204,9 +205,7 @@ class Digits(Task):
         results = self(torch.stack(images).to(self.device)).softmax(dim=1).tolist()
         return [
             {
-                "input": str(item)
-                if isinstance(item, str) or hasattr(item, "__fspath__")
-                else None,
+                "input": input_name(item),
                 "class": self.classes[max(range(len(row)), key=row.__getitem__)],
                 "probabilities": {
                     name: round(value, 4) for name, value in zip(self.classes, row, strict=True)

@@ -200,7 +200,7 @@ class ResponseGeneration(Task):
                 tensors = (torch.tensor(rows, device=self.device) for rows in numbers)
                 _, weights = self.model.network.decode(*tensors)
             axes = figure.add_subplot(1, len(chosen), place)
-            axes.imshow(weights[0].cpu(), cmap="Blues", vmin=0, vmax=1, aspect="auto")
+            axes.imshow(weights[0].cpu().numpy(), cmap="Blues", vmin=0, vmax=1, aspect="auto")
             axes.set_xticks(range(len(act)), act, rotation=90, fontsize=8)
             axes.set_yticks(range(len(words)), words, fontsize=8)
         return {"attention": figure}

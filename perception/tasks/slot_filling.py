@@ -201,7 +201,7 @@ class SlotFilling(Task):
             with torch.no_grad():
                 _, weights = self.model.network.read(*self.model.inputs([tokens]))
             axes = figure.add_subplot(1, len(chosen), place)
-            axes.imshow(weights[0].cpu(), cmap="Blues", vmin=0)
+            axes.imshow(weights[0].cpu().numpy(), cmap="Blues", vmin=0)
             axes.set_title(f"intent: {intent}", fontsize=9)
             axes.set_xticks(range(len(tokens)), tokens, rotation=90, fontsize=8)
             rows = [f"{token}  [{tag}]" for token, tag in zip(tokens, tags, strict=True)]

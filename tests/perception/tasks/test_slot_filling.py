@@ -1,18 +1,20 @@
-"""Understanding sentences."""
+"""Slot filling: the network, the task and its score."""
 
 import dataclasses
 import itertools
 import json
 import math
 import random
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from perception.tasks.sentences import DataError, load
 from torch import nn
 from torch.nn import functional as F
 
+from perception.data.source import DataSource
 from perception.networks.slot_filling import (
     IntentSlotModel,
     Sentence,
@@ -24,6 +26,7 @@ from perception.networks.slot_filling import (
     well_formed,
 )
 from perception.tasks.slot_filling import SlotFilling, SlotFillingConfig, score
+from perception.tasks.task import TaskData
 
 CITIES = ("taipei", "boston", "denver", "new york", "rome", "san jose")
 DAYS = ("november 2nd", "may 5th", "monday", "june 1st")
@@ -58,13 +61,30 @@ def _travel(count: int, seed: int) -> list[Sentence]:
     return result
 
 
-def _fitted(sentences: list[Sentence], epochs: int) -> IntentSlotModel:
-    torch.manual_seed(0)
-    model = SlotFilling.new_model(SMALL, sentences)
-    task = SlotFilling(SMALL, model, sentences)
-    for _ in range(epochs):
-        list(task.epoch())
-    return model
+def _data(
+    folder: Path, train: list[Sentence], test: list[Sentence], config: SlotFillingConfig = SMALL
+) -> TaskData:
+    """Sentences by way of files, as a user's are."""
+    folder.mkdir(exist_ok=True)
+    for name, sentences in (("train", train), ("test", test)):
+        lines = [json.dumps(sentence._asdict()) for sentence in sentences]
+        (folder / f"{name}.jsonl").write_text("\n".join(lines))
+    return SlotFilling.load_data(config, DataSource(str(folder)))
+
+
+Fitted = Callable[..., IntentSlotModel]
+
+
+@pytest.fixture
+def fitted(fit: Callable[..., Any], tmp_path: Path) -> Fitted:
+    """Fits a model to sentences."""
+
+    def make(sentences: list[Sentence], epochs: int) -> IntentSlotModel:
+        data = _data(tmp_path / "fitted", sentences, sentences[:1])
+        model: IntentSlotModel = fit(SlotFilling, SMALL, data, epochs).model
+        return model
+
+    return make
 
 
 class _WordTagger(nn.Module):
@@ -80,14 +100,16 @@ class _WordTagger(nn.Module):
         return self.layers(words)
 
 
-def test_arriving_and_leaving_are_told_apart_by_a_recurrent_network_and_not_word_by_word() -> None:
+def test_arriving_and_leaving_are_told_apart_by_a_recurrent_network_and_not_word_by_word(
+    fitted: Fitted,
+) -> None:
     sentences = _travel(250, 0)
     arriving = ["arrive", "taipei", "on", "november", "2nd"]
     leaving = ["leave", "taipei", "on", "november", "2nd"]
     as_arrival = ["O", "B-arrival_city", "O", "B-arrival_day", "I-arrival_day"]
     as_departure = ["O", "B-departure_city", "O", "B-departure_day", "I-departure_day"]
 
-    model = _fitted([s for s in sentences if s.tokens[-5:] not in (arriving, leaving)], 5)
+    model = fitted([s for s in sentences if s.tokens[-5:] not in (arriving, leaving)], 5)
     tags, intent, confidence = model.understand(arriving)
     assert (tags, intent) == (as_arrival, "arrival")
     assert confidence > 0.9
@@ -155,44 +177,43 @@ def test_a_value_counts_only_whole() -> None:
     message = Sentence(["to", "new", "york", "today"], ["O", "B-city", "I-city", "B-day"], "go")
     half = (["O", "B-city", "O", "B-day"], "go", 1.0)
     result = score([message], [half])
-    assert result["mean"] == pytest.approx(0.5)
-    assert result["measures"] == {"intent_accuracy": 1.0, "whole_sentence_accuracy": 0.0}
-    assert result["table"][1:] == [["city", 0.0, 0.0, 0.0, 1], ["day", 1.0, 1.0, 1.0, 1]]
+    assert next(iter(result)) == "slot F1"
+    assert result["slot F1"].mean == pytest.approx(0.5)
+    assert result["intent accuracy"].mean == 1.0
+    assert result["whole-sentence accuracy"].mean == 0.0
+    assert result["slot F1"].table[1:] == [["city", 0.0, 0.0, 0.0, 1], ["day", 1.0, 1.0, 1.0, 1]]
     right = score([message] * 3, [(message.tags, "stay", 1.0)] * 3)
-    assert (right["mean"], right["interval"]) == (1.0, [1.0, 1.0])
-    assert right["measures"]["intent_accuracy"] == 0.0
+    assert right["slot F1"].mean == 1.0
+    assert right["intent accuracy"].mean == 0.0
 
 
-def test_a_description_and_weights_make_the_same_understanding_again() -> None:
-    model = _fitted(_travel(40, 0), 1)
-    again = IntentSlotModel.described(json.loads(json.dumps(model.description())))
+def test_without_slots_in_the_data_there_is_no_f1() -> None:
+    sentences = [Sentence(["hello"], ["O"], "greet"), Sentence(["bye"], ["O"], "leave")]
+    result = score(sentences, [(["O"], "greet", 1.0), (["B-x"], "greet", 1.0)])
+    assert list(result) == ["intent accuracy", "whole-sentence accuracy"]
+    assert result["intent accuracy"].mean == 0.5
+
+
+def test_a_config_and_weights_make_the_same_model_again(fitted: Fitted) -> None:
+    model = fitted(_travel(40, 0), 1)
+    again = IntentSlotModel.from_config(json.loads(json.dumps(model.to_config())))
     again.network.load_state_dict(model.network.state_dict())
     for sentence in _travel(10, 1):
         assert again.understand(sentence.tokens) == model.understand(sentence.tokens)
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"tags": ["B-city"]},
-        {"tags": "O"},
-        {"intents": []},
-        {"vocabulary": [1]},
-        {"shape": {"words": "eval"}},
-        {"shape": {"hidden_size": -1}},
-        {"shape": {"size": 3}},
-        {"shape": None},
-    ],
-)
-def test_a_description_that_makes_no_sense_is_refused(change: dict[str, object]) -> None:
-    shape = Shape(embedding=4, buckets=8, hidden_size=4)
-    good = IntentSlotModel(shape, ["to"], ["O"], ["go"]).description()
-    with pytest.raises(ValueError, match="describes no understanding"):
-        IntentSlotModel.described(good | change)
+@pytest.mark.parametrize(("tags", "intents"), [(["B-city"], ["go"]), (["O"], [])])
+def test_a_model_needs_the_tag_o_and_an_intent(tags: list[str], intents: list[str]) -> None:
+    shape = dataclasses.asdict(Shape(embedding=4, buckets=8, hidden_size=4))
+    config = {"shape": shape, "vocabulary": ["to"], "tags": tags, "intents": intents}
+    with pytest.raises(ValueError, match="needs the tag O"):
+        IntentSlotModel.from_config(config)
 
 
-def test_anything_can_be_said_to_it() -> None:
-    model = _fitted(_travel(20, 0), 1)
+def test_anything_can_be_said_to_it(
+    fitted: Fitted,
+) -> None:
+    model = fitted(_travel(20, 0), 1)
     assert model.understand([]) == ([], model.intents[0], 0.0)
     for tokens in (["arrive"] * 5_000, ["x" * 10_000], ["\x00\x1b"], ["到達", "🙂"], [""]):
         tags, intent, confidence = model.understand(tokens)
@@ -202,8 +223,10 @@ def test_anything_can_be_said_to_it() -> None:
         assert 0 <= confidence <= 1
 
 
-def test_sentences_are_understood_alike_alone_and_together() -> None:
-    model = _fitted(_travel(40, 0), 1)
+def test_sentences_are_understood_alike_alone_and_together(
+    fitted: Fitted,
+) -> None:
+    model = fitted(_travel(40, 0), 1)
     sentences = [sentence.tokens for sentence in _travel(20, 1)]
     together = model.understand_all([*sentences, []])
     for tokens, (tags, intent, confidence) in zip([*sentences, []], together, strict=True):
@@ -212,16 +235,31 @@ def test_sentences_are_understood_alike_alone_and_together() -> None:
         assert alone[2] == pytest.approx(confidence, abs=1e-5)
 
 
-def test_one_of_n_learns_as_well() -> None:
-    torch.manual_seed(0)
+def test_one_of_n_learns_as_well(fit: Callable[..., Any], tmp_path: Path) -> None:
     config = dataclasses.replace(SMALL, words="one-hot", buckets=0)
-    sentences = _travel(200, 0)
-    model = SlotFilling.new_model(config, sentences)
-    assert model.network.embedding is None
-    task = SlotFilling(config, model, sentences)
-    for _ in range(6):
-        list(task.epoch())
-    assert SlotFilling.test(model, _travel(50, 1))["mean"] > 0.95
+    data = _data(tmp_path, _travel(200, 0), _travel(50, 1), config)
+    task = fit(SlotFilling, config, data, 6)
+    assert task.network.embedding is None
+    assert task.evaluate(task.batches(data.test, training=False))["slot F1"].mean > 0.95
+
+
+def test_a_text_is_answered_with_its_slots(fit: Callable[..., Any], tmp_path: Path) -> None:
+    task = fit(SlotFilling, SMALL, _data(tmp_path, _travel(250, 0), _travel(5, 1)), 5)
+    (answer,) = task.predict(["leave new york on may 5th"])
+    assert answer["intent"] == "departure"
+    assert answer["slots"] == [
+        {"slot": "departure_city", "value": "new york"},
+        {"slot": "departure_day", "value": "may 5th"},
+    ]
+    json.dumps(answer)
+
+
+def test_a_very_long_training_sentence_is_cut(fit: Callable[..., Any], tmp_path: Path) -> None:
+    long = Sentence(["rome"] * 3000, ["B-city"] * 3000, "go")
+    data = _data(tmp_path, [long, *_travel(5, 0)], _travel(2, 1))
+    task = fit(SlotFilling, SMALL, data, 0)
+    lengths = {batch[0].shape[1] for batch in task.batches(data.train, training=True)}
+    assert max(lengths) == 200
 
 
 def test_a_word_s_parts_are_the_same_in_every_process_and_shared_by_words_alike() -> None:
@@ -235,97 +273,3 @@ def test_a_word_s_parts_are_the_same_in_every_process_and_shared_by_words_alike(
 def test_text_is_cut_into_words_and_signs() -> None:
     message = tokenize("What's Elvis' 7:30 show, at O'Hare?")
     assert message == ["What", "'s", "Elvis", "'", "7:30", "show", ",", "at", "O", "'Hare", "?"]
-
-
-# -- data -----------------------------------------------------------------------------------------
-
-
-def _snips(folder: Path) -> Path:
-    folder.mkdir()
-    item = {"data": [{"text": "fly to "}, {"text": "New York", "entity": "city"}, {"text": "."}]}
-    (folder / "train_Fly_full.json").write_bytes(
-        json.dumps({"Fly": [item, {"data": [{"text": " "}]}]}, ensure_ascii=False).encode("latin-1")
-    )
-    (folder / "validate_Fly.json").write_text(json.dumps({"Fly": [item]}))
-    return folder
-
-
-def test_snips_is_read(tmp_path: Path) -> None:
-    train, test = load(_snips(tmp_path / "snips"))
-    wanted = Sentence(["fly", "to", "New", "York", "."], ["O", "O", "B-city", "I-city", "O"], "Fly")
-    assert train == test == [wanted], "a sentence of spaces is none"
-
-
-def _atis(folder: Path) -> Path:
-    folder.mkdir()
-    for name, lines in (
-        ("dict.vocab", ["BOS", "EOS", "to", "rome"]),
-        ("dict.slots", ["B-city", "O"]),
-        ("dict.intent", ["flight"]),
-    ):
-        (folder / f"atis.{name}.csv").write_text("\n".join(lines) + "\n")
-    for part in ("train", "test"):
-        (folder / f"atis.{part}.query.csv").write_text("0 2 3 1\n2 3\n")
-        (folder / f"atis.{part}.slots.csv").write_text("1 1 0 1\n1 0\n")
-        (folder / f"atis.{part}.intent.csv").write_text("0\n0\n")
-    return folder
-
-
-def test_atis_is_read_without_its_marks_of_beginning_and_end(tmp_path: Path) -> None:
-    train, test = load(_atis(tmp_path / "atis"))
-    assert train == test == [Sentence(["to", "rome"], ["O", "B-city"], "flight")] * 2
-
-
-def test_one_s_own_sentences_are_read(tmp_path: Path) -> None:
-    line = '{"tokens": ["to", "Rome"], "tags": ["O", "B-city"], "intent": "fly"}\n'
-    for name in ("train", "test"):
-        (tmp_path / f"{name}.jsonl").write_text(line + "\n" + line)
-    train, test = load(tmp_path)
-    assert train == test == [Sentence(["to", "Rome"], ["O", "B-city"], "fly")] * 2
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "expected"),
-    [
-        ("train_A_full.json", "{", "train_A_full.json"),
-        ("train_A_full.json", "[" * 100_000, "train_A_full.json"),
-        ("train_A_full.json", '{"A": [{"data": [{"txt": "a"}]}]}', "train_A_full.json"),
-        ("train_A_full.json", '{"A": []}', "no sentences to learn from"),
-        ("train.jsonl", '{"tokens": ["a"], "tags": [], "intent": "b"}', "line 1"),
-        ("train.jsonl", '{"tokens": ["a"], "tags": ["X-b"], "intent": "b"}', "line 1"),
-        ("train.jsonl", '\n{"tokens": "a", "tags": "O", "intent": "b"}', "line 2"),
-        ("train.jsonl", "[1]", "line 1"),
-        ("train.jsonl", '{"tokens": ["a"], "tags": ["O"], "intent": "b"}', "test.jsonl"),
-        ("other.txt", "", "neither SNIPS"),
-    ],
-)
-def test_broken_data_get_one_sentence(
-    tmp_path: Path, name: str, content: str, expected: str
-) -> None:
-    (tmp_path / name).write_text(content)
-    with pytest.raises(DataError, match=expected):
-        load(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "expected"),
-    [
-        ("query", "0 2 9 1\n2 3\n", "line 1: there should be numbers from 0 to 3"),
-        ("query", "0 2 3 1\n2 three\n", "line 2: there should be numbers only"),
-        ("slots", "1 1 0\n1 0\n", "line 1 .* 4 words, 3 tags"),
-        ("intent", "0\n", "differ in length"),
-        ("intent", "0\n\n", "line 2"),
-    ],
-)
-def test_broken_atis_gets_file_and_line(
-    tmp_path: Path, name: str, content: str, expected: str
-) -> None:
-    folder = _atis(tmp_path / "atis")
-    (folder / f"atis.train.{name}.csv").write_text(content)
-    with pytest.raises(DataError, match=expected):
-        load(folder)
-
-
-def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="there is no folder"):
-        load(tmp_path / "nothing")

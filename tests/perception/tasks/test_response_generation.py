@@ -1,0 +1,159 @@
+"""Response generation from dialogue acts."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import sacrebleu
+
+from perception.data.source import DataError, DataSource
+from perception.networks.seq2seq import (
+    LONGEST,
+    ResponseGenerator,
+    Utterance,
+    placeholders,
+    text_of,
+    words_of,
+)
+from perception.tasks.response_generation import (
+    ResponseGeneration,
+    ResponseGenerationConfig,
+    bleu,
+    bleu_counts,
+)
+
+SLOTS = ("city", "date", "price", "theater", "genre")
+CONFIG = ResponseGenerationConfig(
+    embedding=24, hidden_size=32, dropout=0.0, learning_rate=0.01, batch_size=16, average=0.9
+)
+
+
+def _acts() -> list[Utterance]:
+    result = []
+    for slot in SLOTS:
+        result.append(Utterance(["agent", "request", slot], words_of(f"Which {slot} do you want?")))
+        message = words_of(f"The {slot} is {{{slot}}}.")
+        result.append(Utterance(["agent", "inform", slot], message))
+        for other in SLOTS:
+            if other != slot:
+                text = f"for {slot} {{{slot}}} and for {other} {{{other}}}"
+                act = ["user", "inform", f"inform={slot}", f"inform={other}"]
+                result.append(Utterance(act, words_of(text)))
+    return result
+
+
+Fitted = Callable[..., ResponseGeneration]
+
+
+@pytest.fixture
+def fitted(fit: Callable[..., Any], tmp_path: Path) -> Fitted:
+    """Fits a task to acts with sentences, which also are the test."""
+
+    def make(utterances: list[Utterance], epochs: int) -> ResponseGeneration:
+        lines = [
+            json.dumps({"act": row.act, "sentence": " ".join(row.words)}) for row in utterances
+        ]
+        for name in ("train", "test"):
+            (tmp_path / f"{name}.jsonl").write_text("\n".join(lines))
+        data = ResponseGeneration.load_data(CONFIG, DataSource(str(tmp_path)))
+        task: ResponseGeneration = fit(ResponseGeneration, CONFIG, data, epochs)
+        return task
+
+    return make
+
+
+def test_an_act_never_learnt_from_is_expressed_with_its_own_slots(fitted: Fitted) -> None:
+    unheard = ["user", "inform", "inform=date", "inform=genre"]
+    utterances = [utterance for utterance in _acts() if utterance.act != unheard]
+    task = fitted(utterances * 4, 10)
+    message = task.model.say(unheard, {"date": "may 5th", "genre": "drama"})
+    assert message == "for date may 5th and for genre drama"
+    assert task.model.say(["agent", "inform", "price"], {"price": "9 dollars"}) == (
+        "The price is 9 dollars."
+    )
+    result = task.evaluate([utterances])
+    assert next(iter(result)) == "slots right"
+    assert [metric.mean for metric in result.values()] == pytest.approx([1.0, 1.0, 1.0])
+    assert task.predict(["agent request city", ("agent", "inform", "city")]) == [
+        {"act": ["agent", "request", "city"], "sentence": "Which city do you want?"},
+        {"act": ["agent", "inform", "city"], "sentence": "The city is {city}."},
+    ]
+    for wrong in ("agent dance", [], 3, None):
+        with pytest.raises(DataError):
+            task.predict([wrong])
+
+
+def test_sampling_gives_several_sentences_for_an_act_and_greedy_decoding_one(
+    fitted: Fitted,
+) -> None:
+    ways = [words_of("Where?"), words_of("In which city?"), words_of("What city?")]
+    utterances = [Utterance(["agent", "request", "city"], way) for way in ways] * 20
+    speaker = fitted(utterances, 10).model
+    act = ["agent", "request", "city"]
+    drawn = {speaker.say(act, {}, np.random.default_rng(seed)) for seed in range(40)}
+    assert {text_of(way) for way in ways} <= drawn
+    assert len({speaker.say(act, {}) for _ in range(3)}) == 1
+    first = speaker.say(act, {}, np.random.default_rng(7))
+    assert first == speaker.say(act, {}, np.random.default_rng(7))
+
+
+def test_an_untrained_generator_ends_and_an_unknown_act_is_no_error(fitted: Fitted) -> None:
+    speaker = fitted(_acts(), 0).model
+    for act in ([], ["nothing"], ["agent", "dance"] * 100):
+        assert len(speaker.sentence(act)) <= LONGEST
+    assert speaker.say([], {}) == ""
+
+
+def test_a_config_and_weights_make_the_same_generator_again(fitted: Fitted) -> None:
+    speaker = fitted(_acts(), 2).model
+    again = ResponseGenerator.from_config(json.loads(json.dumps(speaker.to_config())))
+    again.network.load_state_dict(speaker.network.state_dict())
+    for utterance in _acts():
+        assert again.sentence(utterance.act) == speaker.sentence(utterance.act)
+
+
+def test_words_and_text() -> None:
+    text = "The show at {start_time} o'clock costs 9.50, doesn't it?"
+    words = words_of(text)
+    assert words[3:5] == ["{start_time}", "o'clock"]
+    assert text_of(words) == text
+    assert placeholders(words_of("{b} or {a}, {b}!")) == ["a", "b", "b"]
+
+
+def _bleu(sentences: list[list[str]], references: list[list[list[str]]]) -> float:
+    return bleu(bleu_counts(sentences, references))
+
+
+def test_bleu_of_known_sentences() -> None:
+    reference = ["the", "cat", "is", "on", "the", "mat"]
+    assert _bleu([reference], [[["no"], reference]]) == pytest.approx(1.0)
+    longer = ["so", "the", "cat", "is", "on", "the", "mat"]
+    expected = (6 * 5 * 4 * 3 / (7 * 6 * 5 * 4)) ** 0.25
+    assert _bleu([longer], [[reference]]) == pytest.approx(expected)
+    shorter = ["cat", "is", "on", "the", "mat"]
+    assert _bleu([shorter], [[reference]]) == pytest.approx(np.exp(1 - 6 / 5))
+
+
+def test_bleu_from_counts_is_sacrebleu_s_of_the_corpus() -> None:
+    rng = np.random.default_rng(0)
+    words = np.array(["a", "b", "c", ".", "{city}"])
+    sentences = [rng.choice(words, 12).tolist() for _ in range(30)]
+    references = [[rng.choice(words, 11).tolist(), sentence[:9]] for sentence in sentences]
+    texts = [[" ".join(group[place]) for group in references] for place in range(2)]
+    expected = sacrebleu.corpus_bleu(
+        [" ".join(words) for words in sentences], texts, tokenize="none", force=True
+    )
+    counts = bleu_counts(sentences, references)
+    assert counts.shape == (30, 10)
+    assert bleu(counts) == pytest.approx(expected.score / 100)
+    half = counts[::2]
+    expected = sacrebleu.corpus_bleu(
+        [" ".join(words) for words in sentences[::2]],
+        [group[::2] for group in texts],
+        tokenize="none",
+        force=True,
+    )
+    assert bleu(half) == pytest.approx(expected.score / 100)
