@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from perception.data.source import DataError
-
 from agents.agent import Agent
 from fathom.display import Display
 from fathom.errors import FathomError
@@ -23,7 +21,8 @@ from fathom.runs.launcher import extend
 from fathom.runs.learner import ShouldStop
 from fathom.runs.process import inference_device
 from fathom.runs.runner import never, train
-from fathom.runs.task_learner import evaluate_task, task_data, trained_task
+from fathom.runs.task_learner import data_of, evaluate_task, trained_task
+from perception.data.source import DataError
 from perception.tasks.task import Task
 
 
@@ -74,7 +73,7 @@ class Run(RunFolder):
                     " it takes neither --episodes nor --seed"
                 )
             task, progress = trained_task(self, _warn, device)
-            data = task_data(config)
+            data = data_of(self)
             config.device = inference_device(config, device)
             return evaluate_task(task, data, config), progress
         if episodes is None:

@@ -41,11 +41,7 @@ class TaskLearner:
 
     def __init__(self, run: RunFolder) -> None:
         self.run, self.config = run, run.config
-        self.data = task_data(run.config)
-        if protocol_of(self.data) != self.config.protocol:
-            raise FathomError(
-                f"the data {self.config.data} are not those that {run.folder} was fitted to"
-            )
+        self.data = data_of(run)
         path = run.folder / METADATA
         if not path.exists():
             replace_file(path, json.dumps(self.data.metadata).encode())
@@ -127,6 +123,16 @@ def task_data(config: RunConfig) -> TaskData:
         return task_class(config.task).load_data(task_config(config), source)
     except (DataError, WorldError) as error:
         raise FathomError(str(error)) from error
+
+
+def data_of(run: RunFolder) -> TaskData:
+    """The data that a run was fitted to; FathomError where they have changed since."""
+    data = task_data(run.config)
+    if protocol_of(data)["sha256"] != run.config.protocol.get("sha256"):
+        raise FathomError(
+            f"the data {run.config.data} are not those that {run.folder} was fitted to"
+        )
+    return data
 
 
 def protocol_of(data: TaskData) -> dict[str, Any]:

@@ -128,7 +128,7 @@ def test_every_data_set_of_this_machine_is_found_by_its_name(
     [
         ("", "needs a task"),
         ("slot-fillin", "did you mean slot-filling"),
-        ("slot-filling --data.", "needs a name"),
+        ("slot-filling --data.", "needs a value"),
         ("slot-filling --data nowhere", "nowhere"),
         ("slot-filling --data domain:moovie", "moovie"),
         ("slot-filling --data {data} --epochs 0", "--epochs must be greater than 0"),
@@ -137,7 +137,7 @@ def test_every_data_set_of_this_machine_is_found_by_its_name(
         ("slot-filling --data {data} --learning-rate 0", "--learning-rate"),
         ("slot-filling --data {data} --wrods one-hot", "did you mean --words"),
         ("slot-filling --data {data} --name ../up", "../up"),
-        ("utterances --data {data}", "domain:movie"),
+        ("utterances --data {data}", "the field 'act' must be"),
     ],
 )
 def test_a_wrong_command_gets_one_sentence(

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+import fathom
 from agents.agent import AgentState, Metrics
 from fathom.display import Display
 from fathom.errors import FathomError, Stopped
@@ -120,20 +121,26 @@ def test_trainings_in_threads_do_not_disturb_each_other(tmp_path: Path) -> None:
         assert torch.equal(total_of(run), total_of(alone))
 
 
-def _train_there(folder: Path) -> None:
-    train(new_run(folder), QUIET, learner=Walker)
-
-
 def test_a_spawned_process_trains(tmp_path: Path) -> None:
-    train(new_run(tmp_path / "here"), QUIET, learner=Walker)
+    options = {
+        "steps": 640,
+        "num_envs": 4,
+        "evaluation_episodes": 0,
+        "threads": 1,
+        "progress": False,
+    }
+    here = fathom.train("ppo", "CartPole-v1", runs_dir=tmp_path, name="here", **options)  # type: ignore[arg-type]
     process = multiprocessing.get_context("spawn").Process(
-        target=_train_there, args=(tmp_path / "there",)
+        target=fathom.train,
+        args=("ppo", "CartPole-v1"),
+        kwargs={**options, "runs_dir": tmp_path, "name": "there"},
     )
     process.start()
     process.join(120)
     assert process.exitcode == 0
-    (here,), (there,) = RunFolder.list(tmp_path / "here"), RunFolder.list(tmp_path / "there")
-    assert torch.equal(total_of(here), total_of(there))
+    there = fathom.load("there", tmp_path)
+    for one, other in zip(here.metrics(), there.metrics(), strict=True):
+        assert one["policy_loss"] == other["policy_loss"]
 
 
 def test_a_number_that_is_not_finite_stops_the_training_in_a_sentence(tmp_path: Path) -> None:
