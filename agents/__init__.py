@@ -20,11 +20,11 @@ AGENTS: dict[str, str] = {
     "sb3-dqn": "agents.sb3:SB3DQN",
     "sb3-ppo": "agents.sb3:SB3PPO",
 }
-"""Name on the command line, and where the class is; imported only when it is used."""
+"""Names on the command line and their classes, which are imported only when used."""
 
 
 PACKAGES = dict.fromkeys(("sb3-a2c", "sb3-dqn", "sb3-ppo"), "stable-baselines3")
-"""The package that an agent needs and Fathom comes without; Fathom's extra `sb3` brings it."""
+"""Optional packages that agents need; the extra `sb3` installs them."""
 
 
 class MissingPackageError(ImportError):
@@ -32,11 +32,11 @@ class MissingPackageError(ImportError):
 
 
 def load_agent(name: str) -> type[Agent]:
-    """The agent's class by its command-line name.
+    """The class of an agent by its name on the command line.
 
     Raises:
-        KeyError: there is none of this name.
-        MissingPackage: with a sentence that tells how to install what the agent needs.
+        KeyError: there is no agent of this name.
+        MissingPackageError: the agent needs a package that is not installed; says how to install it.
     """
     module, _, attribute = AGENTS[name].partition(":")
     try:

@@ -1,11 +1,11 @@
-"""Functions of tensors made fast: compiled, and on a GPU captured as one CUDA graph."""
+"""Compilation of functions of tensors, and their capture as CUDA graphs on a GPU."""
 
 import importlib
 import os
 import shutil
 import warnings
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from types import FunctionType, MethodType
@@ -15,28 +15,27 @@ import torch
 from torch._inductor.runtime.cache_dir_utils import cache_dir, default_cache_dir
 
 LONG_TRAINING = 100_000
-"""A run of at least so many agent steps is compiled, which takes some seconds."""
+"""Trainings of at least this many agent steps are compiled, which takes some seconds."""
 
 _WARM_UPS = 3
-"""Calls on a GPU before the capture; they compile and let the libraries allocate what they need."""
+"""Calls on a GPU before the capture, which compile and let libraries allocate memory."""
 
 _CPU_OPTIONS: dict[str, Any] = {
-    # What calls the kernels is compiled as well: Python takes a twelfth of an update between them.
+    # Compile the calls between kernels too: in Python they take a twelfth of an update.
     "cpp_wrapper": True,
-    # By way of the exponential function tanh takes a fifth of the time, and errs by 1e-7.
+    # tanh from the exponential function takes a fifth of the time and errs by 1e-7.
     "cpp.use_decompose_tanh": True,
-    # A g++ that has torch's libraries to build against knows the processors of its time: trying that
-    # takes three processes that each load torch, at every start.
+    # Do not test the compiler's vector instructions: that starts three processes that load torch.
     "cpp.vec_isa_ok": True,
 }
 
 
 def compiled(function: Callable[..., Any], device: torch.device) -> Callable[..., Any]:
-    """Compile a method that takes tensors of constant shapes.
+    """Compile a method of tensors.
 
-    The function must keep what it changes in the same tensors, and give a tensor or a tuple of
-    them. On a GPU the result is overwritten by the next call. Where a CPU's compiler is missing or
-    fails, the function runs as it is.
+    The method must keep its state in the same tensors and return a tensor or a tuple of tensors. All calls
+    must have inputs of the same shapes and dtypes. On a GPU the next call overwrites the result. If there
+    is no working compiler for the CPU, the method runs uncompiled.
     """
     if device.type == "cuda":
         return _Captured(torch.compile(_copied(function), dynamic=False, fullgraph=True))
@@ -50,8 +49,8 @@ _numbers = count()
 
 
 def _copied(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A method with code of its own, for torch keeps what it compiled by a function's code, and would
-    take what was compiled for one agent for another's."""
+    """The method with a code object of its own: torch caches compiled functions by their code, and would
+    use one agent's for another."""
     owner, plain = function.__self__, function.__func__  # type: ignore[attr-defined]
     code = plain.__code__.replace(co_name=f"{plain.__name__}_{next(_numbers)}")
     copy = FunctionType(code, plain.__globals__, code.co_name, None, plain.__closure__)
@@ -59,10 +58,11 @@ def _copied(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class _Kernel:
-    """A function whose first call compiles it; those after it call what the compiler made.
+    """A method whose first call compiles it, and whose later calls go straight to the compiled kernel.
 
-    `torch.compile` asks at each call where the function's tensors are and whether anything has changed
-    since. Nothing does but numbers, and the asking takes nearly as long as acting by a small network.
+    The guards that `torch.compile` checks at each call take nearly as long as a small network. Here only
+    the inputs may change, and of them only the numbers: their shapes and dtypes are checked, since the
+    kernel would read wrong memory otherwise.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -70,20 +70,26 @@ class _Kernel:
         self._call: Callable[..., Any] = self._first
         self._kernel: Callable[..., Any] = function
         self._arguments: list[Any] = []
-        """All tensors that the kernel takes; those that are not inputs stay where they are."""
-        self._places: list[tuple[int, int]] = []
-        """Where in these which input goes."""
+        """All tensors the kernel takes; those that are not inputs stay the same."""
+        self._places: list[tuple[int, int, torch.dtype, torch.Size]] = []
+        """For each input that the kernel reads: its place among these, its number, dtype and shape."""
         self._single = False
         self._results: list[int] = []
-        """The function's results: numbers of the kernel's outputs, or −1 - i where it gives input i back."""
+        """The results of the method: numbers of the kernel's outputs, or −1 − i where it returns input i."""
 
     def __call__(self, *inputs: torch.Tensor | None) -> Any:
         return self._call(*inputs)
 
     def _quickly(self, *inputs: torch.Tensor | None) -> Any:
         arguments = self._arguments.copy()
-        for place, i in self._places:
-            arguments[place] = inputs[i]
+        for place, i, dtype, shape in self._places:
+            x = arguments[place] = inputs[i]
+            if x is None or x.dtype is not dtype or x.shape != shape:
+                now = None if x is None else f"{x.dtype} of {tuple(x.shape)}"
+                raise TypeError(
+                    f"{self._function.__name__} was compiled for {dtype} of {tuple(shape)} as input {i}, and"
+                    f" is called with {now}"
+                )
         outputs = self._kernel(*arguments)
         results = tuple(outputs[k] if k >= 0 else inputs[-1 - k] for k in self._results)
         return results[0] if self._single else results
@@ -105,7 +111,7 @@ class _Kernel:
 
         quick = torch.compile(self._function, dynamic=False, fullgraph=True, backend=backend)
         try:
-            with _mark():
+            with _mark(), _many_compilations():
                 result = quick(*inputs)
         except BackendCompilerFailed as error:  # before anything was computed
             message = str(error).splitlines()
@@ -119,19 +125,30 @@ class _Kernel:
         self._single = isinstance(result, torch.Tensor)
         number = {id(x): -1 - i for i, x in enumerate(inputs) if x is not None}
         self._places = [
-            (p, -1 - number[id(x)]) for p, x in enumerate(self._arguments) if id(x) in number
+            (place, -1 - number[id(x)], x.dtype, x.shape)
+            for place, x in enumerate(self._arguments)
+            if id(x) in number
         ]
         number |= {id(x): k for k, x in enumerate(outputs)}
         self._results = [number[id(x)] for x in ([result] if self._single else result)]
         return result
 
 
+def _many_compilations() -> AbstractContextManager[Any]:
+    """Let a process compile any number of agents: torch counts them all as versions of one function, and
+    refuses the ninth."""
+    import torch._dynamo.config  # takes a second
+
+    many = 1 << 20
+    return torch._dynamo.config.patch(recompile_limit=many, accumulated_recompile_limit=many)
+
+
 @contextmanager
 def _mark() -> Iterator[None]:
-    """Leaves a mark on the disk while something is compiled."""
+    """Leave a mark on the disk while something is compiled."""
     cache = Path(cache_dir())
     cache.mkdir(parents=True, exist_ok=True)
-    # Headers lie in a folder of their own, whatever else the user has moved.
+    # Headers are always in the default folder.
     forget_half_written(cache, {cache, Path(default_cache_dir())})
     mark = cache / f"compiling-{os.getpid()}"
     mark.touch()
@@ -140,13 +157,13 @@ def _mark() -> Iterator[None]:
 
 
 def forget_half_written(cache: Path, folders: Collection[Path]) -> None:
-    """Delete libraries and headers that processes which were killed while they compiled, and left their
-    mark in the cache, may have left half written in these folders: the next one would crash on them."""
+    """Delete libraries and headers in these folders that may be incomplete, because a process was killed
+    while it compiled and left its mark in the cache; loading them would crash."""
     for mark in cache.glob("compiling-*"):
         process = mark.name.partition("-")[2]
         if not process.isdigit() or _alive(int(process)):
             continue
-        with suppress(FileNotFoundError):  # another process does the same at this moment
+        with suppress(FileNotFoundError):  # another process does the same right now
             since = mark.stat().st_mtime
             for file in (file for folder in folders for file in folder.rglob("*")):
                 with suppress(FileNotFoundError):
@@ -166,7 +183,7 @@ def _alive(process: int) -> bool:
 
 
 class _Captured:
-    """A function whose work on the GPU is recorded once, then replayed without Python."""
+    """A method whose work on the GPU is recorded as a graph once, then replayed without Python."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
@@ -179,7 +196,7 @@ class _Captured:
         if self._calls <= _WARM_UPS:
             stream = torch.cuda.Stream()
             stream.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(stream):
+            with torch.cuda.stream(stream), _many_compilations():
                 result = self._function(*inputs)
             torch.cuda.current_stream().wait_stream(stream)
             return result

@@ -1,4 +1,4 @@
-"""Positions of Go to learn from: those of self-play as they are kept, and all in their symmetries."""
+"""Positions of Go to learn from: the replay memory of self-play, and the symmetries of the board."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -12,19 +12,19 @@ from envs.go import core
 
 
 class Position(NamedTuple):
-    """A move of a game of self-play."""
+    """A position of a game of self-play."""
 
     planes: np.ndarray
-    """Packed eight to a byte."""
+    """Packed bits."""
     policy: np.ndarray
-    """(size² + 1,) float16, what the search made of it."""
+    """(size² + 1,) float16: the policy that the search found."""
     colour: int
     """Of the player to move."""
 
 
 @dataclass(frozen=True)
 class SelfPlay:
-    """The newest positions of self-play, oldest first; n rows, planes eight to a byte."""
+    """The n newest positions of self-play, oldest first; planes as packed bits."""
 
     planes: np.ndarray
     policies: np.ndarray
@@ -35,7 +35,7 @@ class SelfPlay:
 
     @classmethod
     def empty(cls, shape: tuple[int, ...]) -> "SelfPlay":
-        """No positions; the shape is that of the planes of one."""
+        """A memory without positions, for planes of this shape."""
         points = shape[1] * shape[2]
         return cls(
             np.zeros((0, -(-shape[0] * points // 8)), np.uint8),
@@ -45,11 +45,11 @@ class SelfPlay:
         )
 
     def with_game(self, game: list[Position], score: float, owners: np.ndarray) -> "SelfPlay":
-        """These positions and those of a game.
+        """A memory with the positions of a game added.
 
         Args:
-            score: black less white; 0 where nobody won or knows.
-            owners: (size, size) as `envs.go.core.owners` tells them.
+            score: black minus white; 0 for a draw or if unknown.
+            owners: (size, size) as from `envs.go.core.owners`.
         """
         view = np.array([1 if position.colour == core.BLACK else -1 for position in game], np.int8)
         black = np.where(owners == core.WHITE, -1, owners).astype(np.int8).ravel()
@@ -61,13 +61,13 @@ class SelfPlay:
         )
 
     def newest(self, n: int) -> "SelfPlay":
-        """The last n of these positions."""
+        """A memory of the last n positions."""
         return SelfPlay(self.planes[-n:], self.policies[-n:], self.winners[-n:], self.owners[-n:])
 
     def batch(
         self, rows: np.ndarray, shape: tuple[int, ...]
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Planes, policies, winners and owners as `AlphaGo._update` takes them."""
+        """Planes, policies, winners and owners of these rows, as `AlphaGo._update` takes them."""
         bits = np.unpackbits(self.planes[rows], axis=1, count=int(np.prod(shape)))
         return (
             bits.reshape(-1, *shape),
@@ -77,7 +77,7 @@ class SelfPlay:
         )
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """For a checkpoint."""
+        """The arrays by name, for a checkpoint."""
         parts = (self.planes, self.policies, self.winners, self.owners)
         return dict(zip(self.NAMES, map(torch.from_numpy, parts), strict=True))
 
@@ -85,16 +85,16 @@ class SelfPlay:
 def symmetric(
     planes: np.ndarray, policies: np.ndarray, owners: np.ndarray, which: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Positions turned and mirrored: four turns, and each of them mirrored.
+    """Apply symmetries of the board to positions: four rotations, and each of them mirrored.
 
     Args:
         planes: (n, planes, size, size)
         policies: (n, size² + 1)
         owners: (n, size, size)
-        which: (n,) 0…7; 0 leaves a position as it is.
+        which: (n,) 0…7; 0 is the identity.
 
     Returns:
-        planes as they were shaped, policies, and owners as (n, size²) float32
+        planes and policies of the same shapes, and owners (n, size²) float32
     """
     n, _, size, _ = planes.shape
     source = _symmetries(size)[which]
@@ -107,8 +107,8 @@ def symmetric(
 
 
 def in_all_symmetries(evaluate: Evaluate) -> Evaluate:
-    """Shows the network each position in all eight symmetries, and takes the mean of its answers: of the
-    values, and of the logarithms of the policies (the ensemble of Maddison et al. 2015)."""
+    """Evaluate each position in all eight symmetries, and average the values and the log-probabilities (the
+    ensemble of Maddison et al. 2015)."""
 
     def mean(planes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         n, depth, size, _ = planes.shape
@@ -126,7 +126,7 @@ def in_all_symmetries(evaluate: Evaluate) -> Evaluate:
 
 @cache
 def _symmetries(size: int) -> np.ndarray:
-    """(8, size² + 1): where each point of a turned or mirrored board comes from; a pass stays."""
+    """(8, size² + 1): the source of each point of a transformed board; a pass stays a pass."""
     places = np.arange(size * size).reshape(size, size)
     turns = [np.rot90(places, k) for k in range(4)]
     points = np.stack([x.ravel() for x in [*turns, *(np.fliplr(x) for x in turns)]])

@@ -1,14 +1,13 @@
-"""Experience replay (Lin 1992; Mnih et al. 2015) that survives a kill.
+"""Experience replay (Lin 1992; Mnih et al. 2015) in memory-mapped files, for checkpoints that cost nothing.
 
-The memory is a ring of rows in memory-mapped files; a row is one step of all environments. There is
-room for `capacity` and one segment more, and only the newest `capacity` transitions are sampled: what
-is written after a checkpoint never overwrites what that checkpoint may still sample. A checkpoint is
-therefore a flush and one integer. A run too short to fill the ring has room for its own steps only. An
-image that is a stack of frames is stored as its newest frame; stacks and n-step returns are gathered
-when sampled.
+The memory is a ring of rows; a row is one step of all environments. It has room for `capacity` and one
+segment more, and only the newest `capacity` transitions are sampled, so that what is written after a
+checkpoint never overwrites what the checkpoint may sample. A checkpoint is therefore a flush and one
+integer. A run too short to fill the ring has room for its own steps only. A stack of frames is stored as its
+newest frame; stacks and n-step returns are computed when sampling.
 
-Rows are contiguous in time. A step that only resets an environment is a row as well: it holds the
-episode's last observation, from which the transition before bootstraps, and is never sampled itself.
+Rows are contiguous in time. A step that only resets an environment is a row too: it holds the last
+observation of the episode, from which the transition before bootstraps, and is never sampled itself.
 """
 
 import os
@@ -29,43 +28,43 @@ MOST_ACTIONS = np.iinfo(ACTION_DTYPE).max + 1
 
 
 class DamagedReplayError(ValueError):
-    """A file that a memory was written to is gone or cut short."""
+    """A file of a replay memory is missing or too short."""
 
 
 class Batch(NamedTuple):
-    """A sample of b transitions, n-step targets folded in."""
+    """A sample of b n-step transitions."""
 
     observations: torch.Tensor
     """(b, …)"""
     actions: torch.Tensor
     """(b,) int64"""
     rewards: torch.Tensor
-    """(b,) float32: the discounted sum of at most n rewards."""
+    """(b,) float32: discounted sum of at most n rewards."""
     next_observations: torch.Tensor
-    """(b, …) where the sum ends."""
+    """(b, …) after these rewards."""
     discounts: torch.Tensor
-    """(b,) float32: what the value of the next observation is worth; 0 after a termination."""
+    """(b,) float32: factor of the value of the next observation; 0 after a termination."""
     next_masks: torch.Tensor | None
-    """(b, actions) bool, where the environment gives masks."""
+    """(b, actions) bool, if the memory holds masks."""
 
 
 class Replay:
     """A memory-mapped ring of the newest transitions.
 
     Args:
-        folder: where the files lie; made if missing.
+        folder: of the files; created if missing.
         shape, dtype: of one observation.
-        num_envs: environments that are stepped together.
-        capacity: transitions that may be sampled.
-        segment_steps: agent steps between two checkpoints: the slack.
-        steps_left: agent steps that the run still has to do; a memory that goes on may grow by them.
-        frame_stack: planes of an observation that are a stack of frames, newest last; 0 for none.
-        num_actions: width of the action masks; 0 for none.
-        device: a GPU holds a copy of the observations, from which it gathers the batches itself.
-        rows: how many were written before, where the memory is one that goes on.
+        num_envs: environments stepped together.
+        capacity: transitions that are sampled from.
+        segment_steps: agent steps between two checkpoints.
+        steps_left: agent steps until the end of the run; an existing memory may grow by them.
+        frame_stack: planes of an observation that are a stack of frames, newest last; 0: no stack.
+        num_actions: length of the action masks; 0: no masks.
+        device: a GPU keeps a copy of the observations, from which it gathers batches.
+        rows: rows written before, if the memory exists already.
 
     Raises:
-        DamagedReplay: it goes on, and its files are not all there.
+        DamagedReplayError: the memory exists, and its files are not complete.
     """
 
     def __init__(
@@ -89,7 +88,7 @@ class Replay:
         self.frame_stack = frame_stack
         self.shape = shape
         self.rows = rows
-        """Rows ever written; the row `r` lies in the slot `r % size`."""
+        """Rows written so far; row r is in slot r % size."""
         self._first = rows
         item = shape[1:] if frame_stack else shape
         layout: dict[str, tuple[tuple[int, ...], type | np.dtype]] = {
@@ -107,7 +106,7 @@ class Replay:
             name: _open(folder / name, (self.size, num_envs, *inner), kind, rows)
             for name, (inner, kind) in layout.items()
         }
-        # Plain views: numba knows no memmap, and every access through one costs a Python object.
+        # Plain arrays: numba does not support memmap, whose indexing is slow too.
         arrays = {name: np.asarray(memory) for name, memory in self._maps.items()}
         self._observations = arrays["observations"]
         self._actions, self._rewards = arrays["actions"], arrays["rewards"]
@@ -116,17 +115,17 @@ class Replay:
         self._masks = arrays.get("masks")
         self._age = np.zeros(num_envs, dtype=np.uint8)
         self._written = _open(folder / "written", (1,), np.int64, rows)
-        """Most rows ever written. Above `rows` where a segment was interrupted and is done again."""
+        """Most rows ever written; more than `rows` if an interrupted segment is repeated."""
         self._frames_on_gpu: torch.Tensor | None = None
         if device.type == "cuda":
             self._frames_on_gpu = torch.from_numpy(self._observations).to(device)
 
     def begin(self) -> None:
-        """Start a segment: every environment was reset."""
+        """Start a segment, for which every environment was reset."""
         self._age[:] = 0
 
     def append(self, transition: Transition, masks: np.ndarray | None = None) -> None:
-        """Write one row. `masks` are those of the transition's observations."""
+        """Write one row; `masks` belong to the observations before the actions."""
         slot = self._write(transition.observations, masks)
         self._actions[slot] = transition.actions
         self._rewards[slot] = transition.rewards
@@ -136,7 +135,7 @@ class Replay:
         self._age = np.where(transition.valid, np.minimum(self._age, 254) + 1, 0).astype(np.uint8)
 
     def end(self, observations: FlatObservation, masks: np.ndarray | None = None) -> None:
-        """Close a segment: its episodes are cut, and their last observations kept to bootstrap."""
+        """End a segment: truncate its episodes, and keep their last observations for bootstrapping."""
         last = (self.rows - 1) % self.size
         self._truncated[last] |= self._valid[last] & ~self._terminated[last]
         slot = self._write(observations, masks)
@@ -158,21 +157,23 @@ class Replay:
         return slot
 
     def go_on_from(self, rows: int) -> None:
-        """Forget all rows but the first `rows`: an older checkpoint's."""
+        """Forget all rows after the first `rows`, to go back to a checkpoint."""
         self.rows = self._first = rows
 
     def _window(self, n_step: int) -> tuple[int, int]:
-        """The oldest row that may be drawn, and the one after the newest."""
-        # Rows written since this memory was opened are whole. Of those before, going back by two
-        # checkpoints, because the last is damaged, finds the oldest overwritten.
-        whole = min(int(self._written[0]) - self.size, self._first)
-        oldest = max(0, self.rows - self.capacity, whole) + max(0, self.frame_stack - 1)
-        return oldest, self.rows - n_step  # a row's sum must not run off the end
+        """The oldest row that may be sampled, and the one after the newest."""
+        # Going back by two checkpoints, because the last is damaged, the oldest rows written before this
+        # memory was opened are overwritten.
+        intact = min(int(self._written[0]) - self.size, self._first)
+        oldest = max(0, self.rows - self.capacity, intact) + max(0, self.frame_stack - 1)
+        return oldest, self.rows - n_step  # the n steps must be complete
 
     def can_sample(self, n_step: int) -> bool:
-        """Whether there is a transition of n steps to draw."""
+        """Whether there is a transition of n steps to sample."""
         oldest, end = self._window(n_step)
-        rows = np.arange(oldest, max(oldest, min(end, oldest + 3)))  # of three rows one is valid
+        rows = np.arange(
+            oldest, max(oldest, min(end, oldest + 3))
+        )  # of three rows at least one is valid
         return bool(self._valid[rows % self.size].any())
 
     def sample(
@@ -183,14 +184,14 @@ class Replay:
         reward_clip: float,
         rng: np.random.Generator,
     ) -> Batch:
-        """Draw uniformly, with replacement, among the newest `capacity` transitions.
+        """Sample uniformly, with replacement, from the newest `capacity` transitions.
 
         Args:
-            batch_size: how many.
-            n_step: most rewards in a sum; it ends at an episode's end.
+            batch_size: number of transitions.
+            n_step: most rewards in a sum, which stops at the end of the episode.
             discount: of one step.
             reward_clip: rewards are clipped to ± this before they are summed.
-            rng: what to draw with.
+            rng: for sampling.
 
         Raises:
             ValueError: there is nothing to sample yet; see `can_sample`.
@@ -246,7 +247,7 @@ class Replay:
         return stacks.contiguous(memory_format=torch.channels_last)
 
     def flush(self) -> None:
-        """Bring everything written to the disk."""
+        """Write everything to the disk."""
         for memory in (self._written, *self._maps.values()):
             memory.flush()
 
@@ -254,8 +255,8 @@ class Replay:
 def rows_needed(
     num_envs: int, capacity: int, segment_steps: int, steps_left: int, rows: int = 0
 ) -> int:
-    """Rows of the ring: the capacity, one segment, and the row that closes it. Or the `rows` written and
-    those to come, where they are fewer: then nothing is ever overwritten."""
+    """Rows of the ring: the capacity, one segment, and the row that ends it; or the `rows` written and those to
+    come if these are fewer, in which case nothing is ever overwritten."""
     ring = max(1, capacity // num_envs) + -(-segment_steps // num_envs) + 1
     to_come = -(-steps_left // num_envs) + -(-steps_left // segment_steps)
     return min(ring, rows + to_come)
@@ -271,14 +272,14 @@ def storage_bytes(
     frame_stack: int = 0,
     num_actions: int = 0,
 ) -> int:
-    """Disk that a ring needs, in bytes."""
+    """Size of a ring on disk, in bytes."""
     item = int(np.prod(shape[1:] if frame_stack else shape)) * np.dtype(dtype).itemsize
     entry = item + 10 + num_actions
     return rows_needed(num_envs, capacity, segment_steps, total_steps) * num_envs * entry + 8
 
 
 def _open(path: Path, shape: tuple[int, ...], dtype: type | np.dtype, rows: int) -> np.memmap:
-    """A file as an array; where `rows` were written before, it must have them, and may become longer."""
+    """Map a file as an array; it must hold the `rows` written before, and is extended if too short."""
     row = int(np.prod(shape[1:])) * np.dtype(dtype).itemsize
     size, there = shape[0] * row, path.stat().st_size if path.is_file() else 0
     if there < min(rows, shape[0]) * row:
@@ -290,10 +291,9 @@ def _open(path: Path, shape: tuple[int, ...], dtype: type | np.dtype, rows: int)
 
 
 def _allocate(file: BinaryIO, size: int) -> None:
-    """Make a file `size` bytes long, with room for all of them.
+    """Extend a file to `size` bytes and reserve them on the disk.
 
-    A full disk is an error here, where it can be said; in a hole of a sparse file it would be a bus
-    error in the middle of training.
+    A full disk then raises an error here; in a sparse file it would be a bus error during training.
     """
     there = file.seek(0, os.SEEK_END)
     if hasattr(os, "posix_fallocate"):

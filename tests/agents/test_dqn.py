@@ -108,6 +108,29 @@ def test_dqn_learns_and_takes_no_illegal_action(tmp_path: Path, bins: int) -> No
     )
 
 
+class TwoOrTen(gym.Env):
+    """One action pays 2 and the other 10: with rewards clipped to 1 they are worth the same."""
+
+    observation_space = gym.spaces.Box(-1, 1, (1,))
+    action_space = gym.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):  # type: ignore[no-untyped-def]
+        super().reset(seed=seed)
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):  # type: ignore[no-untyped-def]
+        return np.zeros(1, np.float32), (2.0, 10.0)[action], True, False, {}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_bare_defaults_learn_what_pays_most(seed: int) -> None:
+    torch.manual_seed(seed)
+    envs = SyncVectorEnv([TwoOrTen] * 8, autoreset_mode=AutoresetMode.NEXT_STEP)
+    agent = DQN.for_env(envs)
+    list(agent.learn(envs, steps=2_500, seed=seed))
+    assert agent.predict(np.zeros(1, np.float32)) == 1
+
+
 def test_dqn_learns_while_the_environments_take_their_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,9 +10,11 @@ import pytest
 import torch
 
 from agents.agent import AgentState, RunContext
-from agents.dyna_q import DynaQ, DynaQConfig
-from fathom.environments import EnvironmentSpec, resolve
-from fathom.evaluation import evaluate, evaluation_seed
+from agents.dyna_q import MAX_LOG_STD, MIN_LOG_STD, DynaQ, DynaQConfig, WorldModel, soft_bounds
+from fathom.environments import resolve
+from fathom.environments import EnvironmentSpec
+from fathom.evaluation import evaluate
+from fathom.evaluation import evaluation_seed
 
 ASK, FIRST, SECOND = range(3)
 CONFIG = DynaQConfig(
@@ -129,3 +131,32 @@ def test_a_senseless_hyperparameter_is_refused(wrong: dict[str, int]) -> None:
     space = gym.spaces.Box(-1, 1, (2,))
     with pytest.raises(ValueError, match=next(iter(wrong))):
         DynaQ(space, gym.spaces.Discrete(2), DynaQConfig(**wrong), RunContext(8, 100, 100))  # type: ignore[arg-type]
+
+
+def test_log_deviations_keep_within_their_bounds_and_their_gradient() -> None:
+    inside = (MIN_LOG_STD + MAX_LOG_STD) / 2
+    far = [MIN_LOG_STD - 5, MIN_LOG_STD, inside, MAX_LOG_STD, MAX_LOG_STD + 5]
+    x = torch.tensor(far, requires_grad=True)
+    bounded = soft_bounds(x, MIN_LOG_STD, MAX_LOG_STD)
+    assert (bounded > MIN_LOG_STD - 1e-6).all()
+    assert (bounded < MAX_LOG_STD + 0.01).all()
+    assert (bounded.diff() > 0).all()
+    assert bounded[2].item() == pytest.approx(inside, abs=0.1)
+    bounded.sum().backward()
+    assert x.grad is not None
+    assert (x.grad > 1e-3).all()
+
+
+def test_a_deviation_at_its_bound_is_learnt_back() -> None:
+    model = WorldModel(size=2, num_actions=2, hidden_size=8)
+    with torch.no_grad():
+        model.log_deviations.fill_(MIN_LOG_STD - 3)
+    optimizer = torch.optim.Adam([model.log_deviations], 0.05)
+    means, outcomes = torch.zeros(64, 6), torch.randn(64, 6)  # they vary by 1
+    for _ in range(400):
+        _, variances = model(torch.zeros(64, 2), torch.zeros(64, 2))
+        loss = torch.nn.functional.gaussian_nll_loss(means, outcomes, variances.expand_as(means))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    torch.testing.assert_close(variances.sqrt(), outcomes.std(dim=0), rtol=0.15, atol=0)

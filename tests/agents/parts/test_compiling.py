@@ -36,9 +36,9 @@ class Scale:
         return self.factor * x.tanh()
 
 
-def test_each_agent_is_compiled_for_itself() -> None:
+def test_each_of_many_agents_is_compiled_for_itself() -> None:
     x = torch.linspace(-3, 3, 7)
-    for factor in range(1, 3):
+    for factor in range(1, 11):  # torch allows eight versions of one function
         scale = Scale(float(factor))
         quick = compiled(scale.scaled, torch.device("cpu"))
         for _ in range(2):
@@ -88,3 +88,13 @@ def test_what_is_compiled_changes_what_it_holds_and_may_give_an_input_back() -> 
         torch.testing.assert_close(learner.weight, plain.weight)
         plain.weight.mul_(2)  # what changes in between counts too
         learner.weight.mul_(2)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="nothing is compiled")
+def test_a_kernel_refuses_inputs_of_another_dtype_or_shape_than_it_was_compiled_for() -> None:
+    quick, x = compiled(Scale(1.5).scaled, torch.device("cpu")), torch.linspace(-3, 3, 7)
+    quick(x)
+    for wrong in (x.double(), x[:5], x.view(1, 7), x.int()):
+        with pytest.raises(TypeError, match=r"compiled for torch.float32 of \(7,\) as input 0"):
+            quick(wrong)
+    torch.testing.assert_close(quick(x), 1.5 * x.tanh())

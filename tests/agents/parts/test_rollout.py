@@ -118,3 +118,27 @@ def test_a_rollout_holds_what_the_policy_made_of_it(memory: Literal["none", "lst
         log_probs = params[: length * 2].log_softmax(dim=1)
         expected = log_probs.gather(1, rollout.actions.flatten().long()[:, None])
         torch.testing.assert_close(estimated.log_probs.flatten(), expected.squeeze(1))
+
+
+class _Paying(_Lasting):
+    """Pays 100 in one step of four."""
+
+    def step(self, action: int) -> tuple:
+        observation, _, *rest = super().step(action)
+        return observation, 100.0 * (self.left % 4 == 0), *rest
+
+
+def test_rewards_are_clipped_first_and_then_normalised() -> None:
+    env = SyncVectorEnv([lambda: _Paying(8)] * 2, autoreset_mode=AutoresetMode.NEXT_STEP)
+    space, actions = env.single_observation_space, env.single_action_space
+    rewards = {}
+    for clip in (0.0, 1.0):
+        config = PolicyConfig(normalize_rewards=True, reward_clip=clip)
+        policy = Policy(space, actions, config, RunContext(2, 100, 100), 0.99)
+        rollout = Collector(policy, env, 0, np.random.default_rng(0)).collect(17)
+        assert policy.return_moments is not None
+        rewards[clip] = rollout.rewards.max() * np.sqrt(policy.return_moments.var + 1e-8)
+    assert rewards[0.0] == pytest.approx(100, rel=1e-5)
+    assert rewards[1.0] == pytest.approx(
+        1, rel=1e-5
+    )  # normalised by the deviation of clipped returns
