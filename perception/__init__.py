@@ -1,1 +1,1 @@
-"""Neural components that know no agent."""
+"""Neural networks, data sets and supervised tasks; independent of agents and worlds."""

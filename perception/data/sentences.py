@@ -232,15 +232,8 @@ def _shown(item: dict[str, Any], field: str) -> str:
 
 
 def origin(name: str, found: str, train: Sequence[Any], test: Sequence[Any]) -> dict[str, Any]:
-    """Where sentences are from, as a task's data say it."""
-    licences = {
-        "snips": "CC0 1.0",
-        "atis": "LDC (not free to distribute)",
-    }
-    return {
-        "name": name,
-        "found": found,
-        "licence": licences.get(Path(name).name, "not stated"),
-        "train": len(train),
-        "test": len(test),
-    }
+    """The `origin` of sentences, for `TaskData`."""
+    licences = {"snips": "CC0 1.0", "atis": "LDC (not free to distribute)"}
+    licence = licences.get(Path(name).name, "not stated")
+    sizes = {"train": len(train), "test": len(test)}
+    return {"name": name, "found": found, "licence": licence, **sizes}

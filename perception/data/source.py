@@ -89,14 +89,14 @@ class DataSource:
         Raises:
             DataError: there is no such data set; the sentence says where it was looked for and what to do.
         """
+        if self.scheme is not None:
+            raise DataError(f"this task cannot use {self.scheme}: data")
         if self.options:
             names = ", ".join(sorted(self.options))
             raise DataError(
                 f"the data {self.reference} take no option ({names} given): options are for schemes "
                 f"such as {self._known()}"
             )
-        if self.scheme is not None:
-            raise DataError(f"this task cannot use {self.scheme}: data")
         path = Path(self.reference)
         if self.reference and path.exists():
             return Location("path", str(path), str(path.resolve()))

@@ -1,16 +1,16 @@
-"""Attention: what is looked for chooses, softly, among what is there (Bahdanau, Cho & Bengio 2015)."""
+"""Attention (Bahdanau, Cho & Bengio 2015)."""
 
 import torch
 from torch import nn
 
 
 class Attention(nn.Module):
-    """Additive attention: a small network scores every key against a query, softmax weighs them.
+    """Additive attention: a small network scores every key against a query; softmax makes weights of the scores.
 
     Args:
-        query: numbers of a query.
-        key: numbers of a key, which is also what is handed over.
-        hidden: width of the network that scores.
+        query: size of a query.
+        key: size of a key; keys are the values too.
+        hidden_size: width of the scoring network.
     """
 
     def __init__(self, query: int, key: int, hidden_size: int) -> None:
@@ -22,16 +22,16 @@ class Attention(nn.Module):
     def forward(
         self, queries: torch.Tensor, keys: torch.Tensor, there: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Look once for every query.
+        """Attend once for every query.
 
         Args:
             queries: (batch, n, query) float.
             keys: (batch, m, key) float.
-            there: (batch, m) bool, False in the padding, of which nothing is taken; each row has at
-                least one True. None: everything is there.
+            there: (batch, m) bool, False for padding, which gets weight 0; each row has at least one True.
+                None: no padding.
 
         Returns:
-            What was found (batch, n, key) and the weights (batch, n, m), each row of which sums to 1.
+            Weighted sums of the keys (batch, n, key) and the weights (batch, n, m), which sum to 1 by row.
         """
         both = self.query(queries).unsqueeze(2) + self.key(keys).unsqueeze(1)
         scores = self.score(both.tanh()).squeeze(3)

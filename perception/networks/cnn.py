@@ -9,11 +9,11 @@ CNNS: dict[str, tuple[tuple[int, int, int], ...]] = {
     "nips": ((16, 8, 4), (32, 4, 2)),
 }
 """Filters, kernel size and stride of each layer in Mnih et al. 2015 (Nature) and 2013 (a workshop at
-NIPS). The earlier network asks for a third of the arithmetic."""
+NIPS). The earlier network needs a third of the arithmetic."""
 
 
 class CNN(nn.Module):
-    """Convolutions and rectifiers, without pooling.
+    """Convolutions with rectifiers, without pooling.
 
     Takes (batch, channels, height, width) floats in 0…1, of at least 36×36; gives (batch, features).
 
@@ -37,15 +37,15 @@ class CNN(nn.Module):
         x = images
         for convolution in self.convolutions:
             x = F.relu(_convolve(x, convolution))  # type: ignore[arg-type]
-        # Channels innermost, as they lie in memory: flattening then copies nothing.
+        # In the order of memory, channels innermost: flattening then copies nothing.
         return x.permute(0, 2, 3, 1).flatten(1)
 
 
 def _convolve(images: torch.Tensor, layer: nn.Conv2d) -> torch.Tensor:
-    """`layer(images)`; at stride 4 with four neighbouring columns seen as channels.
+    """`layer(images)`; at stride 4, four neighbouring columns are treated as channels.
 
-    With channels innermost in memory this is the same convolution under another shape, and few
-    channels are what the libraries are slow at: its weight gradient takes half the time.
+    With channels innermost in memory this is the same convolution in another shape. Libraries are slow for few
+    channels: in this shape the weight gradient takes half the time.
     """
     n, channels, height, width = images.shape
     if layer.stride != (4, 4) or width % 4:

@@ -1,7 +1,7 @@
-"""The network that fits an observation space.
+"""Encoders: networks from raw observations to features, by observation space.
 
-An image gets a CNN, a grid a planner, a vector an MLP, a sequence an RNN, a Tuple one of each. Every
-encoder takes a batch of raw observations and gives (batch, `features`).
+A CNN for an image, a planner for a grid, an MLP for a vector, an RNN for a sequence, and one encoder per
+part for a Tuple. Each takes a batch of raw observations and gives (batch, `features`).
 """
 
 from collections.abc import Callable
@@ -27,10 +27,10 @@ class ImageEncoder(nn.Module):
 
     Args:
         shape: of one image, in either order.
-        layer_norm: normalise what goes into the dense layer's rectifiers (Ba et al. 2016).
-        centred: take `mean_picture` off every picture, and start biases at zero (LeCun et al. 1998,
-            "Efficient BackProp", section 4.3). What never changes then excites nothing. Else it is
-            nearly all that the dense layer gets to see, and a filter that it switches off stays off.
+        layer_norm: layer normalisation before the dense layer's rectifiers (Ba et al. 2016).
+        centred: subtract `mean_picture` from every image, and initialise biases to zero (LeCun et al. 1998,
+            "Efficient BackProp", section 4.3). Otherwise the constant background dominates the input of the
+            dense layer, and a filter that it switches off stays off.
     """
 
     mean_picture: torch.Tensor
@@ -67,19 +67,19 @@ class ImageEncoder(nn.Module):
 
     @torch.no_grad()
     def centre(self, observations: torch.Tensor) -> None:
-        """Let `mean_picture` be the mean of these."""
+        """Set `mean_picture` to the mean of these images."""
         self.mean_picture.copy_(self._in_order(observations).float().mean(dim=0) / 255)
 
     @staticmethod
     def _in_order(observations: torch.Tensor) -> torch.Tensor:
-        """(batch, channels, height, width)"""
+        """As (batch, channels, height, width)."""
         if _channels_first(observations.shape[1:]):
             return observations
         return observations.permute(0, 3, 1, 2)
 
 
 class VectorEncoder(nn.Module):
-    """Two dense layers. Takes (batch, size) numbers."""
+    """An MLP of two layers. Takes (batch, size) numbers."""
 
     def __init__(self, size: int, hidden_size: int, activation: Activation) -> None:
         super().__init__()
@@ -94,9 +94,9 @@ class VectorEncoder(nn.Module):
 
 
 class TupleEncoder(nn.Module):
-    """One encoder for each part of an observation, side by side.
+    """One encoder per part of an observation; their features are concatenated.
 
-    Takes a tuple of (batch, …) tensors, gives all features one after the other.
+    Takes a tuple of (batch, …) tensors.
     """
 
     def __init__(self, parts: list["Encoder"]) -> None:
@@ -113,7 +113,7 @@ Encoder = ImageEncoder | GridPlanner | VectorEncoder | SequenceEncoder | TupleEn
 
 
 def is_image(space: gym.Space) -> bool:
-    """Whether observations are pictures: bytes in three dimensions, at least 36×36."""
+    """Whether observations are images: uint8, three-dimensional, at least 36×36."""
     return isinstance(space, gym.spaces.Box) and _is_picture(space.shape, space.dtype)
 
 
@@ -122,14 +122,14 @@ def _is_picture(shape: tuple[int, ...], dtype: np.dtype) -> bool:
 
 
 def _channels_first(shape: tuple[int, ...]) -> bool:
-    """Whether a picture is channels × height × width: it has few channels and many rows."""
+    """Whether an image is channels × height × width, judged by its sides: channels are few."""
     return shape[0] < shape[-1]
 
 
 def as_tensor(observations: np.ndarray) -> torch.Tensor:
-    """A batch of observations as a tensor; pictures as (batch, height, width, channels).
+    """A batch of observations as a tensor; images as (batch, height, width, channels).
 
-    Left to the convolutions, the change of order takes as long as they do.
+    Reordering inside the convolutions would take as long as the convolutions themselves.
     """
     shape = observations.shape[1:]
     if _is_picture(shape, observations.dtype) and _channels_first(shape):
@@ -150,8 +150,8 @@ def encoder(
     Args:
         space: a Box of one (vector), two (sequence, see `SequenceEncoder`) or three dimensions (an
             image where it is bytes and at least 36×36, else a grid), or a Tuple of such.
-        hidden: width of the dense layers.
-        cnn: what images get, a name in `perception.networks.cnn.CNNS`.
+        hidden_size: width of the dense layers.
+        cnn: layers for images, a name in `perception.networks.cnn.CNNS`.
         activation: between the layers for vectors.
         layer_norm, centred: for images, see `ImageEncoder`.
 

@@ -1,4 +1,4 @@
-"""Pictures put together plane by plane, channels innermost: the order in which convolutions are fastest."""
+"""Images assembled from planes with channels innermost, the memory order in which convolutions are fastest."""
 
 import numba
 import numpy as np
@@ -13,7 +13,7 @@ def with_channels_innermost(pictures: np.ndarray) -> np.ndarray:
 
 
 def gather(planes: np.ndarray, which: np.ndarray) -> np.ndarray:
-    """Pictures of the planes named.
+    """Images made of selected planes.
 
     Args:
         planes: (m, points)
@@ -32,7 +32,7 @@ def gather(planes: np.ndarray, which: np.ndarray) -> np.ndarray:
 
 @numba.njit(cache=True)
 def _gather_words(planes, which, out):  # type: ignore[no-untyped-def]
-    """Four bytes are written as one word (on little-endian machines), in a tenth of the time."""
+    """Writes four bytes as one word (little-endian machines only), ten times as fast as byte by byte."""
     nothing = np.zeros(planes.shape[1], np.uint8)
     for i in range(len(which)):
         a, b, c, d = which[i]

@@ -1,9 +1,9 @@
-"""Planning inside a network: values spread over a grid as in value iteration, along learnt costs.
+"""A planner as a network layer: value iteration on a grid with learnt rewards and costs.
 
 After Tamar et al. 2016 ("Value Iteration Networks") and Nardelli et al. 2019 ("Value Propagation
-Networks"): convolutions read from the grid what reaching each square is worth and what leaving it
-costs; then, again and again, every square takes the best of its neighbours' values less its cost. It
-is the shortest-path form of value iteration, so that the values fall evenly with the distance.
+Networks"): convolutions compute from the grid a reward for reaching each square and a cost for leaving it;
+then the value of every square is repeatedly set to the largest of its neighbours' values minus its cost. This
+is the shortest-path form of value iteration: values fall linearly with distance.
 """
 
 from typing import Any
@@ -15,11 +15,11 @@ from torch import nn
 from torch.nn import functional as F
 
 GAIN = 20.0
-"""The weights that make rewards and costs are multiplied by this. To plan well a network has to tell a
-wall's cost from a floor's by orders of magnitude, and Adam moves a weight by its learning rate at most."""
+"""Factor of the weights for rewards and costs. The costs of wall and floor must differ by orders of
+magnitude, and an update of Adam changes a weight by at most its learning rate."""
 
 FIRST_REWARD = 3.0
-"""Of what a plane shows, before learning."""
+"""Reward of a square where a plane is 1, before learning."""
 
 UNIT = 0.05
 """Cost of leaving a square where every plane is 0."""
@@ -32,17 +32,16 @@ MOST = 6.0
 
 
 class GridPlanner(nn.Module):
-    """From a grid to features of the grid and of the values planned on it.
+    """Features of a grid and of the values planned on it.
 
     Takes (batch, channels, height, width), or height × width × channels where `channels_last`; any
-    numbers. Gives (batch, `features`): for each channel the features, averaged over the squares
-    where it is not 0 — around the agent for a plane that shows the agent alone — through a dense
-    layer.
+    numbers. For each channel, the features of squares are averaged over those where the channel is not 0 (for
+    the plane of the agent: its own square); a dense layer gives (batch, `features`).
 
     Args:
         shape: of one observation; the side that differs from two equal ones, or else the shorter of the
             first and the last, counts as channels.
-        hidden: features that come out.
+        hidden_size: number of features.
         filters: features of a square.
     """
 
@@ -63,10 +62,10 @@ class GridPlanner(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """At first each plane has its plan: to what it shows, around whatever stands in the way.
+        """Initialise one plan per plane: towards what the plane shows, around all obstacles.
 
-        Drawn at random, a plan may lead away from the goal or find walls cheap, and stay so: what
-        costs little has little gradient.
+        With random weights a plan may lead away from the goal or through walls, and stay so: small costs have
+        small gradients.
         """
         nn.init.dirac_(self.rewards.weight)  # type: ignore[arg-type]
         with torch.no_grad():
@@ -81,7 +80,7 @@ class GridPlanner(nn.Module):
         costs = UNIT * torch.exp(MOST * torch.tanh(GAIN / MOST * self.costs(x)))
         values = spread(GAIN * self.rewards(x), costs, self.iterations)
         squares = F.relu(self.around(torch.cat([x, values], dim=1)))
-        # Near 1 towards the neighbour whose value comes this way, whatever the costs are.
+        # Near 1 towards the neighbour on the best path, independent of the scale of costs.
         padded = F.pad(values, (1, 1, 1, 1))
         sides = [
             padded[..., :-2, 1:-1],
@@ -101,8 +100,8 @@ class GridPlanner(nn.Module):
 def spread(rewards: torch.Tensor, costs: torch.Tensor, iterations: int) -> torch.Tensor:
     """V ← max(R, max over the four neighbours of V − C), from V = R.
 
-    On a CPU until nothing changes, which the compiled kernel below reaches in few passes; on other
-    devices `iterations` times.
+    On a CPU until convergence, which the compiled kernel below reaches in few passes; on other devices
+    `iterations` times.
 
     Args:
         rewards, costs: (batch, plans, height, width) float32; costs at least 0.
@@ -123,8 +122,8 @@ def spread(rewards: torch.Tensor, costs: torch.Tensor, iterations: int) -> torch
 
 @torch.library.custom_op("fathom::fixed_point", mutates_args=())
 def _fixed_point(rewards: torch.Tensor, costs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Values (height, width, n) at the fixed point, and where each comes from: 0 its own reward, 1 to
-    4 the neighbour above, on the right, below, on the left."""
+    """Values (height, width, n) at the fixed point, and the source of each: 0 its own reward, 1 to 4 the
+    neighbour above, on the right, below, on the left."""
     values = rewards.contiguous().clone()
     best = torch.zeros(values.shape, dtype=torch.int8)
     _sweep(values.numpy(), costs.contiguous().numpy(), best.numpy())
@@ -141,7 +140,7 @@ def _(rewards: torch.Tensor, costs: torch.Tensor) -> tuple[torch.Tensor, torch.T
 def _fixed_point_backward(
     gradient: torch.Tensor, best: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The gradient flows along the best path: each square on it lowers the cost's, the last is the reward's."""
+    """The gradient flows along the best path: −1 for the cost of each square on it, 1 for the reward at its end."""
     flow = gradient.contiguous().clone()
     of_rewards, of_costs = torch.zeros_like(flow), torch.zeros_like(flow)
     _flow_back(flow.numpy(), best.contiguous().numpy(), of_rewards.numpy(), of_costs.numpy())
@@ -178,10 +177,10 @@ class _FixedPoint(torch.autograd.Function):
 
 @numba.njit(cache=True)
 def _sweep(values: np.ndarray, costs: np.ndarray, best: np.ndarray) -> None:
-    """Bring `values`, rewards at first, to the fixed point, row by row forth and back."""
+    """Iterate `values`, initially rewards, to the fixed point, in alternating sweeps over all squares."""
     height, width, n = values.shape
     changed, forth = True, True
-    # A value that falls by rounding alone cannot rise for ever; the bound is only for NaN.
+    # Converges by itself; the bound is for NaN.
     for _ in range(height * width):
         changed = False
         for i in range(height * width):

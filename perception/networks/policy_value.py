@@ -1,7 +1,7 @@
-"""The network of AlphaGo and its successors: where to play, who wins, and who will own each point.
+"""The policy-value network of AlphaGo and its successors, with a head for the owner of each point.
 
 Convolutions over the whole board without pooling (Maddison et al. 2015: 12 layers; Silver et al. 2016),
-in pairs with a bypass around each (He et al. 2016), and three heads (Silver et al. 2017; the owner of each
+in pairs with a residual connection each (He et al. 2016), and three heads (Silver et al. 2017; the owner of each
 point as in Wu 2019). No normalisation: the second convolution of a pair starts at zero, so that the
 network starts shallow and deepens as it learns (Zhang et al. 2019).
 """
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 
 class PolicyValueNetwork(nn.Module):
-    """Feature planes of a square board to a policy, a value and the owners.
+    """From feature planes of a square board to policy, value and owners.
 
     Args:
         planes: feature planes.
@@ -30,7 +30,7 @@ class PolicyValueNetwork(nn.Module):
             raise ValueError(f"layers must be an even number of at least 2, not {layers}")
         if width < 1:
             raise ValueError(f"width must be above 0, not {width}")
-        # The names begin with `encoder` for what may compute in bfloat16.
+        # Layers named `encoder…` may compute in bfloat16.
         self.encoder_first = nn.Conv2d(planes, width, 5, padding=2)
         self.encoder = nn.ModuleList(
             nn.Conv2d(width, width, 3, padding=1) for _ in range(layers - 1)
@@ -40,7 +40,7 @@ class PolicyValueNetwork(nn.Module):
         self.summary = nn.Conv2d(width, 2, 1)
         self.hidden = nn.Linear(2 * size * size, 64)
         self.outcome = nn.Linear(64, 2)
-        """The pass, which belongs to no point, and the value."""
+        """The logit of passing and the value."""
         for layer in (self.encoder_first, *self.encoder, self.summary, self.hidden):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")  # type: ignore[arg-type]
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
@@ -51,12 +51,14 @@ class PolicyValueNetwork(nn.Module):
             nn.init.zeros_(head.bias)  # type: ignore[arg-type]
 
     def forward(self, planes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Args:
+        """Evaluate positions.
+
+        Args:
             planes: (n, planes, size, size), any number type
 
         Returns:
             logits (n, size² + 1) of the points row by row and the pass, values (n,) in −1…1 for the
-            player to move, owners (n, size²) in −1…1, his own above 0; float32
+            player to move, owners (n, size²) in −1…1, above 0 for the player to move; float32
         """
         x = F.relu(self.encoder_first(planes.to(self.encoder_first.weight.dtype)))
         for first, second in zip(self.encoder[:-1:2], self.encoder[1::2], strict=True):

@@ -1,14 +1,14 @@
-"""Recurrent networks: a sequence becomes features, and an agent remembers from step to step."""
+"""Recurrent networks: an encoder of sequences, and a memory over the steps of an episode."""
 
 import torch
 from torch import nn
 
 
 class SequenceEncoder(nn.Module):
-    """A GRU (Cho et al. 2014) that reads a padded sequence and gives its state after the last element.
+    """The last state of a GRU (Cho et al. 2014) over a padded sequence.
 
-    Takes (batch, length, k + 1) numbers, of which the last column is 1 where there is an element and
-    0 in the padding after the end; gives (batch, `features`), zeros for an empty sequence.
+    Takes (batch, length, k + 1) numbers; the last column is 1 for an element and 0 for padding, which comes
+    after the elements. Gives (batch, `features`), zeros for an empty sequence.
     """
 
     def __init__(self, shape: tuple[int, ...], hidden_size: int) -> None:
@@ -26,14 +26,14 @@ class SequenceEncoder(nn.Module):
 
 
 class Memory(nn.Module):
-    """A recurrent cell stepped along time, that forgets where an episode starts.
+    """A recurrent cell over time, reset where an episode starts.
 
     Args:
         kind: "gru" (Cho et al. 2014) or "lstm" (Hochreiter & Schmidhuber 1997).
-        inputs: numbers that come in at a step.
-        hidden: numbers that come out; also `features`.
+        inputs: size of the input of a step.
+        hidden_size: size of the output; also `features`.
 
-    The state is one tensor (batch, `state_size`): of a GRU its output, of an LSTM output and cell.
+    The state is one tensor (batch, `state_size`): the output of a GRU, output and cell of an LSTM.
     """
 
     def __init__(self, kind: str, inputs: int, hidden_size: int) -> None:
@@ -51,7 +51,7 @@ class Memory(nn.Module):
 
         Args:
             inputs: (time, batch, inputs)
-            starts: (time, batch) bool, True where an episode starts: the state before it is zero.
+            starts: (time, batch) bool; True resets the state to zero before the step.
             state: (batch, state_size) before the first step.
 
         Returns:

@@ -3,7 +3,7 @@
 An encoder of fully connected layers maps an image to its code, a mirrored decoder maps the code back. Loss
 and score are the squared error, summed over the pixels (0…1) of an image; beside it stands PCA with a code
 of the same size, the best linear autoencoder. Unlike in the paper, all layers are trained together, by
-Adam on the squared error: rectifiers need no layer-wise pre-training.
+Adam on the squared error: with today's activations and initialisation no layer-wise pre-training is needed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 class AutoencoderConfig:
     """Network and training."""
 
-    epochs: PositiveInt = 60
+    epochs: PositiveInt = 40
     """Passes over the training images."""
     code_size: PositiveInt = 8
     """Numbers of the code; the paper's is 30, for MNIST."""
@@ -49,10 +49,13 @@ class AutoencoderConfig:
 
 
 def layers(sizes: Sequence[int]) -> nn.Sequential:
-    """Linear layers of these sizes with rectifiers between."""
+    """Linear layers of these sizes with GELU (Hendrycks & Gimpel 2016) between, initialised as by He et al. 2015."""
     result: list[nn.Module] = []
     for before, after in itertools.pairwise(sizes):
-        result += [nn.Linear(before, after), nn.ReLU()]
+        linear = nn.Linear(before, after)
+        nn.init.kaiming_normal_(linear.weight, nonlinearity="relu")
+        nn.init.zeros_(linear.bias)
+        result += [linear, nn.GELU()]
     return nn.Sequential(*result[:-1])
 
 

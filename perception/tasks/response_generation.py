@@ -110,6 +110,8 @@ class ResponseGeneration(Task):
             "words": sorted({word for utterance in train for word in utterance.words}),
         }
         about = origin(source.reference, found, train, test)
+        if source.scheme is not None:
+            about["licence"] = "none: generated"
         return TaskData(Rows(train), Rows(test), metadata, about)
 
     def batches(self, dataset: Dataset[Any], *, training: bool) -> Iterator[Any]:

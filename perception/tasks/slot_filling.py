@@ -134,6 +134,8 @@ class SlotFilling(Task):
             "intents": sorted({sentence.intent for sentence in train}),
         }
         about = origin(source.reference, found, train, test)
+        if source.scheme is not None:
+            about["licence"] = "none: generated"
         return TaskData(Rows(train), Rows(test), metadata, about)
 
     def batches(self, dataset: Dataset[Any], *, training: bool) -> Iterator[Any]:
