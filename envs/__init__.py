@@ -1,6 +1,6 @@
-"""The worlds, as Gymnasium environments.
+"""Fathom's environments, for Gymnasium.
 
-Importing this package registers ours: `gymnasium.make("envs:Fathom/Maze-v0")` works anywhere.
+Importing this package registers them: `gymnasium.make("envs:Fathom/Maze-v0")` works anywhere.
 """
 
 import gymnasium

@@ -33,12 +33,12 @@ MAX_FRAMES = 108_000  # 30 minutes of play, as in all the literature
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a game is made an environment."""
+    """The settings of the emulator that make a protocol."""
 
     sticky_actions: float
     """Probability that a frame repeats the action before."""
     noop_max: int
-    """Most idle actions at the start of a game."""
+    """Largest number of random no-ops at the start of a game."""
     life_loss: bool
     """Whether a lost life ends a training episode."""
 
@@ -60,34 +60,34 @@ def is_atari(env_id: str) -> bool:
 
 
 def make_vector(env_id: str, num_envs: int, config: AtariConfig, training: bool) -> VectorEnv:
-    """`num_envs` copies of a game, stepped by ALE's own threads.
+    """Return `num_envs` copies of a game, stepped by ALE's own threads.
 
     Args:
         env_id: such as `ALE/Pong-v5`.
         num_envs: how many.
         config: the protocol.
-        training: gives the signals meant for the learner alone (the `nature` life loss).
+        training: whether to give the signals for the learner only (the life loss of `nature`).
 
     Raises:
         WorldError: there is no such game.
     """
     life_loss = PROTOCOLS[config.protocol].life_loss and training
-    # ALE's `episodic_life` starts a new game after every life; this signal lets it play on.
+    # ALE's `episodic_life` starts a new game after every life; with this signal the game goes on.
     env = _make(env_id, num_envs, config, stack_num=FRAME_STACK, life_loss_info=life_loss)
     env.metadata = {**env.metadata, "life_loss": life_loss, "frame_stack": FRAME_STACK}
     return env
 
 
 def make_single(env_id: str, config: AtariConfig, render_mode: str | None) -> gym.Env:
-    """One game that can be drawn, with the observations of the vector environment."""
+    """Return one game that can be rendered, with the observations of the vector environment."""
     return AtariSingle(env_id, config, render_mode)
 
 
 class AtariSingle(gym.Env):
-    """One game on the vector environment itself, so that what is drawn is what was observed.
+    """One game on ALE's vector environment, so that the picture shows what was observed.
 
-    `render` gives the last observed frame: the vector environment is asked for RGB beside grey by a
-    twin that plays the same seed and the same actions.
+    `render` returns the last observed frame in colour: a second emulator with RGB output plays the same
+    seed and the same actions.
     """
 
     def __init__(self, env_id: str, config: AtariConfig, render_mode: str | None = None) -> None:
@@ -137,7 +137,7 @@ class AtariSingle(gym.Env):
 
 
 def describe(env_id: str, config: AtariConfig) -> dict[str, str | int | float | bool]:
-    """The protocol as it is printed and stored with every run and score."""
+    """Return the protocol that is printed and stored with every run and score."""
     protocol = PROTOCOLS[config.protocol]
     return {
         "environment": env_id,

@@ -1,4 +1,4 @@
-"""Random numbers that a compiled world and its readable twin draw alike: SplitMix64 (Steele, Lea & Flood 2014)."""
+"""Random numbers that are the same in compiled code and in Python: SplitMix64 (Steele, Lea & Flood 2014)."""
 
 from collections.abc import Sequence
 
@@ -12,12 +12,12 @@ def reseed(
     seed: int | Sequence[int | None] | None,
     fresh: np.random.Generator,
 ) -> np.ndarray:
-    """The generators of a vector environment at its reset, (num_envs, 1) uint64.
+    """Return the generators of a vector environment after a reset, (num_envs, 1) uint64.
 
     Args:
-        states: those before the reset, which go on where nothing else is asked; None at the first.
-        seed: environment i gets `seed + i`, or the i-th of a list unless that is None.
-        fresh: draws seeds at the first reset, if none are given.
+        states: those before the reset, which continue where no seed is given; None at the first reset.
+        seed: environment i gets `seed + i`, or the i-th seed of a list unless that is None.
+        fresh: draws seeds at the first reset if none are given.
     """
     if isinstance(seed, int):
         return np.arange(seed, seed + num_envs, dtype=np.uint64)[:, None]
@@ -31,7 +31,7 @@ def reseed(
 
 @numba.njit(cache=True)
 def draw(random: np.ndarray) -> np.uint64:
-    """The next 64 bits; `random` (1,) uint64 is the generator's state."""
+    """Return the next 64 bits and advance the generator, (1,) uint64."""
     random[0] += np.uint64(0x9E3779B97F4A7C15)
     z = random[0]
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -41,11 +41,11 @@ def draw(random: np.ndarray) -> np.uint64:
 
 @numba.njit(cache=True)
 def below(random: np.ndarray, n: int) -> int:
-    """A number in 0…n−1."""
+    """Return a random integer in 0…n−1."""
     return int(np.int64(draw(random) >> np.uint64(33)) * n >> 31)
 
 
 @numba.njit(cache=True)
 def chance(random: np.ndarray) -> float:
-    """A number in [0, 1)."""
+    """Return a random number in [0, 1)."""
     return np.float64(draw(random) >> np.uint64(11)) / 9007199254740992.0

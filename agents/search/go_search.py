@@ -1,12 +1,12 @@
-"""Monte-Carlo tree search for Go: `agents.search.mcts` over flat arrays, compiled, with leaves in batches.
+"""Monte-Carlo tree search for Go: the formulas of `agents.search.mcts` on flat arrays, compiled, in batches.
 
-`GoSearch` thinks about one game. With a network it is PUCT (Silver et al. 2017), which hands the network
-several leaves at once, remembers what it said, and may mix its values with playouts (Silver et al. 2016);
-without, it is UCT with RAVE and playouts (Gelly & Silver 2011). Either keeps the part of its tree that
-still matters when the game goes on. `GoSearches` thinks about many games together, one leaf of each at a
-time, by Gumbel (Danihelka et al. 2022): for learning from self-play.
+`GoSearch` searches one game. With a network it is PUCT (Silver et al. 2017): the network evaluates several
+leaves at once, evaluations are cached, and values may be mixed with playouts (Silver et al. 2016). Without a
+network it is UCT with RAVE and playouts (Gelly & Silver 2011). Both keep the subtree of the moves played.
+`GoSearches` searches many games together, one leaf of each at a time, by Gumbel (Danihelka et al. 2022), for
+learning from self-play.
 
-A pass is an action like any other; after two of them the game ends with its true score.
+A pass is an action like any other; after two passes in a row the game ends with its true score.
 """
 
 from collections.abc import Callable
@@ -24,15 +24,15 @@ from envs.go.board import BLACK, Board, Rules
 from envs.go.playouts import new_notes
 
 Evaluate = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
-"""(n, 19, size, size) uint8 planes to logits (n, size² + 1) and values (n,) for the player to move, both
-float32; values in −1…1."""
+"""A network as a function: planes (n, 19, size, size) uint8 to logits (n, size² + 1) and values (n,) in −1…1
+for the player to move, both float32."""
 
 CACHE = 1 << 15
-"""Evaluations that are remembered."""
+"""Size of the evaluation cache."""
 CHUNK = 64
-"""Playouts between two looks at the clock."""
+"""Playouts between two readings of the clock."""
 NOISE = 10.0
-"""Root noise is drawn from Dirichlet(NOISE / legal actions), after Silver et al. 2017: 0.03 on 19×19."""
+"""Root noise is drawn from Dirichlet(NOISE / legal actions); in Silver et al. 2017 that is 0.03 on 19×19."""
 
 
 @dataclass(frozen=True)
@@ -40,28 +40,28 @@ class SearchConfig:
     """Settings of a search."""
 
     simulations: int = 800
-    """Lines followed for a move, where neither number nor time is given."""
+    """Simulations per move if neither a number nor a time is given."""
     exploration: float = 1.25
-    """Of PUCT: weight of the network's priors against the values found (Schrittwieser et al. 2020: 1.25)."""
+    """PUCT: weight of the network's priors against values (Schrittwieser et al. 2020: 1.25)."""
     first_play_reduction: float = 0.25
-    """How much less than its position a move is taken to be worth that was never followed, at most."""
+    """Largest reduction of the assumed value of a move that was never visited; see `first_play_value`."""
     batch: int = 16
     """Leaves that the network evaluates at once."""
     mixing: float = 0.0
-    """λ: what a playout from a leaf counts for beside the network's value (Silver et al. 2016: 0.5)."""
+    """λ: weight of a playout from a leaf against the network's value (Silver et al. 2016: 0.5)."""
     noise_fraction: float = 0.0
     """Share of noise in the root's priors (Silver et al. 2017: 0.25 in self-play, 0 in play)."""
     candidates: int = 16
-    """Gumbel: actions drawn at the root (Danihelka et al. 2022: 16)."""
+    """Gumbel: number of actions drawn at the root (Danihelka et al. 2022: 16)."""
     value_scale: float = 0.5
-    """Gumbel: weight of values against the network's logits (Danihelka et al. 2022: 1 for chances to win,
-    which are half as wide as our values)."""
+    """Gumbel: weight of values against the network's logits (Danihelka et al. 2022: 1, for values in 0…1; ours
+    are in −1…1)."""
     rave_equivalence: float = 1000.0
-    """Playouts of a move's own that count like "all moves as first"."""
+    """RAVE: number of a move's own playouts that weigh as much as its "all moves as first" value."""
     threads: int = 1
-    """Trees searched side by side and added up (Chaslot et al. 2008), without a network."""
+    """Without a network: trees searched in parallel and added up (Chaslot et al. 2008)."""
     memory: int = 1024
-    """MiB that a tree may grow to, all threads together."""
+    """Largest size of the trees of all threads together, in MiB."""
 
     def __post_init__(self) -> None:
         for name in ("simulations", "batch", "candidates", "threads", "memory"):
@@ -83,34 +83,34 @@ class Candidate(NamedTuple):
     action: int
     visits: int
     win_rate: float
-    """0…1, for the player to move."""
+    """Win rate, 0…1, for the player to move."""
     prior: float
-    """The network's probability; without one, the chance to win at first sight."""
+    """The network's probability; without a network, the first estimate of the win rate."""
     variation: list[int]
-    """What is expected to follow, the action itself first."""
+    """The expected line, the action itself first."""
 
 
 @dataclass
 class SearchStats:
-    """What the searches since the last `set_board` did."""
+    """Counters of the searches since the last `set_board`."""
 
     simulations: int = 0
     seconds: float = 0.0
     evaluations: int = 0
-    """Positions the network was asked about."""
+    """Positions that the network evaluated."""
     cache_hits: int = 0
-    """Positions it need not be asked about again."""
+    """Evaluations taken from the cache."""
 
 
 class GoSearch:
-    """Searches one position after another of one game, or of many.
+    """Searches positions of one game, one after another.
 
     Args:
-        evaluate: The network; without one, the search plays games to their end.
-        seed: Of the playouts, and of the noise.
+        evaluate: the network; without one, the search uses playouts.
+        seed: of the playouts and of the noise.
 
     Attributes:
-        stats: What was done since the last `set_board`.
+        stats: counters since the last `set_board`.
     """
 
     def __init__(
@@ -149,10 +149,10 @@ class GoSearch:
         self.stats = SearchStats()
 
     def set_board(self, board: Board) -> None:
-        """Chooses the position; what the tree knows of it is kept where it follows the last one.
+        """Set the position to search. If it follows the last one, its subtree is kept.
 
         Raises:
-            ValueError: The board is under other rules than the search.
+            ValueError: the board has other rules than the search.
         """
         if board.rules != self.rules:
             raise ValueError(f"the search is for {self.rules}, not for {board.rules}")
@@ -184,12 +184,12 @@ class GoSearch:
         seconds: float | None = None,
         stop: Callable[[], bool] | None = None,
     ) -> None:
-        """Searches on, until the first of the limits; when none is given, `config.simulations`.
+        """Search on until one of the limits is reached, by default `config.simulations`.
 
-        Ends at once when the game is over, and when a network's tree has no memory left.
+        Returns at once if the game is over or, with a network, if the tree has no memory left.
 
         Args:
-            stop: Asked every few milliseconds.
+            stop: called every few milliseconds; True ends the search.
         """
         if self._board.over:
             return
@@ -206,7 +206,7 @@ class GoSearch:
         self.stats.seconds += perf_counter() - began
 
     def candidates(self) -> list[Candidate]:
-        """The moves that were followed, the best first."""
+        """Return the visited moves, best first."""
         visits, totals = self._totals()
         priors = self._trees.priors[:, 0].mean(axis=0)
         return [
@@ -222,7 +222,7 @@ class GoSearch:
         ]
 
     def best(self) -> int:
-        """The move to play; a pass when the game is over, or nothing is known."""
+        """Return the move to play: a pass if the game is over or nothing was searched."""
         visits, totals = self._totals()
         if self._board.over:
             return self.rules.size**2
@@ -233,7 +233,7 @@ class GoSearch:
 
     @property
     def win_rate(self) -> float:
-        """Of the player to move, 0…1."""
+        """The win rate of the player to move, 0…1."""
         visits, totals = self._totals()
         if self._board.over:
             value = np.sign(self._board.score())
@@ -245,8 +245,8 @@ class GoSearch:
         return float(value + 1) / 2
 
     def ownership(self) -> np.ndarray | None:
-        """(size, size) float32: how much more often than not a point was black's at the end of the
-        playouts, −1…1; none with a network."""
+        """Return the mean ownership of every point at the end of the playouts, (size, size) float32 in −1…1,
+        black above 0; None with a network."""
         if self.evaluate:
             return None
         black, white = self._owned.sum(axis=0)
@@ -255,13 +255,13 @@ class GoSearch:
     # -- the parts --------------------------------------------------------------------------------
 
     def _make_boards(self, history: int | None = None) -> None:
-        """Boards to follow lines and to play games on; for `history` see `core.new_boards`."""
+        """Return boards to follow lines and play games on; for `history` see `core.new_boards`."""
         self._work = core.new_boards(self._lines, self.rules, history)
         self._trial = core.new_boards(1, self.rules, history)
         self._notes = new_notes(self._lines, self._work)
 
     def _new_moves(self, board: Board) -> list[int] | None:
-        """What was played since the last position, or None where the board does not follow it."""
+        """Return the moves since the last position, or None if the board does not follow it."""
         old = self._board
         known = len(old.moves)
         if board.moves[:known] != old.moves:
@@ -284,14 +284,14 @@ class GoSearch:
         self._begin()
 
     def _begin(self) -> None:
-        """What starts anew with every position, however much of the tree is kept."""
+        """Reset what belongs to one position, even if the subtree is kept."""
         self._noisy = False
         if not self.evaluate:
             self._owned[:] = 0
             self._ended = 0
 
     def _network(self, wanted: int) -> int:
-        """Follows a batch of lines; gives how many."""
+        """Run a batch of simulations, and return how many."""
         assert self.evaluate
         trees, config = self._trees, self.config
         fresh = trees.states[0, 0] != go_tree.OPEN
@@ -319,17 +319,17 @@ class GoSearch:
             try:
                 logits, values = self._ask(result)
             except BaseException:
-                self._restart()  # the leaves would wait for ever
+                self._restart()  # the leaves would never be evaluated
                 raise
             values += config.mixing * (self._played[:result] - values)
             go_tree.expand_and_backup(
                 trees, self._leaves[:result], logits, self._legal[:result], values
             )
-        # The root's own evaluation is no line.
+        # The root's own evaluation is no simulation.
         return self._network(wanted) if fresh else result + ended
 
     def _ask(self, n: int) -> tuple[np.ndarray, np.ndarray]:
-        """The evaluations of the first n leaves, remembered or new."""
+        """Return the evaluations of the first n leaves, from the cache or the network."""
         assert self.evaluate
         keys, size = self._keys[:n], self.rules.size
         logits, values, known = self._cache.look_up(keys)
@@ -343,7 +343,7 @@ class GoSearch:
         return logits, values
 
     def _playouts(self, wanted: int) -> int:
-        """Plays some games to their end in every tree; gives how many in all."""
+        """Run some playouts in every tree, and return how many in all."""
         threads = len(self._trees.used)
         each = min(CHUNK, -(-wanted // threads))
 
@@ -378,16 +378,16 @@ class GoSearch:
         self._noisy = True
 
     def _totals(self) -> tuple[np.ndarray, np.ndarray]:
-        """Visits and sums of values of every action at the root, all trees together."""
+        """Return visits and sums of values of every action at the root, over all trees."""
         return self._trees.visits[:, 0].sum(axis=0), self._trees.totals[:, 0].sum(axis=0)
 
     @staticmethod
     def _order(visits: np.ndarray, totals: np.ndarray) -> np.ndarray:
-        """Actions by visits, those with equally many by value."""
+        """Return the actions by visits, then by value."""
         return np.lexsort((-totals / np.maximum(visits, 1), -visits))
 
     def _variation(self, action: int) -> list[int]:
-        """The most visited line that begins with an action, in the tree that knows it best."""
+        """Return the most visited line that begins with an action, in the tree with most visits to it."""
         g = int(self._trees.visits[:, 0, action].argmax())
         line, node = [action], int(self._trees.children[g, 0, action])
         while node and self._trees.visits[g, node].any():
@@ -398,25 +398,25 @@ class GoSearch:
 
 
 class Improved(NamedTuple):
-    """What a search of many games found; n rows."""
+    """Result of a search of n games."""
 
     policies: np.ndarray
-    """(n, A) float32: better policies than the network's, for it to learn; 0 where illegal."""
+    """(n, A) float32: improved policies for the network to learn; 0 for illegal actions."""
     values: np.ndarray
-    """(n,) float32: means of all that was found, −1…1 for the players to move."""
+    """(n,) float32: mean values of the searches, −1…1 for the players to move."""
     actions: np.ndarray
     """(n,) int64: the moves to play, drawn with Gumbel noise."""
 
 
 class GoSearches:
-    """Searches many games at once, with one call of the network for a leaf of each.
+    """Searches many games at once; one call of the network evaluates a leaf of each.
 
     Args:
-        history: How many positions superko remembers; see `envs.go.core.new_boards`.
+        history: how many positions superko remembers; see `envs.go.core.new_boards`.
 
     Attributes:
-        boards: The games, `envs.go.core.Boards`, to be played on: by `advance`, `core.play`,
-            `core.clear`, or `set_board`. Every search looks at them afresh.
+        boards: the games, `envs.go.core.Boards`. They may be changed by `advance`, `core.play`, `core.clear`
+            or `set_board`; every search begins at their present positions.
     """
 
     def __init__(
@@ -439,23 +439,23 @@ class GoSearches:
         self._trees = go_tree.new_trees(n, 0, size)
 
     def set_board(self, g: int, board: Board) -> None:
-        """Makes a game like another; ValueError where that has other rules."""
+        """Set a game to a copy of a board; ValueError if that has other rules."""
         if board.rules != self.rules:
             raise ValueError(f"the search is for {self.rules}, not for {board.rules}")
         core.copy_board(self.boards, g, board.boards, 0)
 
     def advance(self, actions: np.ndarray) -> None:
-        """Plays a legal action in every game."""
+        """Play a legal action in every game."""
         for g, action in enumerate(actions):
             core.play(self.boards, g, int(action))
 
     def run(self, simulations: int | None = None) -> Improved:
-        """Searches the games as they stand.
+        """Search the present positions of all games.
 
         A game that is over has the pass as its policy and its result as its value.
 
         Args:
-            simulations: Of each game; by default `config.simulations`.
+            simulations: number for each game, by default `config.simulations`.
         """
         trees, config = self._trees, self.config
         simulations = config.simulations if simulations is None else simulations
@@ -494,7 +494,7 @@ class GoSearches:
         return Improved(policies, values, chosen)
 
     def _step(self, wanted: np.ndarray, logits: np.ndarray) -> None:
-        """One line in every game."""
+        """Run one simulation in every game."""
         go_tree.gather_each(
             self._trees,
             self.boards,
@@ -519,7 +519,7 @@ class GoSearches:
 
 @dataclass
 class _Cache:
-    """The latest evaluations, each in the one place that its key has."""
+    """A cache of evaluations, each in the one slot of its key; a new one replaces the old."""
 
     size: int
     keys: np.ndarray = field(default_factory=lambda: np.zeros(CACHE, np.uint64))
@@ -529,7 +529,7 @@ class _Cache:
         self.values = np.zeros(CACHE, np.float32)
 
     def look_up(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Copies of logits and values, and which of them are known."""
+        """Return copies of logits and values, and which of them are cached."""
         places = keys % np.uint64(CACHE)
         return self.logits[places], self.values[places], self.keys[places] == keys
 

@@ -1,12 +1,11 @@
-"""The tree of a search for Go, compiled: rows of flat arrays, grown in place (used by `agents.search.go_search`).
+"""The search trees of `agents.search.go_search`, compiled: rows of flat arrays that grow in place.
 
-A tree is named by `(trees, g)`. Node 0 is its root, and a node's row has a place for every action. What
-an action leads to is a node of its own as soon as it was taken once (with a network), or often enough to
-be worth it (with playouts). A child stands behind its parent always, so a subtree can be moved to the
-front in one pass.
+Functions take a tree as `(trees, g)`. Node 0 is its root, and a node's row has an entry for every action.
+With a network, an action gets a child node when it is first taken; with playouts, after some visits. A child
+always has a higher index than its parent, so a subtree can be moved to the front in one pass.
 
-Values are −1…1 for the player to move at the node. An action under way counts as lost until its value
-comes back (virtual loss), which sends the lines of one batch different ways.
+Values are −1…1 for the player to move at the node. An action counts as lost until its value is backed up
+(virtual loss), so that the lines of one batch differ.
 """
 
 from pathlib import Path
@@ -45,53 +44,53 @@ from envs.kernels import forget_old_kernels
 forget_old_kernels(Path(__file__).parent)
 
 NEW, PENDING, OPEN, OVER = range(4)
-"""`Trees.states`: not evaluated; handed out for it; evaluated; the game has ended here."""
+"""Values of `Trees.states`: not evaluated; waiting for its evaluation; evaluated; the game is over."""
 FULL = -1
-"""Instead of a node: the tree has no room for it."""
+"""In place of a node: the tree is full."""
 
 EXPECTED_GAMES = 12.0
-"""How many playouts the first impression of a move counts as, where there is no network."""
+"""Without a network: the number of playouts that the first estimate of a move weighs as much as."""
 OPEN_AFTER = 2
-"""Visits after which an action gets a node of its own, where there is no network."""
+"""Without a network: visits after which an action gets a child node."""
 
 
 class Trees(NamedTuple):
-    """Trees of n searches; A actions."""
+    """The trees of n searches, with A actions."""
 
     priors: np.ndarray
-    """(n, nodes, A) float32: of the network, adding up to 1; without one, chances to win at first sight.
-    0 where an action is illegal, or not worth a look."""
+    """(n, nodes, A) float32: the network's, with sum 1; without a network, first estimates of the win rate. 0 for
+    actions that are illegal or excluded."""
     visits: np.ndarray
     """(n, nodes, A) int32"""
     totals: np.ndarray
     """(n, nodes, A) float32: sums of values for the player to move."""
     children: np.ndarray
-    """(n, nodes, A) int32: 0 for none."""
+    """(n, nodes, A) int32: child nodes, 0 for none."""
     rave_visits: np.ndarray
-    """(n, nodes, A) float32: "all moves as first"; without places where there is a network."""
+    """(n, nodes, A) float32: "all moves as first" counts; empty with a network."""
     rave_totals: np.ndarray
     """(n, nodes, A) float32"""
     values: np.ndarray
-    """(n, nodes) float32: the network's, or how the game ended."""
+    """(n, nodes) float32: the network's value, or the game's result."""
     states: np.ndarray
     """(n, nodes) int8"""
     parents: np.ndarray
     """(n, nodes) int32"""
     actions: np.ndarray
-    """(n, nodes) int16: what led from the parent here."""
+    """(n, nodes) int16: the action that leads here from the parent."""
     used: np.ndarray
     """(n,) int32: nodes in use."""
     scratch: np.ndarray
-    """(n, 2, A) float64: no state."""
+    """(n, 2, A) float64: working memory, no state."""
 
 
 def node_bytes(size: int, rave: bool) -> int:
-    """Memory of one node."""
+    """Return the memory of one node in bytes."""
     return (size * size + 1) * (24 if rave else 16) + 11
 
 
 def new_trees(n: int, nodes: int, size: int, rave: bool = False) -> Trees:
-    """n empty trees, each with room for a number of nodes; memory is taken as it is used."""
+    """Return n empty trees with room for a number of nodes each; pages of memory are only used when written."""
     shape, actions = (n, nodes), size * size + 1
     played = actions if rave else 0
     return Trees(
@@ -115,14 +114,14 @@ def new_trees(n: int, nodes: int, size: int, rave: bool = False) -> Trees:
 
 @compiled
 def reset(trees: Trees, g: int) -> None:
-    """Starts a tree anew, with nothing but a root."""
+    """Reset a tree to its root."""
     trees.used[g] = 0
     _new_node(trees, g, 0, 0)
 
 
 @compiled
 def _new_node(trees: Trees, g: int, parent: int, action: int) -> int:
-    """Takes the next row, or says that the tree is full."""
+    """Return a new node, or `FULL`."""
     node = trees.used[g]
     if node == trees.states.shape[1]:
         return FULL
@@ -142,7 +141,7 @@ def _new_node(trees: Trees, g: int, parent: int, action: int) -> int:
 
 @compiled
 def keep_subtree(trees: Trees, g: int, root: int, renamed: np.ndarray) -> None:
-    """Makes a node the root, and forgets all that is not below it.
+    """Make a node the root, and drop everything that is not below it.
 
     Args:
         renamed: (nodes,) int32, overwritten.
@@ -158,7 +157,7 @@ def keep_subtree(trees: Trees, g: int, root: int, renamed: np.ndarray) -> None:
             trees.priors[g, kept, a] = trees.priors[g, node, a]
             trees.visits[g, kept, a] = trees.visits[g, node, a]
             trees.totals[g, kept, a] = trees.totals[g, node, a]
-            # Children that are kept write themselves down when their turn comes.
+            # Children that are kept set their own entries later.
             trees.children[g, kept, a] = 0
         for a in range(trees.rave_visits.shape[2]):
             trees.rave_visits[g, kept, a] = trees.rave_visits[g, node, a]
@@ -177,14 +176,14 @@ def keep_subtree(trees: Trees, g: int, root: int, renamed: np.ndarray) -> None:
 def expand(
     trees: Trees, g: int, node: int, logits: np.ndarray, legal: np.ndarray, value: float
 ) -> None:
-    """Opens a node with what a network says of it; (A,) each."""
+    """Expand a node with a network's evaluation; the arrays are (A,)."""
     priors, highest = trees.priors[g, node], -np.inf
     for a in range(len(legal)):
         if legal[a]:
             highest = max(highest, logits[a])
     total = 0.0
     for a in range(len(legal)):
-        # A legal action keeps a prior above 0, which is the sign of the others.
+        # A legal action keeps a prior above 0, because 0 marks illegal ones.
         priors[a] = max(np.exp(logits[a] - highest), 1e-9) if legal[a] else 0.0
         total += priors[a]
     for a in range(len(legal)):
@@ -197,7 +196,7 @@ def expand(
 def _follow(
     trees: Trees, g: int, boards: Boards, i: int, node: int, action: int, komi: float
 ) -> int:
-    """Plays an action on the board and counts it as lost for now; gives the node it leads to."""
+    """Play an action on the board with a virtual loss, and return the child node."""
     child = trees.children[g, node, action]
     if child == 0:
         child = _new_node(trees, g, node, action)
@@ -216,14 +215,14 @@ def _follow(
 
 @compiled
 def outcome(boards: Boards, i: int, komi: float) -> float:
-    """How the game stands if it ends here, for the player to move: 1 won, −1 lost, 0 drawn."""
+    """Return the result if the game ended here, for the player to move: 1 won, −1 lost, 0 drawn."""
     value = np.sign(area(boards, i) - komi)
     return value if boards.numbers[i, TO_PLAY] == BLACK else -value
 
 
 @compiled
 def back_up(trees: Trees, g: int, node: int, value: float) -> None:
-    """Tells the way back to the root what a line was worth for the player to move at its end."""
+    """Back up the value of a line, for the player to move at its end, to the root."""
     while node != 0:
         value = -value
         parent, action = trees.parents[g, node], trees.actions[g, node]
@@ -233,7 +232,7 @@ def back_up(trees: Trees, g: int, node: int, value: float) -> None:
 
 @compiled
 def undo_virtual_loss(trees: Trees, g: int, node: int) -> None:
-    """Makes a line undone that was not followed to its end."""
+    """Remove the virtual losses of a line that was given up."""
     while node != 0:
         parent, action = trees.parents[g, node], trees.actions[g, node]
         trees.visits[g, parent, action] -= 1
@@ -246,7 +245,7 @@ def undo_virtual_loss(trees: Trees, g: int, node: int) -> None:
 
 @compiled
 def _select(trees: Trees, g: int, node: int, exploration: float, reduction: float) -> int:
-    """The action with the highest PUCT score."""
+    """Return the action with the highest PUCT score."""
     priors, visits, totals = trees.priors[g, node], trees.visits[g, node], trees.totals[g, node]
     node_visits, total, seen = 1.0, float(trees.values[g, node]), 0.0
     for a in range(len(visits)):
@@ -284,22 +283,22 @@ def select_leaves(
     random_state: np.ndarray,
     played: np.ndarray,
 ) -> tuple[int, int]:
-    """Follows lines of tree 0 until `wanted` of them have ended, most at nodes that want evaluation.
+    """Follow lines of tree 0 until `wanted` of them have ended, at a leaf to evaluate or at the game's end.
 
     Args:
-        root: The position searched, row 0.
-        work: Boards to play on, at least `wanted`, as all that follow:
+        root: the position searched, row 0.
+        work: boards to play on; this and the arrays below have at least `wanted` rows.
         planes: (n, 19, size²) uint8, filled for the leaves.
-        legal: (n, A) bool, likewise.
-        leaves: (n,) int32, the nodes.
-        keys: (n,) uint64, the same for positions that a network need not tell apart.
-        play_out: Whether to play a game to its end from each leaf.
-        trial, notes, random_state: For these: a board, `playouts.new_notes` of it, (1,) uint64.
-        played: (n,) float32, how they ended: 1 won by the player to move, −1 lost, 0 drawn.
+        legal: (n, A) bool, filled for the leaves.
+        leaves: (n,) int32, filled with the nodes.
+        keys: (n,) uint64, filled with `_key` of the positions.
+        play_out: whether to run a playout from each leaf.
+        trial, notes, random_state: for the playouts: a board, `playouts.new_notes` of it, (1,) uint64.
+        played: (n,) float32, filled with their results: 1 won by the player to move, −1 lost, 0 drawn.
 
     Returns:
-        How many leaves there are, and how many lines ended with the game; fewer than wanted when a line
-        met one of the leaves, neither when the tree is full.
+        The number of leaves, and of lines that ended with the game. They are fewer than wanted if a line met
+        a leaf of the batch, or if the tree is full.
     """
     result = ended = 0
     while result + ended < wanted:
@@ -334,7 +333,7 @@ def select_leaves(
 def expand_and_backup(
     trees: Trees, leaves: np.ndarray, logits: np.ndarray, legal: np.ndarray, values: np.ndarray
 ) -> None:
-    """Opens the leaves of tree 0 with their evaluations, and tells the ways back."""
+    """Expand the leaves of tree 0 with their evaluations, and back up their values."""
     for k in range(len(leaves)):
         expand(trees, 0, leaves[k], logits[k], legal[k], values[k])
         back_up(trees, 0, leaves[k], values[k])
@@ -342,9 +341,9 @@ def expand_and_backup(
 
 @compiled
 def _key(boards: Boards, i: int, planes: np.ndarray) -> np.uint64:
-    """A hash of the stones, the player to move, the last move and the points that ko forbids.
+    """Return a hash of the stones, the player to move, the last move and the points that ko forbids.
 
-    Older moves are left out, so that most orders of the same moves share one evaluation."""
+    It leaves out older moves, so that most orders of the same moves share one evaluation."""
     key = boards.hashes[i, 0] ^ _scrambled(boards.numbers[i, TO_PLAY])
     key ^= _scrambled(8 + boards.numbers[i, LAST])
     for action in range(planes.shape[1]):
@@ -355,7 +354,7 @@ def _key(boards: Boards, i: int, planes: np.ndarray) -> np.uint64:
 
 @compiled
 def _scrambled(number: int) -> np.uint64:
-    """A number spread over 64 bits, as SplitMix64 does."""
+    """Return a number mixed over 64 bits, as in SplitMix64."""
     x = np.uint64(number) * np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -378,14 +377,14 @@ def gather_each(
     legal: np.ndarray,
     leaves: np.ndarray,
 ) -> None:
-    """Follows one line in each tree.
+    """Follow one line in each tree.
 
     Args:
-        roots, work: One board a tree, to search and to play on.
-        wanted: (n,) int32, `wanted` of `halving_choice` at the root; -1 leaves a tree alone.
-        logits: (n, A) float64, noisy, of the roots.
-        planes, legal, leaves: As for `select_leaves`, one row a tree; leaves are -1 where nothing wants
-            evaluation, as the game has ended.
+        roots, work: one board per tree, to search and to play on.
+        wanted: (n,) int32, `wanted` of `halving_choice` at the root; -1 skips a tree.
+        logits: (n, A) float64, of the roots, with noise.
+        planes, legal, leaves: as for `select_leaves`, one row per tree; a leaf is -1 if the line ended with
+            the game.
     """
     for g in range(len(wanted)):
         leaves[g] = -1
@@ -418,7 +417,7 @@ def gather_each(
 
 @compiled
 def root_choice(trees: Trees, g: int, wanted: int, logits: np.ndarray, scale: float) -> int:
-    """The best of the root's actions that were visited so often."""
+    """Return the best of the root's actions with this number of visits."""
     q, visits = trees.scratch[g, 1], trees.visits[g, 0]
     completed_q(trees.priors[g, 0], visits, trees.totals[g, 0], trees.values[g, 0], q)
     return halving_choice(logits, q, visits, wanted, scale)
@@ -433,7 +432,7 @@ def absorb_each(
     legal: np.ndarray,
     values: np.ndarray,
 ) -> None:
-    """Opens a leaf of each game named; rows of `logits` and `values` follow `games`."""
+    """Expand a leaf of each game in `games`, and back up its value; `logits` and `values` have the same order."""
     for k in range(len(games)):
         g = games[k]
         expand(trees, g, leaves[g], logits[k], legal[g], values[k])
@@ -445,7 +444,7 @@ def absorb_each(
 
 @compiled
 def _select_by_rave(trees: Trees, g: int, node: int, equivalence: float) -> int:
-    """The action with the highest mix of its own value and RAVE's, the first impression included."""
+    """Return the action with the highest mix of its own value and RAVE's; both include the first estimate."""
     priors, visits, totals = trees.priors[g, node], trees.visits[g, node], trees.totals[g, node]
     rave_visits, rave_totals = trees.rave_visits[g, node], trees.rave_totals[g, node]
     best, chosen = -np.inf, len(visits) - 1
@@ -474,13 +473,13 @@ def simulate(
     komi: float,
     equivalence: float,
 ) -> None:
-    """Searches by playouts and RAVE. A full tree grows no more, but counts on.
+    """Search by playouts and RAVE. A full tree gets no more nodes, but its statistics are still updated.
 
     Args:
-        root: The position searched, row 0.
-        work: Boards to play on, row g; notes and owned likewise.
-        notes: (n, 2, points) uint16, of `playouts.new_notes`.
-        owned: (n, 2, size, size) int32: how often a point was black's at the end, and white's; added to.
+        root: the position searched, row 0.
+        work: boards to play on; this tree uses row g, also of the arrays below.
+        notes: (n, 2, points) uint16, from `playouts.new_notes`.
+        owned: (n, 2, size, size) int32: how often a point was black's, and white's, at the end; added to.
         random_state: (n, 1) uint64.
     """
     size, random = work.size, random_state[g]

@@ -1,13 +1,13 @@
-"""Monte-Carlo tree search: look ahead along single lines, most often where they went well, and average.
+"""Monte-Carlo tree search over any model: simulate single lines, prefer those that went well, and average.
 
-Three rules for where to look, over one small model of the world: UCT (Kocsis & Szepesvári 2006) needs no
-prior knowledge, PUCT (Silver et al. 2017) follows a policy's priors, and Gumbel (Danihelka et al. 2022)
-draws a few actions at the root, halves them in turn, and yields a better policy even from a handful of
-simulations. The formulas stand alone and are compiled, because `agents.search.go_search`, the fast search for Go,
-uses them too; so does RAVE (Gelly & Silver 2011), which only playouts can feed.
+There are three rules for choosing actions. UCT (Kocsis & Szepesvári 2006) needs no prior knowledge. PUCT
+(Silver et al. 2017) follows a policy's priors. Gumbel (Danihelka et al. 2022) draws a few actions at the
+root, reduces them by sequential halving, and improves the policy even with few simulations. The formulas are
+separate compiled functions, because `agents.search.go_search`, the fast search for Go, uses them too; RAVE
+(Gelly & Silver 2011), which needs playouts, is used only there.
 
-Values are for the player to move. In a game of two who alternate, what is good for the next player is bad
-for this one: such a model has the discount −1.
+Values are for the player to move. In a game of two players who alternate, a value for the next player is its
+negative for this one, so such a model has the discount −1.
 """
 
 import math
@@ -21,15 +21,15 @@ import numpy as np
 State = TypeVar("State")
 
 VISITS_SCALE = 50
-"""Visits that the most visited action is taken to have beyond its own, where values become logits
-(Danihelka et al. 2022: c_visit)."""
+"""Visits added to those of the most visited action when values become logits (c_visit in Danihelka et al.
+2022)."""
 
 # -- formulas ---------------------------------------------------------------------------------------
 
 
 @numba.njit(cache=True)
 def uct_score(q: float, visits: float, node_visits: float, exploration: float) -> float:
-    """Upper confidence bound of an action that was taken `visits` times in `node_visits`."""
+    """Return the upper confidence bound of an action that was taken `visits` times in `node_visits`."""
     if visits == 0:
         return math.inf
     return q + exploration * math.sqrt(math.log(node_visits) / visits)
@@ -39,21 +39,22 @@ def uct_score(q: float, visits: float, node_visits: float, exploration: float) -
 def puct_score(
     q: float, prior: float, visits: float, node_visits: float, exploration: float
 ) -> float:
-    """The same led by a prior; `node_visits` counts the node's own evaluation, so it is at least 1."""
+    """Return the upper confidence bound with a prior. `node_visits` is at least 1: it counts the node's own
+    evaluation."""
     return q + exploration * prior * math.sqrt(node_visits) / (1 + visits)
 
 
 @numba.njit(cache=True)
 def first_play_value(mean: float, seen_prior: float, reduction: float) -> float:
-    """What an action is worth that was never taken: the node's mean value, and less the more of the
-    prior has been looked at, as the likely actions come first."""
+    """Return the assumed value of an action that was never taken: the node's mean value, reduced by the share
+    of the prior that was visited, because likely actions come first."""
     return mean - reduction * math.sqrt(seen_prior)
 
 
 @numba.njit(cache=True)
 def rave_share(visits: float, rave_visits: float, equivalence: float) -> float:
-    """How much the value "all moves as first" counts beside an action's own: 1 before its first visit,
-    a half near `equivalence` visits, then ever less (Gelly & Silver 2011, with `equivalence` = 1 / 4b²)."""
+    """Return the weight of the "all moves as first" value against an action's own: 1 before its first visit,
+    one half near `equivalence` visits, then falling (Gelly & Silver 2011, with `equivalence` = 1 / 4b²)."""
     if rave_visits == 0:
         return 0.0
     return rave_visits / (visits + rave_visits + visits * rave_visits / equivalence)
@@ -63,14 +64,14 @@ def rave_share(visits: float, rave_visits: float, equivalence: float) -> float:
 def completed_q(
     priors: np.ndarray, visits: np.ndarray, totals: np.ndarray, value: float, out: np.ndarray
 ) -> None:
-    """Fills out with the mean value of every action; with the node's value for those never taken.
+    """Fill out with the completed Q-values: an action's mean value, or the node's value if it was never taken.
 
-    That value mixes the node's own evaluation with the means of the actions taken, weighted by their
-    priors (Danihelka et al. 2022, appendix D).
+    The node's value mixes its own evaluation with the means of the actions taken, weighted by their priors
+    (Danihelka et al. 2022, appendix D).
 
     Args:
-        priors, visits, totals: (n,) of each action; priors are 0 where it is illegal.
-        value: The node's evaluation.
+        priors, visits, totals: (n,) per action; the prior of an illegal action is 0.
+        value: the node's evaluation.
     """
     taken = seen = weighted = 0.0
     for a in range(len(priors)):
@@ -85,7 +86,7 @@ def completed_q(
 
 @numba.njit(cache=True)
 def sigma(most_visits: float, scale: float) -> float:
-    """The factor that makes logits of values; it grows with the visits that back them."""
+    """Return the factor that turns values into logits; it grows with the visits behind them."""
     return (VISITS_SCALE + most_visits) * scale
 
 
@@ -98,10 +99,10 @@ def improve(
     scale: float,
     out: np.ndarray,
 ) -> None:
-    """Fills out with the policy that the search recommends: softmax(log priors + σ(completed values)).
+    """Fill out with the improved policy: softmax(log priors + σ(completed Q-values)).
 
     Args:
-        priors, visits, totals, value: As for `completed_q`.
+        priors, visits, totals, value: as for `completed_q`.
         scale: c_scale; 1 for values from 0 to 1, so 0.5 for values from −1 to 1.
     """
     completed_q(priors, visits, totals, value, out)
@@ -122,8 +123,8 @@ def improve(
 
 @numba.njit(cache=True)
 def select_interior(policy: np.ndarray, visits: np.ndarray) -> int:
-    """The action that lacks most visits to make their shares the policy: below the root, Gumbel draws
-    nothing."""
+    """Return the action whose share of visits is farthest below its share of the policy. Below the root,
+    Gumbel search chooses by this and draws nothing."""
     taken = 0.0
     for a in range(len(visits)):
         taken += visits[a]
@@ -137,11 +138,11 @@ def select_interior(policy: np.ndarray, visits: np.ndarray) -> int:
 
 
 def halving_schedule(candidates: int, simulations: int) -> list[int]:
-    """Sequential halving (Karnin et al. 2013): for each simulation at the root, how many visits the
-    action that it takes has had before.
+    """Return the schedule of sequential halving (Karnin et al. 2013): for each simulation at the root, the
+    number of visits that the action it takes has had before.
 
-    Every round visits each of its actions equally often, the first all candidates, the next the better
-    half; simulations left over go to the last two.
+    Each round visits its actions equally often: the first round all candidates, the next the better half,
+    and so on. Simulations left over go to the last two.
     """
     if candidates <= 1:
         return list(range(simulations))
@@ -164,11 +165,11 @@ def halving_choice(
     wanted: int,
     scale: float,
 ) -> int:
-    """The best of the actions visited `wanted` times, by logit + σ(value).
+    """Return the best of the actions visited `wanted` times, by logit + σ(value).
 
     Args:
-        logits: (n,) Gumbel noise + log prior, −inf where an action is illegal.
-        q: (n,) completed values.
+        logits: (n,) Gumbel noise + log prior, −inf for illegal actions.
+        q: (n,) completed Q-values.
     """
     most = 0.0
     for a in range(len(visits)):
@@ -184,43 +185,43 @@ def halving_choice(
 
 
 class Model(Protocol[State]):
-    """What the search has to know of a world, or of a game of two."""
+    """The model that is searched: a deterministic environment, or a game of two players."""
 
     discount: float
-    """What a value is worth one step earlier: up to 1, and negative in games of two."""
+    """The factor for a value one step earlier: at most 1, and negative in games of two players."""
 
     def actions(self, state: State) -> Sequence[int]:
-        """The legal actions; none when it is over."""
+        """Return the legal actions; none if the state is terminal."""
 
     def step(self, state: State, action: int) -> tuple[State, float]:
-        """The state after an action, and the reward of him who acted."""
+        """Return the state after an action, and the reward of the player who acted."""
 
     def evaluate(self, state: State) -> tuple[np.ndarray, float]:
-        """Priors of the legal actions (sum 1) and a guess of the value: by a network, a playout, …"""
+        """Return priors of the legal actions (sum 1) and an estimated value, by a network, a playout, …"""
 
 
 @dataclass
 class Node(Generic[State]):
-    """A state that was reached, with what is known of its actions."""
+    """A state of the tree, with the statistics of its actions."""
 
     state: State
     actions: Sequence[int]
     priors: np.ndarray
     value: float
-    """The model's evaluation; 0 when it is over."""
+    """The model's evaluation; 0 if the state is terminal."""
     visits: np.ndarray
     totals: np.ndarray
-    """Sums of the values that the visits of each action came back with."""
+    """Sums of the values that were backed up to each action."""
     rewards: np.ndarray
     children: "list[Node[State] | None]" = field(default_factory=list)
 
     @property
     def mean(self) -> float:
-        """Of the node's evaluation and all visits."""
+        """Return the mean of the node's evaluation and of all visits."""
         return float((self.value + self.totals.sum()) / (1 + self.visits.sum()))
 
     def most_visited(self) -> int:
-        """The action to take."""
+        """Return the action to take."""
         return self.actions[int(self.visits.argmax())]
 
 
@@ -248,11 +249,11 @@ def puct(
     exploration: float = 1.25,
     reduction: float = 0.25,
 ) -> Node[State]:
-    """Search led by the model's priors.
+    """Search by the model's priors.
 
     Args:
         exploration: c of `puct_score` (Schrittwieser et al. 2020: 1.25).
-        reduction: Of `first_play_value`.
+        reduction: that of `first_play_value`.
     """
 
     def select(node: Node[State]) -> int:
@@ -283,12 +284,12 @@ def gumbel(
     """Search a few actions drawn without replacement, by sequential halving.
 
     Args:
-        candidates: How many actions are drawn.
-        scale: Of `improve`.
+        candidates: how many actions are drawn.
+        scale: that of `improve`.
 
     Returns:
-        The root; the action to take, which is drawn anew by every search; and the improved policy over
-        the root's actions, for the model to learn.
+        The root; the action to take, which is random; and the improved policy over the root's actions, for
+        the model to learn.
     """
 
     def select(node: Node[State]) -> int:
@@ -320,7 +321,7 @@ def _node(model: Model[State], state: State) -> Node[State]:
 def _simulate(
     model: Model[State], root: Node[State], first: int, select: Callable[[Node[State]], int]
 ) -> None:
-    """Follows one line until it leaves the tree or is over, adds a node, and tells the way back."""
+    """Run one simulation: select down to a leaf, expand it, and back up its value."""
     node, choice = root, first
     path: list[tuple[Node[State], int]] = []
     while True:

@@ -1,4 +1,4 @@
-"""The game of Go: the rules, worlds to learn it in, and game records."""
+"""The game of Go: rules, environments and game records."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Go for two, as PettingZoo's agent-environment cycle (Terry et al. 2021). Needs PettingZoo."""
+"""Go for two agents, as a PettingZoo AEC environment (Terry et al. 2021). Needs PettingZoo."""
 
 from typing import Any, cast
 
@@ -20,16 +20,19 @@ except ImportError as error:
 class GoGame(AECEnv):
     """The game of `envs.go.go.Go` between the agents "black_0" and "white_0".
 
-    An observation is a dictionary: `observation`, (19, size, size) uint8, the planes from the view
-    of its agent; `action_mask`, (size² + 1,) int8, all 0 for who is not to move. Rewards come at
-    the end: 1 and −1, or 0 for a draw. An illegal move loses the game.
+    Observation: a dictionary of `observation`, (19, size, size) uint8, the planes of
+    `envs.go.core.planes` from the agent's view, and `action_mask`, (size² + 1,) int8, all 0 for the agent
+    that is not to move.
+    Actions: row · size + column, row 0 at the top; size² passes.
+    Rewards: at the end 1 and −1, or 0 for a draw; 0 before. An illegal move loses the game.
+    Termination: after two passes in a row, or `max_moves` moves.
 
     Args:
         size, komi, ko, suicide, handicap, max_moves: see `GoConfig`.
         render_mode: "rgb_array" or "ansi".
 
     Raises:
-        WorldError: they make no game.
+        WorldError: an argument is wrong.
     """
 
     metadata: dict[str, Any] = {
@@ -64,11 +67,11 @@ class GoGame(AECEnv):
         self.action_spaces = {agent: self.config.action_space for agent in self.possible_agents}
 
     def observation_space(self, agent: str) -> spaces.Space:
-        """The same for both."""
+        """Return the space of an agent, the same for both."""
         return self.observation_spaces[agent]
 
     def action_space(self, agent: str) -> spaces.Space:
-        """The same for both."""
+        """Return the space of an agent, the same for both."""
         return self.action_spaces[agent]
 
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> None:
@@ -83,7 +86,7 @@ class GoGame(AECEnv):
         self.agent_selection = self._to_move()
 
     def observe(self, agent: str) -> dict[str, np.ndarray]:
-        """What the agent sees, whether it is its turn or not."""
+        """Return an agent's observation, also if it is not its turn."""
         moves = agent == self._to_move()
         mask = np.zeros(self.config.size**2 + 1, np.int8)
         board = self.board
@@ -95,7 +98,7 @@ class GoGame(AECEnv):
         return {"observation": board.planes(), "action_mask": mask}
 
     def step(self, action: int | None) -> None:
-        """A move of `agent_selection`; None once the game is over for it."""
+        """Play an action for `agent_selection`, or None once the game is over for that agent."""
         agent = self.agent_selection
         if self.terminations[agent]:
             self._was_dead_step(action)
@@ -114,7 +117,7 @@ class GoGame(AECEnv):
         self._accumulate_rewards()
 
     def _end(self, black: float) -> None:
-        """The game is over, with this reward for black."""
+        """End the game with a reward for black, and its negative for white."""
         self.rewards = {"black_0": black, "white_0": -black}
         self.terminations = dict.fromkeys(self.agents, True)
 
@@ -131,4 +134,4 @@ class GoGame(AECEnv):
         return (ansi if self.render_mode == "ansi" else picture)(board.stones, last)
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: there is nothing to release."""

@@ -1,6 +1,6 @@
-"""One game of Go for people's programs: it remembers its moves and says why a move is illegal.
+"""One game of Go with its moves; an illegal move is an error that gives the reason.
 
-The rules themselves are in `envs.go.core`; `Board.boards` is a batch of one for compiled callers.
+The rules are implemented in `envs.go.core`; `Board.boards` is a batch of one for compiled code.
 """
 
 from collections.abc import Sequence
@@ -26,16 +26,16 @@ _WHY = {
 
 
 class IllegalMoveError(ValueError):
-    """A move against the rules, and which."""
+    """A move is illegal; the message says which and why."""
 
 
 class Board:
-    """A game from its first stone on.
+    """A game of Go.
 
     Attributes:
-        rules: The rules it is played under.
-        moves: What was played: (colour, action), passes included, setup stones not.
-        boards: The position in `core`'s form, one row. Not to be kept: it is replaced as games grow.
+        rules: the rules it is played under.
+        moves: the moves played, (colour, action) each, with passes and without setup stones.
+        boards: the position as `core` stores it, one row. Do not keep a reference: long games replace it.
     """
 
     def __init__(self, rules: Rules | None = None) -> None:
@@ -64,20 +64,20 @@ class Board:
 
     @property
     def passes(self) -> int:
-        """How many of the last moves were passes."""
+        """The number of passes in a row at the end of the game."""
         return int(self.boards.numbers[0, core.PASSES])
 
     @property
     def over(self) -> bool:
-        """Whether both have passed, one after the other."""
+        """Whether the last two moves were passes."""
         return self.passes >= 2
 
     def place(self, colour: int, point: int) -> None:
-        """Sets up a stone before the first move, as handicap or of a problem.
+        """Set up a stone before the first move, for a handicap or a problem.
 
         Raises:
-            IllegalMoveError: After the first move, off the board, on a stone, or where a chain, this or
-                another, would have no liberty.
+            IllegalMoveError: moves were played, the point is off the board or occupied, or a chain would
+                have no liberty.
         """
         _check_colour(colour)
         if self.moves:
@@ -95,14 +95,13 @@ class Board:
         self.boards = trial.boards
 
     def play(self, action: int, colour: int | None = None) -> None:
-        """Plays a point or passes.
+        """Play a point or pass.
 
         Args:
-            colour: Who plays; out of turn, too, as if the other had passed. The player to move by
-                default.
+            colour: who plays, by default the player to move. It may play out of turn.
 
         Raises:
-            IllegalMoveError: Saying why; the game is as before.
+            IllegalMoveError: the move is illegal; the game is unchanged.
         """
         colour = self.to_play if colour is None else colour
         ruling = self._verdict(action, colour)
@@ -115,7 +114,7 @@ class Board:
         self.moves.append((colour, action))
 
     def resume(self) -> None:
-        """Goes on after two passes, as people do who disagree about what is dead."""
+        """Continue after two passes, for players who disagree about dead stones."""
         self.boards.numbers[0, core.PASSES] = 0
 
     def is_legal(self, action: int, colour: int | None = None) -> bool:
@@ -123,7 +122,7 @@ class Board:
         return self._verdict(action, self.to_play if colour is None else colour) == core.LEGAL
 
     def legal(self, colour: int | None = None) -> np.ndarray:
-        """(size² + 1,) bool: what `is_legal` says of every action, a pass being the last."""
+        """Return `is_legal` of every action, (size² + 1,) bool, the pass last."""
         mask = np.zeros(self.rules.size**2 + 1, bool)
         turn = self.to_play
         self.boards.numbers[0, core.TO_PLAY] = turn if colour is None else colour
@@ -132,23 +131,23 @@ class Board:
         return mask
 
     def score(self) -> float:
-        """Black's area minus white's minus the komi, with all stones taken for alive."""
+        """Return black's area minus white's minus the komi; all stones count as alive."""
         return float(core.area(self.boards, 0) - self.rules.komi)
 
     def territory(self) -> np.ndarray:
-        """(size, size) int8: whose area every point is, stones included; 0 where nobody's."""
+        """Return the owner of every point, (size, size) int8, stones included; 0 for neutral points."""
         owner = np.zeros((self.rules.size, self.rules.size), np.int8)
         core.owners(self.boards, 0, owner)
         return owner
 
     def planes(self) -> np.ndarray:
-        """(19, size, size) uint8: what the player to move sees, see `core.planes`."""
+        """Return the observation of the player to move, (19, size, size) uint8; see `core.planes`."""
         out = np.zeros((core.PLANES, self.rules.size, self.rules.size), np.uint8)
         core.planes(self.boards, 0, out)
         return out
 
     def copy(self) -> "Board":
-        """A game that goes on by itself from here."""
+        """Return an independent copy."""
         board = Board.__new__(Board)
         board.rules, board.moves = self.rules, self.moves.copy()
         size, ko, suicide, *arrays = self.boards
@@ -166,7 +165,7 @@ class Board:
         return ruling
 
     def _make_room(self) -> None:
-        """Doubles the history when it is full, so that superko forgets nothing."""
+        """Double the superko history when it is full."""
         if self.boards.numbers[0, core.HISTORY] == core.history_room(self.boards):
             larger = core.new_boards(1, self.rules, 2 * core.history_room(self.boards))
             core.copy_board(larger, 0, self.boards, 0)
@@ -189,15 +188,15 @@ def replay(
     moves: Sequence[tuple[int, int]] = (),
     to_play: int | None = None,
 ) -> Board:
-    """A game up to some moves; after two passes it went on wherever there are more.
+    """Return a game after some moves. Moves after two passes are played as a game that was resumed.
 
     Args:
         setup: stones that stand before the first move, (colour, point) each.
         moves: (colour, action) each.
-        to_play: who begins; by default white where black alone has stones on the board, else black.
+        to_play: who begins; by default white if only black has stones on the board, else black.
 
     Raises:
-        IllegalMove: the rules are against it.
+        IllegalMoveError: a move is illegal.
     """
     board = Board(rules)
     for colour, point in setup:
@@ -212,11 +211,11 @@ def replay(
 
 
 def handicap_points(size: int, n: int) -> list[int]:
-    """The points of n handicap stones in the order of the GTP 2 specification (section 4.1.1).
+    """Return the points of n handicap stones in the order of the GTP 2 specification (section 4.1.1).
 
     Raises:
-        WorldError: when the board is too small or n is not a number of stones it can have: 2 to 9
-            on odd boards of at least 9, else 2 to 4 (boards from 7).
+        WorldError: the board cannot have n stones. Odd boards of at least 9 take 2 to 9, other boards of at
+            least 7 take 2 to 4.
     """
     most = 0 if size < 7 else 9 if size % 2 and size >= 9 else 4
     if not 2 <= n <= most:
@@ -235,7 +234,7 @@ def handicap_points(size: int, n: int) -> list[int]:
 
 
 def random_opening(rng: np.random.Generator, rules: Rules) -> list[int]:
-    """The actions of two to four random moves away from the edge, where none decides a game."""
+    """Return two to four random moves away from the edge; none of them decides a game."""
     board, size = Board(rules), rules.size
     edge = 2 if size >= 7 else 1
     for _ in range(rng.integers(2, 5)):

@@ -1,4 +1,4 @@
-"""What can be asked of a game of Go, checked."""
+"""The arguments of the Go environments."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -19,26 +19,26 @@ Colour = Literal["black", "white", "both"]
 
 @dataclass(frozen=True)
 class GoConfig:
-    """The arguments of `Go`; raises WorldError with a sentence where they make no game."""
+    """The arguments of `Go`. A wrong one raises a WorldError."""
 
     size: int = 9
     """Points along an edge, 5 to 19."""
     komi: float = 7.0
-    """Points that white is given."""
+    """Points added to white's score."""
     ko: str = "positional"
-    """What no move may bring back: "simple", "positional" or "situational"; see `Rules`."""
+    """The positions that no move may repeat: "simple", "positional" or "situational"; see `Rules`."""
     suicide: bool = False
     """Whether a move may take the last liberty of its own chain."""
     handicap: int = 0
-    """Black's stones on the board at the start, 2 to 9, where GTP puts them; white moves first."""
+    """Black stones on the board at the start, 2 to 9, on GTP's handicap points; white moves first."""
     opponent: str | TrainedRun = "random"
     """"random": any legal move that fills no eye of its own, a pass if there is none; "playout": the best
     move by `envs.go.opponents.PLAYOUTS` random games; "self": the learner plays both colours; a trained
     run, which the user gives by its name or folder; any other text: the command line of a GTP program."""
     colour: str = "black"
-    """What the learner plays: "black", "white", or "both": drawn for every game."""
+    """The learner's colour: "black", "white", or "both" for a random one in every game."""
     max_moves: int = 0
-    """Moves, of both, after which a game ends and is counted as it stands; 0 for 3 · size²."""
+    """Moves of both players after which a game ends and is counted as it stands; 0 for 3 · size²."""
 
     def __post_init__(self) -> None:
         if (
@@ -47,7 +47,7 @@ class GoConfig:
             or not 5 <= self.size <= 19
         ):
             raise WorldError(f"size must be a whole number from 5 to 19, not {self.size}")
-        assert self.rules  # says what is wrong with its fields
+        assert self.rules  # raises a WorldError for wrong fields
         if self.colour not in get_args(Colour):
             raise WorldError(f"colour must be black, white or both, not {self.colour!r}")
         if self.max_moves < 0:
@@ -56,21 +56,21 @@ class GoConfig:
             raise WorldError(
                 'opponent must be "random", "playout", "self", a run or the command line of a program'
             )
-        assert self.handicap_points is not None  # the same
+        assert self.handicap_points is not None  # raises a WorldError for a wrong number
 
     @property
     def rules(self) -> Rules:
-        """Of every game."""
+        """The rules of every game."""
         return Rules(self.size, self.komi, cast(Ko, self.ko), self.suicide)
 
     @property
     def handicap_points(self) -> np.ndarray:
-        """(handicap,) int64, the actions of the points that black begins with."""
+        """The points of the handicap stones, (handicap,) int64."""
         points = handicap_points(self.size, self.handicap) if self.handicap else []
         return np.array(points, np.int64)
 
     def new_board(self) -> Board:
-        """A game before its first move."""
+        """Return a game before its first move."""
         board = Board(self.rules)
         for point in self.handicap_points:
             board.place(BLACK, int(point))
@@ -108,10 +108,10 @@ class GoConfig:
 
     @property
     def observation_space(self) -> spaces.Box:
-        """Of one game."""
+        """The observation space of one game."""
         return spaces.Box(0, 1, (PLANES, self.size, self.size), np.uint8)
 
     @property
     def action_space(self) -> spaces.Discrete:
-        """The points, row by row from the top left, and the pass."""
+        """The points, row by row from the top left, then the pass."""
         return spaces.Discrete(self.size**2 + 1)

@@ -1,13 +1,14 @@
-"""The rules of Go, compiled: many boards side by side in flat arrays, one call for one move.
+"""The rules of Go, compiled: many boards in flat arrays, one call per move.
 
 A board is stored with a border of one point, so that every point has four neighbours. Stones of one
 chain are linked in a circle and carry the index of the chain's head; the head counts the chain's
-pseudo-liberties: every pair of a stone and an empty neighbour counts, so a point may count several
-times, yet the number is 0 exactly when the chain has no liberty, and it is kept up to date with
-four additions a move. Positions are hashed after Zobrist (1970), for superko.
+pseudo-liberties. Every pair of a stone and an empty neighbour is one, so a point may count several
+times. The number is 0 exactly if the chain has no liberty, and four additions a move keep it up to
+date. Positions are hashed after Zobrist (1970), for superko.
 
-A board is named by `(boards, i)`: the arrays, and its row in them. An action is `row * size + column`
-with row 0 at the top; `size * size` passes. Functions on different boards may run in parallel.
+Functions take a board as `(boards, i)`: the arrays, and its row in them. An action is
+`row * size + column` with row 0 at the top; `size * size` passes. Functions on different boards may run
+in parallel.
 """
 
 import math
@@ -23,41 +24,40 @@ from envs.random import below
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _UNCOUNTED: dict[str, Any] = {"cache": True, "_nrt": False}
-"""Without numba's reference counts: a call would lock and count every array of `Boards` twice, which
-takes longer than the move itself. In return these functions cannot create arrays."""
+"""Options without numba's reference counts. With them a call would lock and count every array of `Boards`
+twice, which takes longer than the move itself. Functions without them cannot create arrays."""
 
 
 def compiled(function: _Function) -> _Function:
-    """A function of boards that other compiled code may call, at the cost of a plain call."""
+    """Decorator for functions of boards that other compiled code calls; they are not inlined."""
     return numba.njit(**_UNCOUNTED)(function)
 
 
 def inlined(function: _Function) -> _Function:
-    """The same for short functions, which become part of their callers."""
+    """Decorator for short functions, which are inlined."""
     return numba.njit(forceinline=True, **_UNCOUNTED)(function)
 
 
 EMPTY, BLACK, WHITE = 0, 1, 2
 _BORDER = BLACK | WHITE
-"""Borders whichever colour is asked for: `stone & colour` is true of own stones and of the border."""
+"""The value of the border: `stone & colour` is true for own stones and for the border."""
 LARGEST = 19
 SIMPLE, POSITIONAL, SITUATIONAL = range(3)
-"""`Boards.ko`: what may not be repeated. Nothing but the last position (by retaking a ko); any
-earlier position; any earlier position with the same player to move."""
+"""Values of `Boards.ko`, the positions that may not be repeated: the last one only (by retaking a ko); any
+earlier one; any earlier one with the same player to move."""
 LEGAL, OCCUPIED, SUICIDE, REPETITION, OVER = range(5)
-"""What `verdict` says."""
+"""Values of `verdict`."""
 
 TO_PLAY, KO, PASSES, MOVES, HISTORY, LAST = range(6)
-"""Columns of `Boards.numbers`. `KO` is the point where a ko may not be retaken, 0 where there is
-none; `HISTORY` counts the positions written down; from `LAST` on stand the last five actions, newest
-first, -1 where there was none."""
+"""Columns of `Boards.numbers`. `KO` is the point where a ko may not be retaken, or 0; `HISTORY` is the number
+of positions stored; the columns from `LAST` on hold the last five actions, newest first, or -1."""
 LAST_MOVES = 5
 HEAD, NEXT, LIBERTIES, STONES = range(4)
-"""Parts of `Boards.chains`: of every point its chain's head (0 without a stone) and the next stone
-around the chain; of every head the pseudo-liberties and the number of stones."""
+"""Parts of `Boards.chains`: for every point its chain's head (0 without a stone) and the next stone of the
+chain; for every head the pseudo-liberties and the number of stones."""
 PLANES = 19
 _FILTER = 64
-"""Words of the filter in front of the history, one bit for each of 4,096 values of a hash."""
+"""Words of the filter before the history: one bit for each of 4,096 values of a hash."""
 
 
 @dataclass(frozen=True)
@@ -65,16 +65,16 @@ class Rules:
     """The rules of a game; scores are by area, after Tromp and Taylor.
 
     Raises:
-        WorldError: Naming the field and what it may be.
+        WorldError: a field is wrong.
     """
 
     size: int = 9
-    """Points along an edge: 5 to 19 for people, from 1 for the sake of counting."""
+    """Points along an edge, 1 to 19; environments take 5 to 19."""
     komi: float = 7.0
-    """Points white is given."""
+    """Points added to white's score."""
     ko: Literal["simple", "positional", "situational"] = "positional"
-    """What no move may bring back: the position before the opponent's move; any earlier position;
-    any earlier position with the same player to move."""
+    """The positions that no move may repeat: "simple": the one before the opponent's move; "positional": any
+    earlier one; "situational": any earlier one with the same player to move."""
     suicide: bool = False
     """Whether a move may take the last liberty of its own chain, which then leaves the board."""
 
@@ -93,13 +93,13 @@ _KO_RULES = ("simple", "positional", "situational")
 
 
 class Boards(NamedTuple):
-    """Boards of one size under one set of rules, as arrays with one row for each."""
+    """Boards of one size under one set of rules, as arrays with one row per board."""
 
     size: int
     ko: int
     suicide: bool
     stones: np.ndarray
-    """(n, points) uint8, with the border; `point_of` finds an action's place."""
+    """(n, points) uint8, with the border; `point_of` gives an action's index."""
     chains: np.ndarray
     """(n, 4, points) uint16: see `HEAD`."""
     numbers: np.ndarray
@@ -107,7 +107,7 @@ class Boards(NamedTuple):
     hashes: np.ndarray
     """(n, words) uint64: the position's hash; under superko then the filter and the history."""
     scratch: np.ndarray
-    """(n, 2, points) uint16: no state; what functions need for the length of a call."""
+    """(n, 2, points) uint16: working memory of functions, no state."""
 
 
 def _points() -> np.ndarray:
@@ -123,16 +123,16 @@ _POINT = _points()
 ZOBRIST = np.random.default_rng(1970).integers(
     2**64, size=(3, (LARGEST + 2) * (LARGEST + 1) + 1), dtype=np.uint64
 )
-"""A random number for each stone; `ZOBRIST[colour, 0]`, of a corner of the border, stands for the
-player to move in situations."""
+"""A random number for each stone; `ZOBRIST[colour, 0]`, at a corner of the border, stands for the player to
+move."""
 
 
 def new_boards(n: int, rules: Rules, history: int | None = None) -> Boards:
-    """n empty boards, black to play.
+    """Return n empty boards, black to play.
 
     Args:
-        history: How many positions superko remembers, the newest, at least 1; all that a game of
-            four moves a point has by default.
+        history: how many of the last positions superko remembers, at least 1; by default all of a game
+            with four moves a point.
     """
     size, stride = rules.size, rules.size + 1
     points = (size + 2) * stride + 1
@@ -157,7 +157,7 @@ def new_boards(n: int, rules: Rules, history: int | None = None) -> Boards:
 
 @compiled
 def clear(boards: Boards, i: int) -> None:
-    """Empties the board for a new game."""
+    """Empty the board for a new game."""
     size = boards.size
     boards.stones[i, :] = _BORDER
     for action in range(size * size):
@@ -172,7 +172,7 @@ def clear(boards: Boards, i: int) -> None:
 
 @compiled
 def begin_history(boards: Boards, i: int) -> None:
-    """Makes the position the first of the game, as far as superko goes: after stones were set up."""
+    """Start the superko history at this position, after stones were set up."""
     boards.numbers[i, HISTORY] = 0
     boards.hashes[i, 1:] = 0
     if boards.ko != SIMPLE:
@@ -181,9 +181,9 @@ def begin_history(boards: Boards, i: int) -> None:
 
 @compiled
 def copy_board(target: Boards, i: int, source: Boards, j: int) -> None:
-    """Makes board i of target equal to board j of source, which has the same rules.
+    """Copy board j of source to board i of target, which has the same rules.
 
-    Where the target remembers fewer positions, it takes the newest; under simple ko it takes none."""
+    A target that remembers fewer positions takes the last ones; under simple ko it takes none."""
     for p in range(source.stones.shape[1]):
         target.stones[i, p] = source.stones[j, p]
     for part in range(4):
@@ -207,7 +207,7 @@ def copy_board(target: Boards, i: int, source: Boards, j: int) -> None:
 
 @compiled
 def point_of(size: int, action: int) -> int:
-    """Where in the arrays with a border the point of an action lies."""
+    """Return the index of an action's point in the arrays with a border."""
     return int(_POINT[size, action])
 
 
@@ -215,14 +215,14 @@ def point_of(size: int, action: int) -> int:
 def neighbours(
     p: np.uint64, stride: np.uint64
 ) -> tuple[np.uint64, np.uint64, np.uint64, np.uint64]:
-    """The four neighbours of a point. Indices are unsigned: numba then skips the test for negatives."""
+    """Return the four neighbours of a point. Unsigned indices save numba's test for negative ones."""
     one = np.uint64(1)
     return p - stride, p - one, p + one, p + stride
 
 
 @inlined
 def _remove(boards: Boards, i: int, head: np.uint64, colour: int, removed: int) -> int:
-    """Takes a chain off the board, and adds its points to the list in `scratch[i, 1]`."""
+    """Remove a chain from the board and add its points to the list in `scratch[i, 1]`."""
     stones, chains = boards.stones, boards.chains
     stride = np.uint64(boards.size + 1)
     key = boards.hashes[i, 0]
@@ -245,10 +245,10 @@ def _remove(boards: Boards, i: int, head: np.uint64, colour: int, removed: int) 
 
 @inlined
 def put(boards: Boards, i: int, p: np.uint64, colour: int) -> int:
-    """Puts a stone on an empty point and takes off what it captures; sets `KO`.
+    """Put a stone on an empty point, remove what it captures, and set `KO`.
 
     Returns:
-        How many stones left the board; their points are the first of `scratch[i, 1]`.
+        The number of stones removed; their points are the first in `scratch[i, 1]`.
     """
     stones, chains = boards.stones, boards.chains
     around = neighbours(p, np.uint64(boards.size + 1))
@@ -256,7 +256,7 @@ def put(boards: Boards, i: int, p: np.uint64, colour: int) -> int:
     surrounded = False
     for q in around:
         liberties += stones[i, q] == EMPTY
-        # Empty points and the border have head 0, whose number nobody reads: no branch is needed.
+        # Empty points and the border have head 0, whose numbers are never read, so no branch is needed.
         head = chains[i, HEAD, q]
         chains[i, LIBERTIES, head] -= np.uint16(1)
         surrounded |= (stones[i, q] == 3 - colour) & (chains[i, LIBERTIES, head] == 0)
@@ -289,7 +289,7 @@ def put(boards: Boards, i: int, p: np.uint64, colour: int) -> int:
 
 @inlined
 def _join(chains: np.ndarray, i: int, a: np.uint64, b: np.uint64) -> np.uint64:
-    """Makes one chain of two, given by their heads; returns its head, that of the longer one."""
+    """Join two chains, given by their heads, and return the head of the longer one, now the head of both."""
     if chains[i, STONES, a] > chains[i, STONES, b]:
         a, b = b, a
     chains[i, STONES, b] += chains[i, STONES, a]
@@ -300,7 +300,7 @@ def _join(chains: np.ndarray, i: int, a: np.uint64, b: np.uint64) -> np.uint64:
         p = np.uint64(chains[i, NEXT, p])
         if p == a:
             break
-    # Two circles with one link crossed over are one circle.
+    # Exchanging one link of two circles makes them one circle.
     following = chains[i, NEXT, a]
     chains[i, NEXT, a] = chains[i, NEXT, b]
     chains[i, NEXT, b] = following
@@ -312,8 +312,8 @@ _TAKES_LAST_LIBERTY, _LIVES, _CAPTURES = range(3)
 
 @inlined
 def _outcome(boards: Boards, i: int, p: np.uint64, colour: int) -> int:
-    """What a stone on the empty point p does. With an empty neighbour it lives, whether it captures
-    or not."""
+    """Return what a stone on the empty point p does. With an empty neighbour it lives, even if it captures
+    nothing."""
     stones, chains = boards.stones, boards.chains
     a, b, c, d = neighbours(p, np.uint64(boards.size + 1))
     if (
@@ -339,7 +339,7 @@ def _outcome(boards: Boards, i: int, p: np.uint64, colour: int) -> int:
 def chains_around(
     boards: Boards, i: int, p: np.uint64
 ) -> tuple[np.uint64, np.uint64, np.uint64, np.uint64]:
-    """The heads of the chains that touch a point, each once: 0 stands for none, and for repeats.
+    """Return the heads of the chains beside a point, each once; 0 for none and for repeats.
 
     A head is a stone of its chain: `stones[i, head]` is the chain's colour."""
     none, heads = np.uint64(0), boards.chains
@@ -357,8 +357,8 @@ def chains_around(
 
 @inlined
 def _may_capture(boards: Boards, i: int, p: np.uint64, colour: int) -> bool:
-    """Whether a chain of the opponent beside p has few pseudo-liberties: one that p captures has one
-    for each of its stones beside p, at most four."""
+    """Whether an opponent's chain beside p has at most four pseudo-liberties. A chain that p captures has one
+    for each of its stones beside p."""
     few = False
     for q in neighbours(p, np.uint64(boards.size + 1)):
         number = boards.chains[i, LIBERTIES, boards.chains[i, HEAD, q]]
@@ -368,7 +368,7 @@ def _may_capture(boards: Boards, i: int, p: np.uint64, colour: int) -> bool:
 
 @compiled
 def _hash_after(boards: Boards, i: int, p: np.uint64, colour: int) -> np.uint64:
-    """The hash of the position after a stone is put on the empty point p."""
+    """Return the hash of the position after a stone is put on the empty point p."""
     stones, chains = boards.stones, boards.chains
     around = neighbours(p, np.uint64(boards.size + 1))
     touching = chains_around(boards, i, p)
@@ -395,7 +395,7 @@ def _hash_after(boards: Boards, i: int, p: np.uint64, colour: int) -> np.uint64:
 
 @compiled
 def chain_hash(boards: Boards, i: int, head: np.uint64) -> np.uint64:
-    """What a chain's stones are in the hash of their position."""
+    """Return the part of the position's hash that a chain contributes."""
     colour = boards.stones[i, head]
     key, p = np.uint64(0), head
     while True:
@@ -407,7 +407,7 @@ def chain_hash(boards: Boards, i: int, head: np.uint64) -> np.uint64:
 
 @inlined
 def happened(boards: Boards, i: int, key: np.uint64) -> bool:
-    """Whether a hash stands in the history."""
+    """Whether the history holds a hash."""
     word, bit = (key >> np.uint64(6)) & np.uint64(_FILTER - 1), key & np.uint64(63)
     if not (boards.hashes[i, np.uint64(1) + word] >> bit) & np.uint64(1):
         return False
@@ -421,7 +421,7 @@ def happened(boards: Boards, i: int, key: np.uint64) -> bool:
 
 @compiled
 def _remember(boards: Boards, i: int) -> None:
-    """Writes the position, or the situation, into the history."""
+    """Add the position, or the position with the player to move, to the history."""
     key = boards.hashes[i, 0]
     if boards.ko == SITUATIONAL:
         key ^= ZOBRIST[boards.numbers[i, TO_PLAY], 0]
@@ -434,7 +434,7 @@ def _remember(boards: Boards, i: int) -> None:
 
 @compiled
 def play(boards: Boards, i: int, action: int) -> None:
-    """Plays an action for the player to move. It must be legal: nothing is checked."""
+    """Play an action for the player to move. It must be legal; nothing is checked."""
     size, numbers = boards.size, boards.numbers
     colour = numbers[i, TO_PLAY]
     if action == size * size:
@@ -454,7 +454,7 @@ def play(boards: Boards, i: int, action: int) -> None:
 
 @compiled
 def place(boards: Boards, i: int, colour: int, action: int) -> None:
-    """Puts a stone on an empty point before the game; nothing may lose its last liberty."""
+    """Put a stone on an empty point before the game. No chain may lose its last liberty by it."""
     numbers, turn = boards.numbers, boards.numbers[i, TO_PLAY]
     numbers[i, TO_PLAY] = colour
     play(boards, i, action)
@@ -464,19 +464,19 @@ def place(boards: Boards, i: int, colour: int, action: int) -> None:
 
 @compiled
 def breathes(boards: Boards, i: int, action: int) -> bool:
-    """Whether the chain on a point has a liberty; of an empty point, that there is no chain."""
+    """Whether the chain on a point has a liberty; true of an empty point."""
     head = boards.chains[i, HEAD, _POINT[boards.size, action]]
     return head != 0 and boards.chains[i, LIBERTIES, head] != 0
 
 
 def history_room(boards: Boards) -> int:
-    """How many positions superko can remember."""
+    """Return how many positions superko can remember."""
     return boards.hashes.shape[1] - 1 - _FILTER
 
 
 @inlined
 def _verdict(boards: Boards, i: int, p: np.uint64) -> int:
-    """`verdict` of a point, while the game goes on."""
+    """Return the `verdict` of a point while the game is not over."""
     if boards.stones[i, p] != EMPTY:
         return OCCUPIED
     colour = boards.numbers[i, TO_PLAY]
@@ -484,7 +484,7 @@ def _verdict(boards: Boards, i: int, p: np.uint64) -> int:
     if outcome == _TAKES_LAST_LIBERTY and not boards.suicide:
         return SUICIDE
     if boards.ko == SIMPLE:
-        # Its owner may fill a ko: that captures nothing.
+        # Filling the ko captures nothing, so its owner may do it.
         if p == boards.numbers[i, KO] and outcome == _CAPTURES:
             return REPETITION
     else:
@@ -500,7 +500,7 @@ def _verdict(boards: Boards, i: int, p: np.uint64) -> int:
 
 @compiled
 def verdict(boards: Boards, i: int, action: int) -> int:
-    """`LEGAL`, or why an action is not."""
+    """Return `LEGAL`, or the reason why an action is illegal."""
     if boards.numbers[i, PASSES] >= 2:
         return OVER
     if action == boards.size * boards.size:
@@ -516,7 +516,7 @@ def is_legal(boards: Boards, i: int, action: int) -> bool:
 
 @compiled
 def legal_actions(boards: Boards, i: int, out: np.ndarray) -> None:
-    """Fills out, (size² + 1,) bool, with what `is_legal` says of every action."""
+    """Fill out, (size² + 1,) bool, with `is_legal` of every action."""
     n = boards.size * boards.size
     if boards.numbers[i, PASSES] >= 2:
         out[:] = False
@@ -528,7 +528,7 @@ def legal_actions(boards: Boards, i: int, out: np.ndarray) -> None:
 
 @compiled
 def random_action(boards: Boards, i: int, random_state: np.ndarray) -> int:
-    """A legal action, a pass among them, each as likely as the others; (1,) uint64 moves on."""
+    """Return a random legal action, passes included; advances the generator, (1,) uint64."""
     size = boards.size
     while True:
         action = below(random_state, size * size + 1)
@@ -540,8 +540,8 @@ def random_action(boards: Boards, i: int, random_state: np.ndarray) -> int:
 
 @compiled
 def owners(boards: Boards, i: int, out: np.ndarray) -> None:
-    """Fills out, (size, size) int8, with whose area a point is: a stone's colour; the only colour that
-    an empty region touches; 0 for a region that touches both or none."""
+    """Fill out, (size, size) int8, with the owner of each point: the stone's colour; for an empty region the
+    only colour that it touches, or 0 if it touches both or none."""
     size = boards.size
     _divide(boards, i)
     for action in range(size * size):
@@ -550,7 +550,7 @@ def owners(boards: Boards, i: int, out: np.ndarray) -> None:
 
 @compiled
 def area(boards: Boards, i: int) -> int:
-    """Black's area minus white's, after Tromp and Taylor, without komi."""
+    """Return black's area minus white's by the rules of Tromp and Taylor, without komi."""
     size = boards.size
     _divide(boards, i)
     difference = 0
@@ -562,7 +562,7 @@ def area(boards: Boards, i: int) -> int:
 
 @compiled
 def _divide(boards: Boards, i: int) -> None:
-    """Writes the owners of all points into `scratch[i, 0]`."""
+    """Write the owners of all points into `scratch[i, 0]`."""
     size, stones = boards.size, boards.stones
     stride = np.uint64(size + 1)
     owner, queue = boards.scratch[i, 0], boards.scratch[i, 1]
@@ -592,12 +592,12 @@ def _divide(boards: Boards, i: int) -> None:
 
 @compiled
 def playout(boards: Boards, i: int, random_state: np.ndarray) -> int:
-    """Plays the board to its end with random moves that fill no eye of their own, under simple ko.
+    """Play the board to its end with random moves that fill no own eye, under simple ko.
 
-    The board is not good for anything but `area` and `copy_board` into it afterwards.
+    Afterwards the board is only valid for `area`, and as a target of `copy_board`.
 
     Args:
-        random_state: (1,) uint64, moves on.
+        random_state: (1,) uint64, advanced.
 
     Returns:
         The final `area`.
@@ -612,7 +612,7 @@ def playout(boards: Boards, i: int, random_state: np.ndarray) -> int:
             left += 1
     colour = int(boards.numbers[i, TO_PLAY])
     passes = int(boards.numbers[i, PASSES])
-    # Without superko a game can go round for ever; this is far longer than those that do not.
+    # Without superko a game may cycle; this is far longer than games that do not.
     for _ in range(4 * size * size):
         if passes >= 2:
             break
@@ -644,8 +644,8 @@ def playout(boards: Boards, i: int, random_state: np.ndarray) -> int:
 
 @inlined
 def is_eye(boards: Boards, i: int, p: np.uint64, colour: int) -> bool:
-    """Whether all neighbours of the empty point are own stones, and the corners are held well enough:
-    at most one of them lost to the opponent, at the edge none."""
+    """Whether all neighbours of the empty point are own stones, and the opponent holds at most one of the
+    diagonal points, at the edge none."""
     stones, stride, one = boards.stones, np.uint64(boards.size + 1), np.uint64(1)
     a, b, c, d = neighbours(p, stride)
     if not stones[i, a] & stones[i, b] & stones[i, c] & stones[i, d] & colour:
@@ -659,7 +659,7 @@ def is_eye(boards: Boards, i: int, p: np.uint64, colour: int) -> bool:
 
 @compiled
 def planes(boards: Boards, i: int, out: np.ndarray) -> None:
-    """Fills out, (19, size, size) uint8, with what the player to move sees.
+    """Fill out, (19, size, size) uint8, with the observation of the player to move.
 
     | plane | 1 where |
     |---|---|
@@ -714,7 +714,7 @@ def planes(boards: Boards, i: int, out: np.ndarray) -> None:
 
 @inlined
 def _liberties(boards: Boards, i: int, head: np.uint64, counted: np.ndarray) -> int:
-    """The liberties of a chain, 4 for any more; marks them with the head in `counted`."""
+    """Return the liberties of a chain, at most 4; marks them with the head in `counted`."""
     number, p = 0, head
     while True:
         for q in neighbours(p, np.uint64(boards.size + 1)):

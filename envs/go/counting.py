@@ -1,4 +1,4 @@
-"""Whose a point is when a game has ended, and which stones are dead, as playouts have it."""
+"""Owners of points and dead stones at the end of a game, estimated by playouts."""
 
 import dataclasses
 import math
@@ -12,17 +12,17 @@ from envs.go.core import Boards, compiled
 from envs.go.playouts import new_notes, playout
 
 DEAD = 0.3
-"""A chain is dead when its points end as the opponent's so much more often than as its own."""
+"""A chain is dead if the mean ownership of its points by the opponent exceeds this."""
 
 DIVIDED = 0.75
-"""How sure playouts are of a point's owner, on average, when both players see the end of a game: 0.85 to
-0.95 after GNU Go's games, below 0.6 in the middle of them."""
+"""Mean certainty of the playouts about points' owners from which a game counts as finished. It is 0.85 to
+0.95 at the end of GNU Go's games, and below 0.6 in the middle."""
 
 OWNERSHIP_PLAYOUTS = 400
 
 
 def chains(stones: np.ndarray) -> list[list[int]]:
-    """The chains of a position (size, size), each as the points of its stones."""
+    """Return the chains of a position (size, size), each as the points of its stones."""
     size = len(stones)
     seen = np.zeros(stones.shape, bool)
     result = []
@@ -49,9 +49,9 @@ def chains(stones: np.ndarray) -> list[list[int]]:
 
 
 def ownership(board: Board, playouts: int = OWNERSHIP_PLAYOUTS) -> np.ndarray:
-    """(size, size) float32 in −1…1: whose a point is at the end of playouts, black's above 0.
+    """Return the mean ownership of every point after playouts, (size, size) float32 in −1…1, black above 0.
 
-    Both begin half of them: it hardly matters any more who is to move when a game is about to end.
+    Each colour moves first in half of the playouts.
     """
     size, start = board.rules.size, board.copy()
     start.resume()
@@ -84,7 +84,7 @@ def _add_owners(
 
 
 def dead_stones(board: Board) -> set[int]:
-    """The points of the stones that are as good as captured, as playouts have it."""
+    """Return the points of the dead stones, by playouts."""
     owned, stones = ownership(board).ravel(), board.stones
     sign = np.where(stones.ravel() == BLACK, 1, -1)
     return {
@@ -96,7 +96,7 @@ def dead_stones(board: Board) -> set[int]:
 
 
 def won(board: Board) -> bool:
-    """Whether the board is divided between the two, and the player to move has more of it."""
+    """Whether all areas are settled and the player to move is ahead, by playouts."""
     if np.abs(ownership(board)).mean() < DIVIDED:
         return False
     score = without(board, dead_stones(board)).score()
@@ -104,7 +104,7 @@ def won(board: Board) -> bool:
 
 
 def without(board: Board, dead: Iterable[int]) -> Board:
-    """The position alone, with the dead stones taken off."""
+    """Return the position without the dead stones, and without its history."""
     stones = board.stones.ravel()
     stones[list(dead)] = EMPTY
     position = Board(dataclasses.replace(board.rules, ko="simple"))
@@ -114,7 +114,7 @@ def without(board: Board, dead: Iterable[int]) -> Board:
 
 
 def result_of(score: float) -> str:
-    """A score, black's minus white's, as records and programs write it: "B+3.5", "W+2", "0"."""
+    """Return a score, black's minus white's, as SGF and GTP write it: "B+3.5", "W+2", "0"."""
     if score == 0 or math.isnan(score):
         return "0"
     return f"{'B' if score > 0 else 'W'}+{abs(score):g}"

@@ -1,9 +1,8 @@
-"""Games of others to learn from: streamed from archives, checked against the rules, kept as moves.
+"""Game records to learn from: streamed from archives, checked against the rules, stored as moves.
 
-A game takes two bytes a move and one for its colour; positions are played out again whenever a
-batch is asked for, which the compiled rules do far faster than planes could be read from a disk.
-A part of the games is held out by a hash of their moves, so that a game is on the same side
-whatever it is called, wherever it lies, and however often it is there.
+A game takes three bytes a move. Positions are replayed when a batch is drawn, which is much faster than
+reading planes from a disk. A hash of its moves decides whether a game is held out for testing, so copies of
+a game are always on the same side.
 
 Records are `.sgf` files, in folders or in `.zip`, `.tar`, `.tar.gz` and `.7z` archives, or lines of
 the Tygem collection (`id TAB ;B[pd];W[pp]…` on 19×19 between players of 9 dan, with the results in an
@@ -58,7 +57,7 @@ from envs.hooks import WorldError
 MAX_FILE = 1 << 28
 """The largest file of lines that is read, and the largest 7z archive once unpacked."""
 _FORMAT = 4
-"""Counts up when what is cached changes its meaning."""
+"""Version of the cache's format."""
 _SIZE = re.compile(rb"SZ\[(\d{1,2})\]")
 _LINE = re.compile(rb"\d{1,20}\t;[BW]\[")
 _LINE_MOVES = {
@@ -69,8 +68,8 @@ _LINE_MOVES = {
     )
 }
 _PLAYOUTS = 64
-"""Random games that say which stones are dead at the end of a game, where they were left standing.
-What they say is only believed when it gives the recorded result."""
+"""Playouts that estimate which stones are dead at the end of a record. The estimate is used only if it gives
+the recorded result."""
 _OTHER_SIZE = "of another size"
 _DISPUTES = {
     OCCUPIED: "the point is occupied",
@@ -81,17 +80,17 @@ _NO_LIBERTIES = "stones are set up without liberties"
 
 
 class GamesError(WorldError):
-    """A place without games that can be learned from: one sentence."""
+    """A folder or file holds no games that can be learnt from."""
 
 
 def stream(folder: Path, size: int | None = None) -> Iterator[tuple[str, Game | SgfError | None]]:
-    """Every game below a folder, or in a file, with its name; an error for each broken record.
+    """Yield every game below a folder, or in a file, with its name; an error for each broken record.
 
-    Files are read in the order of their names, archives as they are packed, and nothing is
-    unpacked on the disk.
+    Files are read in the order of their names, archives in the order of their entries. Nothing is unpacked
+    to the disk.
 
     Args:
-        size: Games that say that they are of another size are not read: None stands for each.
+        size: games that declare another size are not read; None is yielded for each.
     """
     results: dict[bytes, str] = {}
     for _, data in _files(folder, lambda name: name.endswith(".index")):
@@ -129,7 +128,7 @@ def _line_game(line: bytes, name: str, results: dict[bytes, str]) -> tuple[str, 
 
 
 def _files(folder: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes | SgfError]]:
-    """What may be records in a folder and in the archives in it, named from the folder on."""
+    """Yield what may be records in a folder and in its archives, with names relative to the folder."""
     if not folder.exists():
         raise GamesError(f"{folder}: there is no such file or folder")
     paths = sorted(p for p in folder.rglob("*") if p.is_file()) if folder.is_dir() else [folder]
@@ -145,18 +144,18 @@ def _files(folder: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, b
                 with path.open("rb") as file:
                     data = _take(file, name)
                 yield name, _too_large(name) if data is None else data
-        except GamesError:  # nothing that is wrong with the records
+        except GamesError:  # not a fault of the records
             raise
         except OSError as error:
             yield name, SgfError(f"{name}: {error.strerror or error}")
-        # What the libraries of archives raise on broken ones is not a closed list.
+        # The archive libraries raise exceptions of many types for broken archives.
         except Exception as error:
             why = _printable(" ".join(str(error).split()))
             yield name, SgfError(f"{name}: cannot be unpacked: {why}")
 
 
 def _printable(name: str) -> str:
-    """A name from outside, fit for a line on a terminal."""
+    """Return a file's name with control characters escaped, for one line on a terminal."""
     return "".join(letter if letter.isprintable() else "�" for letter in name)
 
 
@@ -169,7 +168,7 @@ def _too_large(name: str) -> SgfError:
 
 
 def _take(file: IO[bytes], name: str) -> bytes | None:
-    """What is in a file, as far as it may be records; None when that is too large."""
+    """Yield the entries of a file that may be records; None for one that is too large."""
     head = file.read(64)
     if not (name.lower().endswith((".sgf", ".index")) or _LINE.match(head)):
         return b""
@@ -202,7 +201,7 @@ def _seven_zip(path: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str,
         raise GamesError(f"reading {path.name} needs py7zr: pip install py7zr") from None
     with py7zr.SevenZipFile(path) as archive:
         names = [file.filename for file in archive.list() if not file.is_directory]
-        # Packed as one stream: all or nothing.
+        # One compressed stream: all of it must be unpacked.
         if sum(file.uncompressed for file in archive.list()) > MAX_FILE:
             raise ValueError(f"larger than {MAX_FILE >> 20} MiB unpacked")
         factory = BytesIOFactory(MAX_FILE)
@@ -219,19 +218,19 @@ _ARCHIVES = ((".zip", _zip), ((".tar", ".tar.gz", ".tgz"), _tar), (".7z", _seven
 
 @dataclass
 class Report:
-    """What was found, and what was left out and why."""
+    """The games that were read, and those left out with the reasons."""
 
     games: int = 0
     positions: int = 0
     skipped: dict[str, int] = field(default_factory=dict)
     """Games left out, by reason."""
     disputes: list[str] = field(default_factory=list)
-    """A line for each game with a move that the rules forbid."""
+    """A line for each game with an illegal move."""
     broken: list[str] = field(default_factory=list)
     """A line for each record or archive that could not be read."""
 
     def lines(self) -> list[str]:
-        """What a person should know of it."""
+        """Return the report as lines to print."""
         message = f"{self.games:,} games, {self.positions:,} positions"
         if self.skipped:
             reasons = (f"{number:,} {reason}" for reason, number in self.skipped.items())
@@ -240,10 +239,10 @@ class Report:
 
 
 def strength(rank: str) -> tuple[str, float] | None:
-    """A recorded rank as (scale, height): kyu, dan and professional ranks are on one scale.
+    """Return a recorded rank as (scale, height), or None if it is not known.
 
-    `3k` is ("rank", -2), `1d` 1, `9d` 9 and `9p` 18; a rating such as `2350?` is ("rating", 2350).
-    None where nothing is known.
+    Kyu, dan and professional ranks share one scale: `3k` is ("rank", -2), `1d` 1, `9d` 9 and `9p` 18. A
+    rating such as `2350?` is ("rating", 2350).
     """
     result = re.search(r"(p?)(\d+)\s*(k|d|p|段|級|级)?", rank.lower())
     if result is None:
@@ -267,19 +266,19 @@ def expert_games(
     min_moves: int = 10,
     held_out: float = 0.05,
 ) -> "ExpertGames":
-    """The games of one board size below a folder, ready to draw positions from.
+    """Return the games of one board size below a folder, ready to draw positions from.
 
     Args:
-        folder: Searched by `stream`.
-        cache: A file that keeps the moves, so that the next call is quick. It is written anew
-            when the files below the folder or any of these choices have changed.
-        min_strength: Only games between players who are both at least this strong: a rank such as
-            `6d` or `1p`, or a rating such as `2400`. Players without one are too weak.
-        min_moves: Shorter games say little.
-        held_out: The share of games that are for testing.
+        folder: searched by `stream`.
+        cache: a file that stores the moves for the next call. It is rewritten if the files below the folder
+            or any of the other arguments have changed.
+        min_strength: the least strength of both players: a rank such as `6d` or `1p`, or a rating such as
+            `2400`. Players without one are left out.
+        min_moves: shorter games are left out.
+        held_out: the share of games for testing.
 
     Raises:
-        GamesError: No such folder, no games in it, or a strength that means nothing.
+        GamesError: there is no such folder, it holds no games, or the strength is not one.
     """
     if min_strength is not None and strength(min_strength) is None:
         raise GamesError(f"{min_strength!r} is neither a rank such as 6d nor a rating such as 2400")
@@ -298,7 +297,7 @@ def expert_games(
 
 
 def has_games(folder: Path, size: int) -> None:
-    """Raise GamesError unless there is a readable game of this board size; quick where there is one."""
+    """Raise GamesError unless there is a readable game of this board size. Stops at the first one."""
     if not any(isinstance(game, Game) and game.size == size for _, game in stream(folder, size)):
         raise GamesError(f"{folder}: no games on {size}×{size} to learn from")
 
@@ -306,14 +305,14 @@ def has_games(folder: Path, size: int) -> None:
 class ExpertGames:
     """Positions of games, each with the move that was played.
 
-    Positions 0 to train - 1 are for learning, train to train + test - 1 are held out. Every move of
-    a game is a position, passes too; a game's positions follow each other.
+    Positions 0 to train - 1 are for training, train to train + test - 1 are held out. Every move of a game,
+    passes included, gives a position; the positions of a game are adjacent.
     """
 
     def __init__(self, size: int, arrays: dict[str, np.ndarray], report: Report) -> None:
         self.size = size
         self.rules = Rules(size=size)
-        """What the games were checked against, and what the planes show as forbidden."""
+        """The rules that the games were checked against, and that the planes show forbidden points by."""
         self.arrays = arrays
         """`actions` int16 and `colours` int8 of all games one after the other, first the stones
         that were set up, then the moves; for each game: `starts` int64 (games + 1,), `setups`
@@ -325,34 +324,34 @@ class ExpertGames:
         self._ends = np.cumsum(lengths)
         games = len(lengths) - int(arrays["held_out"][0])
         self.train = int(self._ends[games - 1]) if games else 0
-        """Positions to learn from."""
+        """Number of positions for training."""
         self.test = report.positions - self.train
-        """Positions held out."""
+        """Number of positions held out."""
         self._threads = numba.get_num_threads()
         self._workers = ThreadPoolExecutor(self._threads)
 
     def digest(self) -> int:
-        """A number that tells these positions from others."""
-        result = hashlib.blake2b(digest_size=6)  # what a float64 holds exactly
+        """A checksum of the positions."""
+        result = hashlib.blake2b(digest_size=6)  # exact in a float64
         for name in sorted(self.arrays):
             result.update(self.arrays[name].tobytes())
         return int.from_bytes(result.digest(), "big")
 
     def batch(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Positions by their number, from the view of the player to move.
+        """Return positions by their numbers, from the view of the player to move.
 
         Args:
-            indices: (n,) whole numbers below train + test.
+            indices: (n,) integers below train + test.
 
         Returns:
             planes (n, 19, size, size) uint8, see `envs.go.core.planes`; actions (n,) int64, what
             was played; winners (n,) int8, +1 where the player to move won, −1 where the opponent
             did, 0 for a draw or an unknown result; ownership (n, size, size) int8, +1 for own area
-            at the end and −1 for the opponent's, dead stones taken off; all 0 where the game was
-            not played to its end, or its area does not give the recorded result.
+            at the end and −1 for the opponent's, without dead stones; all 0 if the game was not
+            played to its end or its area does not give the recorded result.
 
         Raises:
-            IndexError: There is no such position.
+            IndexError: there is no such position.
         """
         indices = np.asarray(indices, np.int64)
         n, size = len(indices), self.size
@@ -361,7 +360,7 @@ class ExpertGames:
         games = np.searchsorted(self._ends, indices, side="right")
         arrays = self.arrays
         starts = arrays["starts"][games]
-        # A game's moves end where its positions end: count backwards from there.
+        # A game's moves end with its positions: count backwards from there.
         moves = arrays["starts"][games + 1] - (self._ends[games] - indices)
         seen = np.empty((n, PLANES, size, size), np.uint8)
         colours = np.ascontiguousarray(arrays["colours"][moves])
@@ -468,7 +467,7 @@ def _unwanted(game: Game, size: int, min_strength: str | None, min_moves: int) -
         return _OTHER_SIZE
     if len(game.moves) < max(min_moves, 1):
         return "too short"
-    if len(game.moves) > 4 * size * size:  # nobody plays so long; superko remembers no longer
+    if len(game.moves) > 4 * size * size:  # longer than any real game, and than superko remembers
         return "too long"
     if min_strength is not None:
         least = strength(min_strength)
@@ -484,7 +483,7 @@ def _unwanted(game: Game, size: int, min_strength: str | None, min_moves: int) -
 def _replay(
     boards: Boards, actions: np.ndarray, colours: np.ndarray, setup: int
 ) -> tuple[int, int]:
-    """Plays a whole game on board 0; the place of the first move against the rules, and why, or −1."""
+    """Play a whole game on board 0; return the index of the first illegal move, or −1, and the reason."""
     clear(boards, 0)
     for k in range(len(actions)):
         _turn(boards, colours[k])
@@ -499,8 +498,8 @@ def _replay(
 
 @numba.njit(cache=True)
 def _final_owners(boards: Boards, trial: Boards, playouts: int, out: np.ndarray) -> None:
-    """Fills out, (size, size) int8, with +1 for black's area on board 0 and −1 for white's: of the
-    stones as they stand, or what is mostly so after random playouts, which take dead stones off."""
+    """Fill out, (size, size) int8, with +1 for black's area on board 0 and −1 for white's: of the stones as
+    they stand, or the majority of random playouts, which remove dead stones."""
     out[:] = 0
     owner = np.empty_like(out)
     sums = np.zeros(out.shape, np.int32)
@@ -528,7 +527,7 @@ def _positions(
     moves: np.ndarray,
     out: np.ndarray,
 ) -> None:
-    """Fills out with the planes before each of `moves`, in the games that begin at `starts`."""
+    """Fill out with the planes before each of `moves`, in the games that begin at `starts`."""
     for j in range(len(moves)):
         clear(boards, 0)
         for k in range(starts[j], moves[j]):
@@ -540,7 +539,7 @@ def _positions(
 
 @numba.njit(cache=True)
 def _turn(boards: Boards, colour: int) -> None:
-    """Makes it colour's turn. People who play after two passes do not agree that the game is over."""
+    """Let colour move next, also after two passes."""
     boards.numbers[0, TO_PLAY] = colour
     if boards.numbers[0, PASSES] >= 2:
         boards.numbers[0, PASSES] = 0
@@ -555,11 +554,11 @@ def _move(boards: Boards, colour: int, action: int, setup: bool) -> None:
 
 
 def _key(folder: Path, size: int, min_strength: str | None, min_moves: int, held_out: float) -> str:
-    """Says whether a cache is of these files and these choices."""
+    """Return a key of these files and arguments, stored with the cache."""
     paths = sorted(folder.rglob("*")) if folder.is_dir() else [folder]
     files = []
     for path in paths:
-        if path.is_file() and path.suffix != ".safetensors":  # a cache may lie there too
+        if path.is_file() and path.suffix != ".safetensors":  # the cache may be in the folder too
             status = path.stat()
             files.append((path.relative_to(folder).as_posix(), status.st_size, status.st_mtime_ns))
     asked = [_FORMAT, size, min_strength, min_moves, held_out, files]
@@ -574,7 +573,7 @@ def _save(cache: Path, key: str, games: ExpertGames) -> None:
 
 
 def _load(cache: Path, key: str, size: int) -> ExpertGames | None:
-    """What was kept, None unless it is there and of this key."""
+    """Return the cached games, or None if there are none with this key."""
     try:
         with safe_open(cache, framework="numpy") as file:
             kept = file.metadata() or {}

@@ -1,6 +1,6 @@
-"""Go against an opponent, one game at a time: readable.
+"""The environment Go: one game at a time against an opponent, in plain Python.
 
-`envs.go.vector` plays the same game many times side by side.
+`envs.go.vector` is the same environment as a compiled vector environment.
 """
 
 from typing import Any
@@ -19,25 +19,30 @@ from envs.random import below
 
 
 class Go(gym.Env):
-    """The game of Go, counted by area: the learner places stones until both have passed.
+    """The game of Go with area scoring, against an opponent.
 
-    Observation: `Box` (19, size, size) uint8, the planes of `envs.go.core.planes`, from the view of
-    the player to move. Actions: row · size + column, row 0 at the top; size² passes.
-    `info["action_mask"]`, (size² + 1,) int8, is 1 where an action is legal; another loses the game
-    at once. Reward: at the end 1 for a win, −1 for a loss, 0 for a draw, and 0 before. At the end
-    `info` has `win` (1, 0.5 or 0) and, where points were counted, `margin`, the points by which the
+    Registered ids: `Fathom/Go-v0`, `Fathom/Go9-v0` (9×9), `Fathom/Go19-v0` (19×19).
+
+    Observation: `Box(0, 1, (19, size, size), uint8)`, the planes of `envs.go.core.planes` from the view of
+    the player to move.
+    Actions: `Discrete(size² + 1)`: row · size + column, row 0 at the top; size² passes.
+    `info["action_mask"]`, (size² + 1,) int8, is 1 for legal actions.
+    Rewards: at the end 1 for a win, −1 for a loss, 0 for a draw; 0 before.
+    Termination: after two passes in a row, after `max_moves` moves, when the opponent resigns, or by an
+    illegal action, which loses the game.
+    At the end `info` has `win` (1, 0.5 or 0) and, if points were counted, `margin`, the points by which the
     learner won.
 
-    With the opponent "self" the learner plays both colours, and reward, `win` and `margin` are
-    those of whoever moved last.
+    With the opponent "self" the learner plays both colours; reward, `win` and `margin` are those of the
+    player who moved last.
 
     Args:
         size, komi, ko, suicide, handicap, opponent, colour, max_moves: see `GoConfig`.
         render_mode: "rgb_array" or "ansi".
 
     Raises:
-        WorldError: they make no game.
-        ProgramError: by `reset` and `step`, the opponent is a program that does not play properly.
+        WorldError: an argument is wrong.
+        ProgramError: by `reset` and `step`, an opponent's program fails.
     """
 
     metadata = {
@@ -68,21 +73,21 @@ class Go(gym.Env):
         self.action_space = self.config.action_space
         self.board = self.config.new_board()
         self.colour = BLACK
-        """The learner's, in this game."""
+        """The learner's colour in this game."""
         self.thoughts: Thoughts | None = None
-        """Drawn with the board; a player may set it."""
+        """A player's thoughts, drawn with the board; set from outside."""
         self._work = new_work(1, self.rules)
         self._random: np.ndarray | None = None
         self._program: Program | None = None
 
     def protocol(self) -> dict[str, Any]:
-        """What a score must be printed with."""
+        """Return the rules that a score depends on."""
         return self.config.protocol()
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """A new game. The same seed gives the same opponent, in this game and in later ones."""
+        """Begin a game. The same seed gives the same opponent in this game and those that follow."""
         super().reset(seed=seed)
         if seed is None and self._random is None:
             seed = int(self.np_random.integers(2**31))
@@ -102,7 +107,7 @@ class Go(gym.Env):
         return self.board.planes(), self._info()
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """Place a stone or pass, and let the opponent answer."""
+        """Place a stone or pass, then let the opponent move."""
         if not self.action_space.contains(action):
             raise WorldError(f"an action is a number from 0 to {self.rules.size**2}, not {action}")
         board, mover = self.board, self.board.to_play
@@ -127,7 +132,7 @@ class Go(gym.Env):
         return self._resigned or board.over or len(board.moves) >= self.config.limit
 
     def _reply(self) -> None:
-        """The opponent's move."""
+        """Play the opponent's move."""
         board = self.board
         if self._program is None:
             kind = self.config.opponent_number
@@ -153,13 +158,13 @@ class Go(gym.Env):
 
     def _info(self) -> dict[str, Any]:
         mask = self.board.legal().astype(np.int8)
-        mask[-1] = 1  # so that it is never empty, not even when the game is over
+        mask[-1] = 1  # never empty, not even when the game is over
         return {"action_mask": mask}
 
     def render(self) -> Any:
-        """A picture (height, width, 3) uint8, or a text."""
+        """Return a picture (height, width, 3) uint8, or a text."""
         if self.render_mode is None:
-            gym.logger.warn("a game is drawn in the render mode it was made with, and it has none")
+            gym.logger.warn("the environment was made without a render mode")
             return None
         last = self.board.moves[-1][1] if self.board.moves else None
         if self.render_mode == "ansi":

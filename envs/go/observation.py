@@ -1,10 +1,9 @@
-"""What the player to move sees and may do: `core.planes` and `core.legal_actions` in one go.
+"""Observation and action mask of the player to move: `core.planes` and `core.legal_actions` in one pass.
 
-Both want the true liberties of every chain. They are counted from the empty points: each is one
-liberty of every chain that it touches. With them a move captures the neighbours that have one
-liberty, and lives by a neighbour of its own that has two. Where it can, the work goes without
-branches: nobody can foresee what is on the next point, and a wrong guess costs the processor more
-than the work itself.
+Both need the true liberties of every chain. They are counted from the empty points: each is one liberty of
+every chain that it touches. A move then captures the neighbouring chains with one liberty, and lives by an
+own neighbour with two. Most of the code has no branches, because mispredicted ones would cost more than the
+work itself.
 """
 
 import numpy as np
@@ -45,7 +44,7 @@ def observe(boards: Boards, i: int, planes: np.ndarray, masks: np.ndarray) -> No
     scratch, stride, one = boards.scratch, np.uint64(size + 1), np.uint64(1)
     for k in range(scratch.shape[2]):
         scratch[board, liberties, np.uint64(k)] = 0
-    # Whose stones are where, and which points are empty.
+    # The stones of either colour, and the empty points.
     action, result = np.uint64(0), np.uint64(0)
     for row in range(size):
         p = np.uint64(row + 1) * stride + one
@@ -62,7 +61,7 @@ def observe(boards: Boards, i: int, planes: np.ndarray, masks: np.ndarray) -> No
         p = np.uint64(scratch[board, empty, np.uint64(k)])
         for head in chains_around(boards, i, p):
             scratch[board, liberties, head] += np.uint16(1)
-    # Plane 18 holds the number of liberties for a while.
+    # Plane 18 holds the number of liberties until it is filled.
     action = np.uint64(0)
     for row in range(size):
         p = np.uint64(row + 1) * stride + one
@@ -97,7 +96,7 @@ def observe(boards: Boards, i: int, planes: np.ndarray, masks: np.ndarray) -> No
 
 @inlined
 def _look(boards: Boards, i: int, p: np.uint64, planes: np.ndarray, masks: np.ndarray) -> None:
-    """What a stone on an empty point would do."""
+    """Return what a stone on an empty point would do."""
     stones, colour, board = boards.stones, boards.numbers[i, TO_PLAY], np.uint64(i)
     stride, one = np.uint64(boards.size + 1), np.uint64(1)
     lives = (

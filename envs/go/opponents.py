@@ -1,6 +1,6 @@
-"""Opponents that need only the rules, compiled, for the single and the vector environment.
+"""Built-in opponents, compiled, for the single and the vector environment.
 
-`move_of` gives the move of either. Random numbers come from the state they are handed, (1,) uint64.
+Their random numbers come from the generator that they are given, (1,) uint64.
 """
 
 import math
@@ -35,7 +35,7 @@ PLAYOUTS = 1000
 
 
 def new_work(n: int, rules: Rules) -> tuple[Boards, np.ndarray]:
-    """What opponents on n boards play with in their heads."""
+    """Return the working memory of opponents on n boards: boards and tallies."""
     return new_boards(n, rules, history=1), np.zeros((n, 2, rules.size**2 + 1))
 
 
@@ -49,7 +49,7 @@ def move_of(
     komi: float,
     random: np.ndarray,
 ) -> int:
-    """The action of `RANDOM` or `PLAYOUT`; `work` and `tallies` come from `new_work`."""
+    """Return the action of `RANDOM` or `PLAYOUT`; `work` and `tallies` come from `new_work`."""
     if opponent == PLAYOUT:
         return _by_playouts(boards, i, work, tallies, komi, random)
     return _at_random(boards, i, random)
@@ -57,9 +57,11 @@ def move_of(
 
 @compiled
 def _at_random(boards: Boards, i: int, random: np.ndarray) -> int:
-    """Any legal move that fills no eye of its own, all alike; a pass where there is none."""
+    """Return a random legal move that fills no own eye, or a pass if there is none."""
     points = boards.size * boards.size
-    for _ in range(points):  # mostly it takes two or three draws, less than a look at every point
+    for _ in range(
+        points
+    ):  # mostly two or three draws suffice, which is faster than testing every point
         action = below(random, points)
         if _is_sensible(boards, i, action):
             return action
@@ -71,10 +73,9 @@ def _at_random(boards: Boards, i: int, random: np.ndarray) -> int:
 def _by_playouts(
     boards: Boards, i: int, work: Boards, tallies: np.ndarray, komi: float, random: np.ndarray
 ) -> int:
-    """The move that was tried most often after UCB1 (Auer et al. 2002) with half its bonus has shared out
-    the playouts.
+    """Return the move that UCB1 (Auer et al. 2002), with half its bonus, gave the most playouts.
 
-    It may pass only where the position as it stands is won, and does so where that ends the game.
+    It passes only if the position as it stands is won, and always if that ends the game.
     """
     points = boards.size * boards.size
     sign = 1 if boards.numbers[i, TO_PLAY] == BLACK else -1
@@ -108,7 +109,7 @@ def _by_playouts(
 
 @compiled
 def _write_sensible(boards: Boards, i: int) -> int:
-    """Write the legal moves that fill no own eye into `scratch[i, 1]`; gives their number."""
+    """Write the legal moves that fill no own eye into `scratch[i, 1]`, and return their number."""
     result = 0
     for action in range(boards.size * boards.size):
         if _is_sensible(boards, i, action):

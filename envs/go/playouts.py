@@ -1,9 +1,9 @@
-"""Games played to their end by simple skill, as Monte-Carlo search without a network needs them.
+"""Playouts with simple tactics, for Monte-Carlo search without a network.
 
-A move answers the last one where it can: it captures what that move left with one liberty, rescues what
-that move attacked, or makes a good shape beside it, by the 3×3 patterns of MoGo (Gelly et al. 2006).
-Otherwise it is random, but fills no eye of its own and seldom leaves a chain with one liberty. `expect`
-judges all moves of a position by the same signs, before any playout has tried them.
+A move answers the last one if possible: it captures a chain that the last move left with one liberty,
+rescues a chain that it attacked, or makes a good shape beside it, by the 3×3 patterns of MoGo (Gelly et al.
+2006). Otherwise it is random, but fills no own eye and seldom leaves a chain with one liberty. `expect` rates
+all moves of a position by the same features, before any playout.
 """
 
 from itertools import product
@@ -34,15 +34,15 @@ from envs.go.core import (
 from envs.random import below, chance
 
 WHERE, FIRST = range(2)
-"""Rows of a board's notes, (2, points) uint16: where in the list of empty points a point stands, and
-who was the first to play on it, 0 for nobody."""
+"""Rows of a board's notes, (2, points) uint16: a point's index in the list of empty points; the colour that
+played on it first, or 0."""
 
 ANSWER, SHAPE = 0.9, 0.95
-"""How often the last move is looked at, for chains and for patterns."""
+"""Probabilities that a move answers the last one by tactics, and by patterns."""
 RECKLESS = 0.25
-"""How often a random move may leave its chain with one liberty: rarely, yet dead groups must fall."""
+"""Probability that a random move may leave its chain with one liberty: low, but dead groups must fall."""
 
-# X and O are the two players, whichever moves; x is anything but X, o anything but O, ? anything at all,
+# X and O are the two players, either to move; x is anything but X, o anything but O, ? anything,
 # the edge of the board included; # is the edge. The move is in the middle.
 _PATTERNS = (
     "XOX ... ???",  # hane around a stone
@@ -82,20 +82,20 @@ _SHAPES = _shapes()
 
 
 def new_notes(n: int, boards: Boards) -> np.ndarray:
-    """(n, 2, points) uint16, what `playout` needs beside n boards like these."""
+    """Return the notes, (n, 2, points) uint16, that `playout` needs for n boards like these."""
     return np.zeros((n, 2, boards.stones.shape[1]), np.uint16)
 
 
 @compiled
 def playout(boards: Boards, i: int, notes: np.ndarray, random_state: np.ndarray) -> None:
-    """Plays the board to its end, under simple ko.
+    """Play the board to its end, under simple ko.
 
-    The board is good for nothing but `area`, `owners` and `copy_board` into it afterwards.
+    Afterwards the board is only valid for `area` and `owners`, and as a target of `copy_board`.
 
     Args:
-        notes: (n, 2, points) uint16 of `new_notes`; row i is overwritten, `notes[i, FIRST]` is for the
-            caller to read.
-        random_state: (1,) uint64, moves on.
+        notes: (n, 2, points) uint16 from `new_notes`; row i is overwritten, and `notes[i, FIRST]` is a
+            result.
+        random_state: (1,) uint64, advanced.
     """
     size = boards.size
     empty, left = boards.scratch[i, 0], 0
@@ -110,7 +110,7 @@ def playout(boards: Boards, i: int, notes: np.ndarray, random_state: np.ndarray)
     last = np.uint64(0)
     if 0 <= boards.numbers[i, LAST] < size * size:
         last = np.uint64(point_of(size, boards.numbers[i, LAST]))
-    # Without superko a game can go round for ever; this is far longer than those that do not.
+    # Without superko a game may cycle; this is far longer than games that do not.
     for _ in range(3 * size * size):
         if passes >= 2:
             break
@@ -142,7 +142,7 @@ def playout(boards: Boards, i: int, notes: np.ndarray, random_state: np.ndarray)
 
 @inlined
 def _forget(empty: np.ndarray, notes: np.ndarray, i: int, p: np.uint64, left: int) -> int:
-    """Takes a point off the list of empty ones, which is `left` long; returns how long it is then."""
+    """Remove a point from the list of empty ones, of length `left`, and return the new length."""
     left -= 1
     moved, place = empty[left], notes[i, WHERE, p]
     empty[place] = moved
@@ -159,8 +159,7 @@ def _at_random(
     colour: int,
     random_state: np.ndarray,
 ) -> np.uint64:
-    """A random empty point that fills no own eye, and is no self-atari unless by a reckless whim; 0 where
-    there is none."""
+    """Return a random empty point that fills no own eye and, mostly, is no self-atari; 0 if there is none."""
     empty = boards.scratch[i, 0]
     untried, reckless = left, chance(random_state) < RECKLESS
     while untried > 0:
@@ -179,7 +178,7 @@ def _at_random(
 
 @inlined
 def _pairs(boards: Boards, i: int, p: np.uint64, head: np.uint64) -> int:
-    """How many neighbours of a point belong to a chain."""
+    """Return how many neighbours of a point belong to a chain."""
     number = 0
     for q in neighbours(p, np.uint64(boards.size + 1)):
         number += boards.chains[i, HEAD, q] == head
@@ -188,9 +187,9 @@ def _pairs(boards: Boards, i: int, p: np.uint64, head: np.uint64) -> int:
 
 @compiled
 def _last_liberty(boards: Boards, i: int, head: np.uint64) -> np.uint64:
-    """The only liberty of a chain; 0 when it has several."""
+    """Return the only liberty of a chain, or 0 if it has several."""
     number = boards.chains[i, LIBERTIES, head]
-    if number > 4:  # one point makes four pseudo-liberties at most
+    if number > 4:  # one point gives at most four pseudo-liberties
         return np.uint64(0)
     p = head
     while True:
@@ -204,8 +203,7 @@ def _last_liberty(boards: Boards, i: int, head: np.uint64) -> np.uint64:
 
 @compiled
 def _liberties_after(boards: Boards, i: int, p: np.uint64, colour: int) -> int:
-    """What a stone on the empty point p would have: 0 or 1 liberty, or 2 for any more; a capture counts
-    as 2."""
+    """Return the liberties of a stone on the empty point p, at most 2; a capture counts as 2."""
     stones, chains = boards.stones, boards.chains
     around = neighbours(p, np.uint64(boards.size + 1))
     first = np.uint64(0)
@@ -243,8 +241,8 @@ def _liberties_after(boards: Boards, i: int, p: np.uint64, colour: int) -> int:
 
 @compiled
 def _answer(boards: Boards, i: int, last: np.uint64, colour: int) -> np.uint64:
-    """Captures the chain of the last move, or rescues a chain beside it: by capturing, or by running
-    where that gives it room. 0 where nothing is in danger."""
+    """Return a move that captures the chain of the last move, or rescues a chain beside it by a capture or an
+    extension; 0 if there is none."""
     stones, chains = boards.stones, boards.chains
     ko = np.uint64(boards.numbers[i, KO])
     p = _last_liberty(boards, i, np.uint64(chains[i, HEAD, last]))
@@ -267,7 +265,7 @@ def _answer(boards: Boards, i: int, last: np.uint64, colour: int) -> np.uint64:
 
 @compiled
 def _counter(boards: Boards, i: int, head: np.uint64, colour: int) -> np.uint64:
-    """Where a chain of the opponent beside this one can be captured, or 0."""
+    """Return a move that captures an opponent's chain beside this one, or 0."""
     stone = head
     while True:
         for q in neighbours(stone, np.uint64(boards.size + 1)):
@@ -300,7 +298,7 @@ def _makes_shape(boards: Boards, i: int, p: np.uint64) -> bool:
 
 @compiled
 def _shape_beside(boards: Boards, i: int, last: np.uint64, colour: int, start: int) -> np.uint64:
-    """A point beside the last move that makes a good shape and keeps its liberties, or 0."""
+    """Return a point beside the last move that fits a pattern and is no self-atari, or 0."""
     stride, one = np.uint64(boards.size + 1), np.uint64(1)
     above, below_ = last - stride, last + stride
     ring = (
@@ -322,11 +320,10 @@ def _shape_beside(boards: Boards, i: int, last: np.uint64, colour: int, start: i
 def expect(
     boards: Boards, i: int, legal: np.ndarray, random_state: np.ndarray, out: np.ndarray
 ) -> None:
-    """Fills out with the chance that each action wins, as far as its looks go; 0 where it is illegal or
-    fills an own eye.
+    """Fill out with a first estimate of each action's win rate; 0 if it is illegal or fills an own eye.
 
-    Every sign is so many games won or lost, on top of ten that nobody knows anything about. A little
-    noise keeps moves apart that look alike.
+    Every feature counts as some games won or lost, on top of ten even ones. A little noise separates
+    moves with the same features.
 
     Args:
         legal: (size² + 1,) bool, overwritten.
@@ -361,13 +358,13 @@ def expect(
             games += 10
             won += 10.0 if edge == 2 else 0.0
         out[action] = won / games + 1e-3 * chance(random_state)
-    # To pass is seldom right before the end, where the search finds out by itself.
+    # A pass is seldom right before the end, and there the search finds it.
     out[size * size] = 0.1
 
 
 @compiled
 def _rescued(boards: Boards, i: int, p: np.uint64, colour: int) -> int:
-    """Stones that a move captures, or that it takes out of danger."""
+    """Return the number of stones that a move captures or rescues."""
     number = 0
     for q in neighbours(p, np.uint64(boards.size + 1)):
         if boards.stones[i, q] in (BLACK, WHITE):
@@ -391,7 +388,7 @@ def _lonely(boards: Boards, i: int, row: int, column: int) -> bool:
 
 @compiled
 def mask_eyes(boards: Boards, i: int, mask: np.ndarray) -> None:
-    """Strike the moves into own eyes out of a mask (size² + 1,) of legal actions."""
+    """Remove moves into own eyes from a mask (size² + 1,) of legal actions."""
     colour = boards.numbers[i, TO_PLAY]
     for action in range(boards.size * boards.size):
         point = np.uint64(point_of(boards.size, action))

@@ -1,9 +1,8 @@
-"""Other programs that play Go, spoken to in the Go Text Protocol.
+"""Other programs that play Go, by the Go Text Protocol.
 
-GTP 2 (Farnebäck 2002) is a conversation over two pipes: a command is one line, its answer begins
-with "=" or "?" and ends with an empty line. Nothing a program does may harm us: whether it is
-missing, dies, hangs or talks nonsense, the caller gets a `ProgramError` that says so in one
-sentence.
+GTP 2 (Farnebäck 2002) runs over two pipes: a command is one line, its answer begins with "=" or "?" and
+ends with an empty line. A program that is missing, dies, hangs or answers nonsense raises a
+`ProgramError` of one sentence.
 """
 
 from __future__ import annotations
@@ -26,15 +25,15 @@ if TYPE_CHECKING:
     from envs.go.board import Rules
 
 _LONGEST_ANSWER = 1 << 20
-"""Bytes; whoever writes more writes without end."""
+"""Bytes; a longer answer is taken for an endless one."""
 
 
 class ProgramError(WorldError):
-    """A program cannot be played with any more, and why."""
+    """A program failed and cannot be played with any more."""
 
 
 class ProgramRefusedError(ProgramError):
-    """A program answered a command with "?"; it goes on playing."""
+    """A program answered a command with "?". It can still be played with."""
 
 
 class Program:
@@ -43,7 +42,7 @@ class Program:
     Args:
         command: a command line, or its words.
         timeout: seconds without an answer after which the program counts as hung.
-        name: how errors call it; the command's first word if not given.
+        name: used in errors; by default the command's first word.
 
     Raises:
         ProgramError: it cannot be started.
@@ -67,7 +66,7 @@ class Program:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 bufsize=0,
-                start_new_session=True,  # Ctrl-C is for us; and what it starts can be ended with it
+                start_new_session=True,  # Ctrl-C must not reach it; and its children can be ended with it
             )
         except FileNotFoundError:
             raise ProgramError(f"the program {words[0]} is not installed") from None
@@ -75,16 +74,16 @@ class Program:
             message = error.strerror if isinstance(error, OSError) else error
             raise ProgramError(f"the program {words[0]} cannot be started: {message}") from error
         self._size = 19
-        self._complaint = b""  # the end of what it wrote to its standard error
+        self._complaint = b""  # the end of its standard error
         self._finalizer = weakref.finalize(self, _end, self._process)
 
     def command(self, text: str, timeout: float | None = None) -> str:
-        """Send a command and wait for its answer, which is given without its "=".
+        """Send a command and return its answer without the "=".
 
         Raises:
-            Refused: the program answered "?".
-            ProgramError: there was no proper answer within `timeout` seconds (None: the program's
-                own limit); the program was ended.
+            ProgramRefusedError: the program answered "?".
+            ProgramError: there was no proper answer within `timeout` seconds (None: the program's own
+                limit); the program was ended.
         """
         if not self._finalizer.alive:
             raise ProgramError(f"{self.name} is not running any more")
@@ -100,17 +99,17 @@ class Program:
         return message
 
     def new_game(self, rules: Rules) -> None:
-        """An empty board of the size and komi of `rules`."""
+        """Set up an empty board of the size and komi of `rules`."""
         self._size = rules.size
         for text in (f"boardsize {rules.size}", "clear_board", f"komi {rules.komi:g}"):
             self.command(text)
 
     def play(self, colour: int, action: int) -> None:
-        """Tell it a move: colour 1 (black) or 2 (white), and an action."""
+        """Send a move: colour 1 (black) or 2 (white), and an action."""
         self.command(f"play {_letter(colour)} {vertex(action, self._size)}")
 
     def genmove(self, colour: int, timeout: float | None = None) -> int | None:
-        """Let it move; gives the action, which it has played itself, or None where it resigns."""
+        """Let it move, and return the action, already played on its board, or None if it resigns."""
         text = f"genmove {_letter(colour)}"
         message = self.command(text, timeout)
         if message.lower() == "resign":
@@ -158,7 +157,7 @@ class Program:
         assert self._process.stderr is not None
         try:
             code = self._process.wait(1)
-        except subprocess.TimeoutExpired:  # it closed its output and lives on
+        except subprocess.TimeoutExpired:  # it closed its output and still runs
             return self._lost(f"closed its output at {_shown(text)}")
         os.set_blocking(self._process.stderr.fileno(), False)
         self._complaint += self._process.stderr.read() or b""
@@ -178,7 +177,7 @@ def _letter(colour: int) -> str:
 
 
 def _shown(text: str) -> str:
-    """What a program said, fit for one line of ours."""
+    """Return a program's text in quotes, on one line and shortened."""
     line = " ".join(text.split())
     return repr(line if len(line) <= 80 else line[:79] + "…")
 

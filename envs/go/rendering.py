@@ -1,4 +1,4 @@
-"""Go boards drawn: as a picture, with what a player thinks if it says so, and as text."""
+"""Go boards as pictures, with a player's thoughts if there are any, and as text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from envs.go.vertices import COLUMNS
 
 PICTURE_SIDE = 640
-"""Pixels of the board's side, about."""
+"""Approximate side of the board in pixels."""
 
 _SCALE = 2  # drawn at twice the size and shrunk: smooth edges
 _LINE, _TEXT = (62, 41, 20), (84, 58, 30)
@@ -22,16 +22,16 @@ _PANEL, _BLACK_SHARE, _WHITE_SHARE = (46, 42, 40), (24, 24, 26), (226, 222, 214)
 
 @dataclass(frozen=True)
 class Thoughts:
-    """What a player thinks of a position."""
+    """A player's evaluation of a position."""
 
     candidates: Sequence[tuple[int, float]] = ()
-    """The points (or the pass) it looked at, best first, each with its share of the visits, 0…1."""
+    """The actions it considered, best first, each with its share of the visits, 0…1."""
     win_rates: Sequence[float] = ()
-    """Black's chance to win after each move so far, 0…1; NaN where it is not known."""
+    """Black's win rate after each move so far, 0…1; NaN if it is not known."""
 
 
 def stars(size: int) -> list[tuple[int, int]]:
-    """The marked points (row, column) of a board."""
+    """Return the star points (row, column) of a board."""
     if size < 5:
         return []
     edge = 2 if size < 13 else 3
@@ -47,16 +47,12 @@ def stars(size: int) -> list[tuple[int, int]]:
 def picture(
     stones: np.ndarray, last: int | None = None, thoughts: Thoughts | None = None
 ) -> np.ndarray:
-    """The board from above.
+    """Return a picture of the board, (height, width, 3) uint8, with even sides, as videos need.
 
     Args:
         stones: (size, size) of 0 (empty), 1 (black) and 2 (white); row 0 is drawn at the top.
-        last: the action that led here, which gets a mark; a pass is written on the board.
-        thoughts: drawn on the board, and under it as a curve; there is room for it only if this is
-            not None.
-
-    Returns:
-        (height, width, 3) uint8, even in both, as videos need it.
+        last: the last action, which is marked; a pass is written on the board.
+        thoughts: drawn on the board, and as a curve under it; without them the picture is smaller.
     """
     size = len(stones)
     cell = _cell(size)
@@ -86,7 +82,7 @@ def picture(
 
 
 def _cell(size: int) -> int:
-    """Distance of two lines in the large drawing."""
+    """Return the distance between two lines in the large drawing."""
     return PICTURE_SIDE * _SCALE // (size + 1) // 4 * 4
 
 
@@ -104,11 +100,11 @@ def _font(height: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 @lru_cache(maxsize=4)
 def _empty_board(size: int) -> Image.Image:
-    """Wood, lines, stars and coordinates."""
+    """Draw wood, lines, star points and coordinates."""
     cell = _cell(size)
     side = (size + 1) * cell
     rng = np.random.default_rng(0)
-    # Grain: slow and fast waves across the board, bent a little along it.
+    # Grain: slow and fast waves across the board, slightly bent along it.
     across = np.linspace(0, 1.1, 4096)
     waves = sum(
         np.sin(2 * np.pi * (f * across + phase)) / f**0.6
@@ -142,7 +138,7 @@ def _empty_board(size: int) -> Image.Image:
 
 @lru_cache(maxsize=8)
 def _stone(cell: int, white: bool) -> Image.Image:
-    """A stone lit from the top left, with its shadow."""
+    """Draw a stone lit from the top left, with its shadow."""
     side = int(cell * 1.2) // 2 * 2
     radius = cell * 0.475
     y, x = np.mgrid[0:side, 0:side] - (side - 1) / 2
@@ -184,7 +180,7 @@ def _draw_note(draw: ImageDraw.ImageDraw, text: str, x: int, y: int, cell: int) 
 
 
 def _curve(win_rates: Sequence[float], width: int, height: int) -> Image.Image:
-    """Black's chance to win, move by move: black's share at the bottom, white's above."""
+    """Draw black's win rate by move: black's share at the bottom, white's above."""
     w, h, margin = width * _SCALE, height * _SCALE, 20
     image = Image.new("RGB", (w, h), _PANEL)
     draw = ImageDraw.Draw(image)
@@ -193,7 +189,7 @@ def _curve(win_rates: Sequence[float], width: int, height: int) -> Image.Image:
     known = [(i, float(rate)) for i, rate in enumerate(win_rates) if not np.isnan(rate)]
     if known:
         last, rate = known[-1]
-        span = max(last, 40)  # a short game does not jump about
+        span = max(last, 40)  # so that the curve of a short game does not fill the width at once
         points = [
             (left + (right - left) * i / span, bottom - (bottom - top) * min(1.0, max(0.0, p)))
             for i, p in known
@@ -215,7 +211,7 @@ def _curve(win_rates: Sequence[float], width: int, height: int) -> Image.Image:
 
 
 def ansi(stones: np.ndarray, last: int | None = None) -> str:
-    """The board as text: X black, O white, + a marked point; the last stone stands in brackets."""
+    """Return the board as text: X black, O white, + a star point, brackets around the last stone."""
     size = len(stones)
     marks = set(stars(size))
     letters = "   " + " ".join(COLUMNS[:size])

@@ -1,7 +1,7 @@
 """Game records in SGF (Smart Game Format FF[4]), read and written through sgfmill.
 
-Records come from anywhere: whatever is wrong with one is an `SgfError` of one line that names the
-record and the move. Only the main line is read, the first variation at every fork.
+A broken record raises an `SgfError` of one line that names the record and the move. Only the main line is
+read: the first variation at every fork.
 """
 
 import codecs
@@ -17,7 +17,7 @@ from envs.go.core import LARGEST
 from envs.hooks import WorldError
 
 MAX_BYTES = 1 << 18
-"""The largest record that is read: long games with much talk take 100 KB."""
+"""The largest record that is read. Long games with many comments take 100 KB."""
 _COLOURS = {"B": BLACK, "W": WHITE}
 _LETTERS = {BLACK: "b", WHITE: "w"}
 _CHARSETS = (
@@ -25,11 +25,11 @@ _CHARSETS = (
     *("gb18030", "gb2312", "gbk", "big5", "cp932", "shift_jis", "euc_jp", "iso2022_jp"),
     *("cp949", "euc_kr"),
 )
-"""Python's names of charsets that records have. Its other codecs can be slow or are not of text."""
+"""Charsets that records use, by Python's names. Other codecs of Python's may be slow or not for text."""
 
 
 class SgfError(WorldError):
-    """A record that cannot be read: one line with the record, the move, and what is wrong."""
+    """A record cannot be read. The message has the record, the move and the fault."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Game:
     komi: float = 0.0
     handicap: int = 0
     result: str = ""
-    """As recorded: `B+3.5`, `W+R`, `Draw`, `Void`; empty where nobody knows."""
+    """As recorded: `B+3.5`, `W+R`, `Draw`, `Void`; empty if unknown."""
     rules: str = ""
     black: str = ""
     """The player's name."""
@@ -54,11 +54,11 @@ class Game:
     """As recorded: `6d`, `9p`, `2350?`."""
     white_rank: str = ""
     comments: tuple[str, ...] = ()
-    """One for each move, or none at all."""
+    """One for each move, or none."""
 
     @property
     def winner(self) -> int | None:
-        """BLACK, WHITE, EMPTY for a draw, None where the result is not known."""
+        """BLACK, WHITE, EMPTY for a draw, None if the result is not known."""
         result = self.result.strip().lower()
         if result[:2] in ("b+", "w+"):
             return _COLOURS[result[0].upper()]
@@ -66,7 +66,7 @@ class Game:
 
     @property
     def margin(self) -> float | None:
-        """Black's points minus white's, komi counted; None unless the points are recorded."""
+        """Black's points minus white's with komi; None unless the points are recorded."""
         if self.winner is None:
             return None
         if self.winner == EMPTY:
@@ -78,15 +78,14 @@ class Game:
 
 
 def read_game(source: bytes | Path, name: str | None = None) -> Game:
-    """The first game of a record.
+    """Return the first game of a record.
 
     Args:
-        source: A file, or what is in one.
-        name: What errors call the record; a file's own path by default.
+        source: a file, or its content.
+        name: the record's name in errors; by default the file's path.
 
     Raises:
-        SgfError: Not a record of Go that makes sense, as far as one can say without the rules:
-            whether the moves are legal is not looked at.
+        SgfError: it is no proper record of Go. Whether the moves are legal is not checked.
     """
     if name is None:
         name = str(source) if isinstance(source, Path) else "the record"
@@ -104,7 +103,7 @@ def read_game(source: bytes | Path, name: str | None = None) -> Game:
     charset = _charset(_first(root, "CA"))
     game = _first(root, "GM").strip()
     if game not in (b"", b"1"):
-        raise SgfError(f"{name}: a record of another game than Go (GM[{_shown(game)}])")
+        raise SgfError(f"{name}: this is a record of another game than Go (GM[{_shown(game)}])")
     size = _size(_first(root, "SZ"), name)
 
     moves: list[tuple[int, int]] = []
@@ -157,10 +156,10 @@ def read_game(source: bytes | Path, name: str | None = None) -> Game:
 
 
 def write_game(game: Game) -> bytes:
-    """The record of a game, in UTF-8; `read_game` gives the same game back.
+    """Return the record of a game in UTF-8; `read_game` returns the same game again.
 
     Raises:
-        ValueError: Comments that are neither none nor one for each move.
+        ValueError: the number of comments is neither 0 nor the number of moves.
     """
     if game.comments and len(game.comments) != len(game.moves):
         raise ValueError(f"{len(game.moves)} moves cannot have {len(game.comments)} comments")
@@ -216,12 +215,12 @@ def _charset(declared: bytes) -> str:
 
 
 def _text(raw: bytes, charset: str) -> str:
-    """What is written, with � for bytes that are not of the charset."""
+    """Decode a text, with � for bytes that are not of the charset."""
     return sgf_grammar.text_value(raw).decode(charset, "replace")
 
 
 def _shown(raw: bytes) -> str:
-    """A value that is wrong, fit for one line."""
+    """Return a wrong value, shortened to fit one line."""
     return ascii(raw[:12].decode("latin-1"))[1:-1] + ("…" if len(raw) > 12 else "")
 
 
@@ -239,7 +238,7 @@ def _size(raw: bytes, name: str) -> int:
 
 
 def _number(text: str, what: str, name: str) -> float:
-    """A number of the header, 0 where there is none."""
+    """Return a number of the header, 0 if it is missing."""
     if not text:
         return 0.0
     if not re.fullmatch(r"[+-]?\d{0,6}(\.\d{0,6})?", text) or not re.search(r"\d", text):
@@ -248,7 +247,7 @@ def _number(text: str, what: str, name: str) -> float:
 
 
 def _action(raw: bytes, size: int) -> int | None:
-    """The action of a move's value; None where it has none."""
+    """Return the action of a move's value, or None if it is not a point."""
     try:
         point = sgf_properties.interpret_go_point(raw, size)
     except ValueError:
@@ -260,12 +259,12 @@ def _action(raw: bytes, size: int) -> int | None:
 
 
 def _place(action: int, size: int) -> tuple[int, int]:
-    """sgfmill's (row, column) of an action."""
+    """Return an action as sgfmill's (row, column)."""
     return size - 1 - action // size, action % size
 
 
 def _set_up(node: dict[str, list[bytes]], size: int, setup: dict[int, int], name: str) -> None:
-    """Adds a node's stones to those set up, by action."""
+    """Add a node's setup stones to `setup`, by action."""
     context = sgf_properties.Presenter(size, "UTF-8")
     for identifier, colour in (("AE", EMPTY), ("AB", BLACK), ("AW", WHITE)):
         values = [value for value in node.get(identifier, ()) if value.strip()]
@@ -288,7 +287,7 @@ def record(
     setup: Sequence[tuple[int, int]] = (),
     comments: Sequence[str] = (),
 ) -> Game:
-    """A game as it can be written to a file.
+    """Return a board's game as a record.
 
     Args:
         names: black's and white's.

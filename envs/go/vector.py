@@ -1,7 +1,7 @@
-"""Many games of Go side by side, compiled: step for step the game of `envs.go.go`.
+"""The vector environment of Go, compiled; each step equals that of `envs.go.go`.
 
-Games against programs are played by as many of the single environments, in threads, because all the
-time goes to the programs.
+Games against programs are played by single environments in threads, because the programs take all the
+time.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -38,13 +38,13 @@ from envs.hooks import TrainedRun, WorldError
 from envs.random import below, reseed
 
 _SHARE = 2048
-"""Points on the boards of one thread, at least: handing out fewer costs more than it brings."""
+"""Least number of points on the boards of one thread; for fewer, a thread costs more than it saves."""
 
 _COLOURS = {"both": 0, "black": BLACK, "white": WHITE}
 
 
 class GoVector(VectorEnv):
-    """`num_envs` of `envs.go.go.Go`, by the same arguments; reset in the step after the last."""
+    """`num_envs` of `envs.go.go.Go`, with the same arguments, in next-step autoreset mode."""
 
     metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP, "measures": ("win", "margin")}
 
@@ -98,7 +98,7 @@ class GoVector(VectorEnv):
         seed: int | list[int | None] | None = None,
         options: dict[str, Any] | None = None,
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """New games everywhere; environment i gets `seed + i`, or the i-th of a list."""
+        """Begin new games; environment i gets `seed + i`, or the i-th seed of a list."""
         gym.vector.VectorEnv.reset(self, seed=seed if isinstance(seed, int) else None)
         n = self.num_envs
         if self._singles:
@@ -117,7 +117,7 @@ class GoVector(VectorEnv):
     def step(
         self, actions: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """(num_envs,) actions to observations, rewards, terminated, truncated and infos."""
+        """Take one step in every environment; actions are (num_envs,)."""
         n, points = self.num_envs, self.rules.size**2
         actions = np.asarray(actions, np.int64)
         wrong = actions[(actions < 0) | (actions > points)]
@@ -181,14 +181,14 @@ class GoVector(VectorEnv):
         return merged
 
     def close_extras(self, **_: Any) -> None:
-        """End the threads, and the opponents' programs if there are any."""
+        """End the threads and the opponents' programs."""
         self._threads.shutdown()
         for env in self._singles:
             env.close()
 
 
 class _Games(NamedTuple):
-    """All that a step is about."""
+    """The state of the games."""
 
     boards: Boards
     work: Boards
@@ -197,13 +197,13 @@ class _Games(NamedTuple):
     random: np.ndarray
     """(n, 1) uint64"""
     colours: np.ndarray
-    """(n,) int64, what the learner plays."""
+    """(n,) int64, the learner's colours."""
     over: np.ndarray
     """(n,) bool: the next step begins a new game."""
     opponent: int
     komi: float
     colour: int
-    """What the learner is to play in every game; 0: that is drawn."""
+    """The learner's colour in every game; 0: random."""
     limit: int
     """Moves after which a game ends."""
     points: np.ndarray
@@ -211,7 +211,7 @@ class _Games(NamedTuple):
 
 
 class _Step(NamedTuple):
-    """What a step is told, and what it writes."""
+    """Input and output of a step."""
 
     actions: np.ndarray
     """(n,) int64"""
@@ -220,11 +220,11 @@ class _Step(NamedTuple):
     masks: np.ndarray
     """(n, size² + 1) bool"""
     rewards: np.ndarray
-    """(n,) float64, like those that follow 0 to begin with."""
+    """(n,) float64; 0 at first, like the fields below."""
     margins: np.ndarray
     """(n,) float64"""
     counted: np.ndarray
-    """(n,) bool: there is a margin."""
+    """(n,) bool: the game was counted, so that there is a margin."""
 
 
 @numba.njit(cache=True, nogil=True, _nrt=False)  # type: ignore[call-overload]
@@ -271,7 +271,7 @@ def _begin(games: _Games, i: int) -> None:
 
 @compiled
 def _reply(games: _Games, i: int) -> None:
-    """The opponent's move, if it is its turn."""
+    """Play the opponent's move if it is its turn."""
     boards = games.boards
     if games.opponent != SELF and boards.numbers[i, TO_PLAY] != games.colours[i]:
         action = move_of(

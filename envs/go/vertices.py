@@ -1,11 +1,11 @@
-"""The names of a board's points in GTP, which people use as well: "A1" is at the bottom left."""
+"""Names of a board's points as in GTP: "A1" is at the bottom left."""
 
 COLUMNS = "ABCDEFGHJKLMNOPQRSTUVWXYZ"
 """The names of the columns from the left; there is no I."""
 
 
 def vertex(action: int, size: int) -> str:
-    """The name of an action, or "pass"."""
+    """Return the name of an action, such as "D4" or "pass"."""
     if action == size * size:
         return "pass"
     row, column = divmod(action, size)
@@ -13,7 +13,7 @@ def vertex(action: int, size: int) -> str:
 
 
 def action_at(name: str, size: int) -> int:
-    """The action that is called `name`, whatever its case.
+    """Return the action with a name, in upper or lower case.
 
     Raises:
         ValueError: there is no such point.

@@ -1,4 +1,4 @@
-"""Mazes, drawn afresh for every episode."""
+"""Mazes, a new random one in every episode."""
 
 from pathlib import Path
 

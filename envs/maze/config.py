@@ -1,4 +1,4 @@
-"""What can be asked of a maze, checked."""
+"""The arguments of the maze environments."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -18,32 +18,32 @@ Split = Literal["train", "test"]
 
 @dataclass(frozen=True)
 class MazeConfig:
-    """The arguments of `Maze`; raises WorldError with a sentence where they make no maze."""
+    """The arguments of `Maze`. A wrong one raises a WorldError."""
 
     width: int = 9
-    """Squares across, walls and the border included: odd, 5 to 63."""
+    """Squares from left to right, with walls and border: odd, 5 to 63."""
     height: int = 9
-    """Squares down."""
+    """Squares from top to bottom: odd, 5 to 63."""
     algorithm: Algorithm = "depth_first"
-    """How the maze is drawn; see `envs.maze.generation`."""
+    """The generator of mazes; see `envs.maze.generation`."""
     braid: float = 0.0
-    """Share of the dead ends that are opened into loops: 0 gives perfect mazes."""
+    """Share of the dead ends that are opened to make loops; 0 gives perfect mazes."""
     doors: int = 0
-    """Locked doors between start and goal, each with a key to fetch first."""
+    """Locked doors between start and goal, each with a key that must be fetched first."""
     start: str = "random"
     """"random", or "column,row" of a room (both odd, counted from 0 at the top left)."""
     goal: str = "random"
-    """The same."""
+    """As `start`."""
     view: View = "full"
-    """"full": all planes; "local": the window around the agent; "position": a small vector."""
+    """The observation: "full": all planes; "local": a window around the agent; "position": a small vector."""
     radius: int = 2
-    """Squares that a local view reaches in each direction."""
+    """Reach of a local view in each direction, in squares."""
     reward: Reward = "sparse"
     """"sparse": 1 at the goal; "step_cost": also −1/max_steps for every step."""
     max_steps: int = 0
-    """Steps after which an episode is cut off; 0 for width · height."""
+    """Steps after which an episode is truncated; 0 for width · height."""
     split: Split = "train"
-    """Which half of the seeds the mazes come from."""
+    """The half of the seeds that mazes are drawn from."""
 
     def __post_init__(self) -> None:
         for name in ("width", "height"):
@@ -52,7 +52,7 @@ class MazeConfig:
                 raise WorldError(f"{name} must be an odd number from 5 to 63, not {size}")
             if size % 2 == 0:
                 raise WorldError(
-                    f"{name} must be odd, because walls and rooms take turns: {size - 1} or"
+                    f"{name} must be odd, because walls and rooms alternate: {size - 1} or"
                     f" {size + 1} instead of {size}"
                 )
         _check_choice("algorithm", self.algorithm, ALGORITHMS)
@@ -80,7 +80,7 @@ class MazeConfig:
             raise WorldError(f"start and goal are the same square, {self.goal}")
 
     def square(self, name: str) -> int:
-        """Where "start" or "goal" is: row · width + column, or `ANYWHERE`."""
+        """Return the square of "start" or "goal", row · width + column, or `ANYWHERE`."""
         text = getattr(self, name)
         if text == "random":
             return ANYWHERE
@@ -99,17 +99,17 @@ class MazeConfig:
 
     @property
     def planes(self) -> int:
-        """Planes of the state; see `envs.maze.layout`."""
+        """The number of planes of the state; see `envs.maze.layout`."""
         return 3 + 2 * self.doors
 
     @property
     def limit(self) -> int:
-        """Steps after which an episode is cut off."""
+        """Steps after which an episode is truncated."""
         return self.max_steps or self.width * self.height
 
     @property
     def observation_space(self) -> Space:
-        """Of one environment."""
+        """The observation space of one environment."""
         if self.view == "position":
             return spaces.Box(-1, 1, (8 + 6 * self.doors,), np.float32)
         height, width = self.height, self.width
@@ -120,16 +120,16 @@ class MazeConfig:
 
 @dataclass(frozen=True)
 class MemoryMazeConfig:
-    """The arguments of `MemoryMaze`; raises WorldError with a sentence where they make no maze."""
+    """The arguments of `MemoryMaze`. A wrong one raises a WorldError."""
 
     length: int = 10
     """Steps from the sign to the fork, 3 to 60."""
     reward: Reward = "sparse"
-    """"sparse": 1 at the goal that pays; "step_cost": also −1/max_steps for every step."""
+    """"sparse": 1 at the right goal; "step_cost": also −1/max_steps for every step."""
     max_steps: int = 0
-    """Steps after which an episode is cut off; 0 for eight times the shortest path."""
+    """Steps after which an episode is truncated; 0 for eight times the shortest path."""
     split: Split = "train"
-    """Which half of the seeds the episodes come from."""
+    """The half of the seeds that episodes are drawn from."""
 
     def __post_init__(self) -> None:
         if isinstance(self.length, bool) or not isinstance(self.length, int):
@@ -148,17 +148,17 @@ class MemoryMazeConfig:
 
     @property
     def width(self) -> int:
-        """Squares across."""
+        """Squares from left to right."""
         return self.length + 3
 
     @property
     def limit(self) -> int:
-        """Steps after which an episode is cut off."""
+        """Steps after which an episode is truncated."""
         return self.max_steps or 8 * (self.length + 2)
 
     @property
     def observation_space(self) -> Space:
-        """Of one environment."""
+        """The observation space of one environment."""
         return spaces.MultiBinary((self.planes, 2 * self.radius + 1, 2 * self.radius + 1))
 
 

@@ -1,16 +1,16 @@
-"""How mazes are drawn: four algorithms that give a random spanning tree of the rooms.
+"""Maze generation: four algorithms that draw a random spanning tree of the rooms.
 
 A grid of odd width and height has rooms at the squares whose coordinates are both odd and walls
 everywhere else. Each algorithm opens walls between neighbouring rooms until exactly one path joins
-any two of them (a *perfect* maze); they differ in the mazes they prefer:
+any two of them (a *perfect* maze). They differ in the mazes they prefer:
 
 * `depth_first`: a random walk that backtracks; long corridors, few forks.
 * `prim`: grows from one room by a random wall of the tree's border (Prim 1957); many short dead ends.
 * `kruskal`: opens walls in random order where they join two trees (Kruskal 1956).
 * `wilson`: loop-erased random walks (Wilson 1996); every maze is equally likely.
 
-Compiled, and random through a generator of their own, so that the single and the vector environment
-draw the same mazes from the same seed.
+They are compiled and use their own random generator, so the single and the vector environment draw the same
+mazes from the same seed.
 """
 
 import numba
@@ -21,7 +21,7 @@ from envs.random import below, chance
 ALGORITHMS = ("depth_first", "prim", "kruskal", "wilson")
 
 MOVES = np.array([(-1, 0), (0, 1), (1, 0), (0, -1)])
-"""Up, right, down, left, as (row, column): the actions, too."""
+"""Up, right, down, left, as (row, column), in the order of the actions."""
 
 
 @numba.njit(cache=True)
@@ -32,7 +32,7 @@ def generate(walls: np.ndarray, algorithm: int, braid: float, random: np.ndarray
         walls: (height, width) int8, both odd; becomes 1 where there is a wall, else 0.
         algorithm: index in `ALGORITHMS`.
         braid: share of the dead ends that get a second way out, which makes loops.
-        random: (1,) uint64, the generator's state, moves on.
+        random: (1,) uint64, the generator's state, advanced.
     """
     walls[:] = 1
     walls[1::2, 1::2] = 0
@@ -50,14 +50,14 @@ def generate(walls: np.ndarray, algorithm: int, braid: float, random: np.ndarray
 
 @numba.njit(cache=True)
 def _open(walls: np.ndarray, columns: int, room: int, move: int) -> None:
-    """Open the wall of a room on the side that a move leads to."""
+    """Open the wall of a room in the direction of a move."""
     row, column = 2 * (room // columns) + 1, 2 * (room % columns) + 1
     walls[row + MOVES[move, 0], column + MOVES[move, 1]] = 0
 
 
 @numba.njit(cache=True)
 def _neighbour(rows: int, columns: int, room: int, move: int) -> int:
-    """The room that a move leads to, or −1 where the maze ends."""
+    """Return the room that a move leads to, or −1 outside the maze."""
     row, column = room // columns + MOVES[move, 0], room % columns + MOVES[move, 1]
     if 0 <= row < rows and 0 <= column < columns:
         return row * columns + column
@@ -162,7 +162,7 @@ def _wilson(walls: np.ndarray, random: np.ndarray) -> None:
             move = below(random, 4)
             other = _neighbour(rows, columns, room, move)
             if other >= 0:
-                # The last way out of a room is the one that no loop has erased.
+                # The last way out of a room is the one that was not erased with a loop.
                 leaves_by[room] = move
                 room = other
         room = first

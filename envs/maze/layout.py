@@ -1,16 +1,16 @@
-"""An episode's maze: walls, start, goal, keys and doors, and how far it is.
+"""The maze of an episode: walls, start, goal, keys, doors, and shortest paths.
 
 The state of a maze is its planes, `(planes, height, width)` int8 of 0 and 1:
 
 =====================  ==========================================================================
-0 wall                 1 where nobody can go; the border always is
+0 wall                 1 at walls, which include the border
 1 agent                1 at the agent's square
 2 goal                 1 at the goal, or both goals of a `MemoryMaze`
 3, 5, 7 … key          1 where that key lies; at the agent's square while the agent carries it
-4, 6, 8 … door         1 where that door is shut; gone, with its key, once the agent has opened it
+4, 6, 8 … door         1 where that door is shut; removed with its key once the agent opens it
 =====================  ==========================================================================
 
-In a `MemoryMaze` planes 3 and 4 are the sign: up, and down.
+In a `MemoryMaze` planes 3 and 4 are the signs up and down.
 """
 
 import numba
@@ -21,7 +21,7 @@ from envs.random import below, draw
 
 WALL, AGENT, GOAL, FIRST_KEY = 0, 1, 2, 3
 ANYWHERE = -1
-"""A start or a goal that is drawn."""
+"""Stands for a random start or goal."""
 
 
 @numba.njit(cache=True)
@@ -36,18 +36,18 @@ def new_maze(
 ) -> tuple[int, int, int, np.int64]:
     """Draw an episode's maze into `planes`.
 
-    The maze depends on one number, its seed, which is even in training and odd in tests: no maze's
-    seed occurs in both.
+    The maze depends on its seed only, which is even in training and odd in tests, so no seed occurs in
+    both.
 
     Args:
-        planes: (3 + 2·doors, height, width) int8, is overwritten.
-        random: (1,) uint64, the environment's generator, moves on by one draw.
-        test: draw an odd seed.
+        planes: (3 + 2·doors, height, width) int8, overwritten.
+        random: (1,) uint64, the environment's generator, advanced by one draw.
+        test: whether to draw an odd seed.
         algorithm, braid: see `envs.maze.generation.generate`.
         start, goal: squares, row · width + column, or `ANYWHERE` for different random rooms.
 
     Returns:
-        The agent's square, the goal's, the length of the shortest path and the maze's seed.
+        The agent's square, the goal's square, the length of the shortest path, the maze's seed.
     """
     count, height, width = planes.shape
     doors = (count - FIRST_KEY) // 2
@@ -76,7 +76,7 @@ def new_maze(
 def new_memory_maze(
     planes: np.ndarray, random: np.ndarray, test: bool
 ) -> tuple[int, int, int, np.int64]:
-    """A corridor with a sign at its start and two goals at its far end; see `new_maze`.
+    """Draw a corridor with a sign at its start and two goals at its far end; see `new_maze`.
 
     The T-maze of Bakker 2001 ("Reinforcement Learning with Long Short-Term Memory").
     """
@@ -106,10 +106,10 @@ def _room(random: np.ndarray, height: int, width: int) -> int:
 
 @numba.njit(cache=True)
 def distances(closed: np.ndarray, start: int) -> np.ndarray:
-    """Steps from a square to every other, breadth first; −1 where no path leads.
+    """Return the distances from a square to every other, breadth first; −1 if there is no path.
 
     Args:
-        closed: (height, width), not 0 where nobody can go.
+        closed: (height, width), not 0 at walls.
         start: row · width + column.
 
     Returns:
@@ -143,7 +143,7 @@ def _farthest(walls: np.ndarray, start: int) -> tuple[int, int]:
 
 @numba.njit(cache=True)
 def _lock(planes: np.ndarray, start: int, goal: int, length: int, random: np.ndarray) -> None:
-    """Put doors on the shortest path, each with its key where it can be fetched before."""
+    """Put doors on the shortest path, each with its key at a square that can be reached before."""
     doors = (len(planes) - FIRST_KEY) // 2
     walls, width = planes[WALL], planes.shape[2]
     away = distances(walls, goal)
@@ -155,7 +155,7 @@ def _lock(planes: np.ndarray, start: int, goal: int, length: int, random: np.nda
             if away[other] == away[path[i]] - 1:
                 path[i + 1] = other
                 break
-    # Door d stands at position 2d + 2 or later, with a square before it that is free for a key.
+    # Door d is at position 2d + 2 or later, so that a square before it is free for a key.
     closed = walls.copy()
     last = 0
     positions = np.empty(doors, np.int64)
@@ -166,7 +166,7 @@ def _lock(planes: np.ndarray, start: int, goal: int, length: int, random: np.nda
         last = positions[door]
         planes[FIRST_KEY + 2 * door + 1, path[last] // width, path[last] % width] = 1
     for door in range(doors):
-        # Where one gets to while this door and the later ones are shut: the earlier ones open.
+        # The squares that can be reached while this door and the later ones are shut.
         closed[:] = walls
         for later in range(door, doors):
             square = path[positions[later]]
@@ -187,10 +187,9 @@ def _lock(planes: np.ndarray, start: int, goal: int, length: int, random: np.nda
 
 @numba.njit(cache=True)
 def shortest_path(planes: np.ndarray, start: int, goal: int) -> int:
-    """Moves of a best player from `start` to `goal`, fetching keys where that pays.
+    """Return the length of the shortest path from `start` to `goal`, keys included; −1 if there is none.
 
-    Breadth first over squares and the set of keys fetched, which is all that matters: a door is
-    passed by whoever has its key. −1 where the goal cannot be reached.
+    Breadth first over squares and sets of keys held.
     """
     count, height, width = planes.shape
     doors = (count - FIRST_KEY) // 2

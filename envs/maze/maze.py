@@ -1,6 +1,6 @@
-"""Mazes to find a way through, one at a time: the rules, readable.
+"""The environments Maze and MemoryMaze, one maze at a time, in plain Python.
 
-`envs.maze.vector` plays the same game many times side by side.
+`envs.maze.vector` has the same environments as compiled vector environments.
 """
 
 from typing import Any
@@ -16,11 +16,11 @@ from envs.maze.generation import ALGORITHMS
 from envs.maze.layout import AGENT, FIRST_KEY, GOAL, WALL, new_maze, new_memory_maze
 from envs.maze.rendering import Window, ansi, picture
 
-_MOVES = generation.MOVES.tolist()  # numbers of Python, which are quicker one by one
+_MOVES = generation.MOVES.tolist()  # Python's numbers are faster one by one
 
 
 class _MazeGame(gym.Env):
-    """What both mazes share. The state is `planes` (see `envs.maze.layout`) and a few numbers."""
+    """The common part of both mazes. The state is `planes` (see `envs.maze.layout`) and a few numbers."""
 
     metadata = {
         "render_modes": ["rgb_array", "ansi", "human"],
@@ -35,7 +35,7 @@ class _MazeGame(gym.Env):
         self.render_mode = render_mode
         self.observation_space = config.observation_space
         self.action_space = spaces.Discrete(4)
-        # Room around the maze, all wall, for what a local view sees beyond the border.
+        # A margin of walls around the maze, for local views beyond the border.
         margin = config.radius if config.view == "local" else 0
         padded = (config.planes, config.height + 2 * margin, config.width + 2 * margin)
         self._padded = np.zeros(padded, np.int8)
@@ -44,22 +44,22 @@ class _MazeGame(gym.Env):
             :, margin : margin + config.height, margin : margin + config.width
         ]
         self.path: list[tuple[int, int]] = []
-        """Every square (row, column) that the agent was at, in order."""
+        """The squares (row, column) of the agent since the start, in order."""
         self._random: np.ndarray | None = None
         self._window: Window | None = None
 
     def protocol(self) -> dict[str, int | str]:
-        """What a score must be printed with."""
+        """Return the rules that a score depends on."""
         return {"max_steps": self.config.limit}
 
     def _new(self, random: np.ndarray) -> tuple[int, int, int, np.int64]:
-        """Draw `planes` anew; see `envs.maze.layout.new_maze`."""
+        """Draw new `planes`; see `envs.maze.layout.new_maze`."""
         raise NotImplementedError
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """A new maze. The same seed gives the same mazes, this one and those that follow."""
+        """Begin an episode in a new maze. The same seed gives the same mazes in this episode and later ones."""
         super().reset(seed=seed)
         if seed is None and self._random is None:
             seed = int(self.np_random.integers(2**31))
@@ -107,11 +107,11 @@ class _MazeGame(gym.Env):
         self.agent = row, column
         planes[AGENT, before[0], before[1]] = 0
         planes[AGENT, row, column] = 1
-        for door in self.held:  # what is carried moves along
+        for door in self.held:  # carried keys move along
             planes[_key(door), before[0], before[1]] = 0
             planes[_key(door), row, column] = 1
         for door in range(self._doors):
-            if planes[_door(door), row, column]:  # unlocked: gone, and its key with it
+            if planes[_door(door), row, column]:  # unlocked: the door and its key are removed
                 planes[_door(door), row, column] = planes[_key(door), row, column] = 0
                 self.held.remove(door)
             elif planes[_key(door), row, column]:
@@ -130,8 +130,7 @@ class _MazeGame(gym.Env):
         return self._position()
 
     def _position(self) -> np.ndarray:
-        """Agent and goal (column, row), whether each way is open; of each door: key, door, both (column,
-        row) or −1 where it is gone, whether the key is carried, whether the door is shut."""
+        """Return the observation of the view "position"; see `Maze`."""
         planes, (row, column) = self.planes, self.agent
         scale = np.array([self.config.width - 1, self.config.height - 1], np.float32)
         ways = [float(not planes[WALL, row + dy, column + dx]) for dy, dx in _MOVES]
@@ -155,7 +154,7 @@ class _MazeGame(gym.Env):
         return info
 
     def render(self) -> Any:
-        """A picture (height, width, 3) uint8, a text, or None after it was shown in a window."""
+        """Return a picture (height, width, 3) uint8 or a text; or show a window and return None."""
         if self.render_mode == "ansi":
             return ansi(self.planes, self.path, self._is_memory)
         if self.render_mode is None:
@@ -190,20 +189,28 @@ def _door(door: int) -> int:
 
 
 class Maze(_MazeGame):
-    """A maze drawn afresh for every episode; the agent looks for the goal.
+    """A random maze, a new one in every episode, in which the agent looks for the goal.
 
-    Observation: by `view`, see `MazeConfig`; "full" is `MultiBinary((planes, height, width))`, "local" the
-    window of it around the agent, "position" a `Box` (8 + 6·doors,) of agent and goal (column, row; 0…1),
-    four flags for the ways that are open, and for every door where key and door are and whether the key is
-    carried and the door shut. Actions: up, right, down, left. Reward: 1 at the goal. `info` has
-    `shortest_path`, `success`, `maze_seed` and, at the goal, `path_ratio`: steps over the shortest path.
+    Registered id: `Fathom/Maze-v0`.
+
+    Observation: by the argument `view`:
+    "full" is `MultiBinary((planes, height, width))`, the planes of `envs.maze.layout`;
+    "local" is `MultiBinary((planes, 2·radius + 1, 2·radius + 1))`, their window around the agent;
+    "position" is `Box(-1, 1, (8 + 6·doors,))`: agent and goal, each (column, row) in 0…1; four flags for
+    the directions that are open; for every door the place of the key and of the door, each (column, row) or
+    −1 once removed, whether the key is carried, and whether the door is shut.
+    Actions: `Discrete(4)`: up, right, down, left. A wall or a locked door leaves the agent where it is.
+    Rewards: 1 at the goal; with `reward="step_cost"` also −1/max_steps a step.
+    Termination: at the goal. Truncation: after `max_steps` steps.
+    `info` has `shortest_path`, `success`, `maze_seed` and, at the goal, `path_ratio`: the steps divided by
+    the shortest path.
 
     Args:
         arguments: the fields of `MazeConfig`.
         render_mode: "rgb_array", "ansi" or "human".
 
     Raises:
-        WorldError: they make no maze.
+        WorldError: an argument is wrong.
     """
 
     config: MazeConfig
@@ -243,17 +250,21 @@ class Maze(_MazeGame):
 
 
 class MemoryMaze(_MazeGame):
-    """The T-maze of Bakker 2001: a sign at the start, out of sight later, says which goal pays.
+    """The T-maze of Bakker 2001: a sign at the start shows the right one of two goals at the far end.
 
-    Observation: `MultiBinary((5, 5, 5))`, what lies within two squares: wall, agent, goals, sign up, sign
-    down. Actions, reward and `info` as in `Maze`; the wrong goal ends the episode and gives nothing.
+    Registered id: `Fathom/MemoryMaze-v0`.
+
+    Observation: `MultiBinary((5, 5, 5))`, the planes wall, agent, goals, sign up and sign down in a window of
+    two squares around the agent, so the sign cannot be seen from the goals.
+    Actions, rewards, truncation and `info` as in `Maze`.
+    Termination: at either goal; the wrong one gives no reward.
 
     Args:
         arguments: the fields of `MemoryMazeConfig`.
         render_mode: "rgb_array", "ansi" or "human".
 
     Raises:
-        WorldError: they make no maze.
+        WorldError: an argument is wrong.
     """
 
     config: MemoryMazeConfig

@@ -1,4 +1,4 @@
-"""Mazes drawn: as a picture, as text, in a window."""
+"""Mazes as pictures, as text, and in a window."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from envs.maze.layout import AGENT, FIRST_KEY, GOAL, WALL
 
 PICTURE_SIDE = 640
-"""Pixels of the longer side, about."""
+"""Approximate length of the longer side in pixels."""
 
 _WALL, _FLOOR, _PATH = (38, 50, 72), (244, 241, 234), (94, 144, 226)
 _AGENT, _GOAL, _SIGN = (38, 92, 196), (52, 168, 98), (226, 148, 38)
@@ -21,16 +21,13 @@ _DOORS = ((214, 158, 32), (188, 66, 92), (134, 84, 186))
 def picture(
     planes: np.ndarray, path: list[tuple[int, int]], radius: int | None, memory: bool
 ) -> np.ndarray:
-    """The maze from above.
+    """Return a picture of the maze, (height, width, 3) uint8, with even sides, as videos need.
 
     Args:
         planes: see `envs.maze.layout`.
         path: squares (row, column) walked, from the start to the agent.
-        radius: what lies farther from the agent is dimmed; None where it sees everything.
-        memory: the planes are those of a `MemoryMaze`.
-
-    Returns:
-        (height, width, 3) uint8, even in both, as videos need it.
+        radius: squares farther from the agent are dimmed; None for no limit.
+        memory: whether the planes are those of a `MemoryMaze`.
     """
     _, height, width = planes.shape
     side = max(8, PICTURE_SIDE // max(height, width) // 4 * 4)
@@ -107,7 +104,7 @@ def _draw_doors(draw: ImageDraw.ImageDraw, planes: np.ndarray, s: int) -> None:
 
 
 def ansi(planes: np.ndarray, path: list[tuple[int, int]], memory: bool) -> str:
-    """The maze as text: █ wall, @ agent, * goal, · walked, a b c keys, A B C doors, ^ v the sign."""
+    """Return the maze as text: █ wall, @ agent, * goal, · path, a b c keys, A B C doors, ^ v the sign."""
     text = np.where(planes[WALL] == 1, "█", " ")
     for row, column in path:
         text[row, column] = "·"
@@ -120,7 +117,7 @@ def ansi(planes: np.ndarray, path: list[tuple[int, int]], memory: bool) -> str:
 
 
 class Window:
-    """Shows pictures in a window, at most `fps` a second. Needs pygame."""
+    """A window that shows at most `fps` pictures a second. Needs pygame."""
 
     def __init__(self, fps: int) -> None:
         import pygame
@@ -143,7 +140,7 @@ class Window:
         self._clock.tick(self._fps)
 
     def close(self) -> None:
-        """Close it."""
+        """Close the window."""
         if self._screen is not None:
             self._pygame.quit()
             self._screen = None

@@ -1,4 +1,4 @@
-"""Many mazes side by side, compiled: step for step the game of `envs.maze.maze`."""
+"""The vector environments of mazes, compiled; each step equals that of `envs.maze.maze`."""
 
 from typing import Any
 
@@ -15,11 +15,11 @@ from envs.maze.layout import AGENT, FIRST_KEY, GOAL, WALL, new_maze, new_memory_
 from envs.random import reseed
 
 _SQUARE, _GOAL, _SHORTEST, _STEPS, _HELD, _OVER = range(6)
-"""Columns of the numbers kept for each environment; `_HELD` is a set of doors as bits."""
+"""Columns of the numbers of each environment; `_HELD` is a set of keys as bits."""
 
 
 class _MazeGames(VectorEnv):
-    """What both mazes share. Resets in the step after an episode's last."""
+    """The common part of both, in next-step autoreset mode."""
 
     metadata = {
         "autoreset_mode": AutoresetMode.NEXT_STEP,
@@ -51,7 +51,7 @@ class _MazeGames(VectorEnv):
         seed: int | list[int | None] | None = None,
         options: dict[str, Any] | None = None,
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """New mazes everywhere; environment i gets `seed + i`, or the i-th of a list."""
+        """Begin new episodes; environment i gets `seed + i`, or the i-th seed of a list."""
         gym.vector.VectorEnv.reset(self, seed=seed if isinstance(seed, int) else None)
         n = self.num_envs
         self._random = reseed(self._random, n, seed, self.np_random)
@@ -61,7 +61,7 @@ class _MazeGames(VectorEnv):
     def step(
         self, actions: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """(num_envs,) actions to observations, rewards, terminated, truncated and infos."""
+        """Take one step in every environment; actions are (num_envs,)."""
         assert self._random is not None, "reset comes first"
         n, config = self.num_envs, self.config
         rewards = np.zeros(n)
@@ -102,7 +102,7 @@ class _MazeGames(VectorEnv):
 
 
 _MEMORY = len(ALGORITHMS)
-"""Stands for the T-maze where an algorithm is asked for."""
+"""Stands for the T-maze in place of an algorithm."""
 
 
 @numba.njit(cache=True)
@@ -236,7 +236,7 @@ def _position(planes: np.ndarray, numbers: np.ndarray, vectors: np.ndarray) -> N
 
 
 class MazeVector(_MazeGames):
-    """`num_envs` of `envs.maze.maze.Maze`, by the same arguments."""
+    """`num_envs` of `envs.maze.maze.Maze`, with the same arguments."""
 
     def __init__(
         self,
@@ -261,7 +261,7 @@ class MazeVector(_MazeGames):
 
 
 class MemoryMazeVector(_MazeGames):
-    """`num_envs` of `envs.maze.maze.MemoryMaze`, by the same arguments."""
+    """`num_envs` of `envs.maze.maze.MemoryMaze`, with the same arguments."""
 
     def __init__(
         self,

@@ -159,7 +159,7 @@ def test_one_that_breaks_in_training_leaves_the_last_checkpoint(
     [
         ("--env.width 100", "width must be an odd number from 5 to 63, not 100"),
         ("--env.height 3", "height must be an odd number from 5 to 63, not 3"),
-        ("--env.width 8", "width must be odd, because walls and rooms take turns: 7 or 9"),
+        ("--env.width 8", "width must be odd, because walls and rooms alternate: 7 or 9"),
         ("--env.width wide", "--env.width must be of the type int, not 'wide'"),
         ("--env.goal 2,2", "no path leads to goal 2,2, which is no room"),
         ("--env.goal 9,1", "no path leads to goal 9,1, which is no room"),
