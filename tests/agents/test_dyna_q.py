@@ -11,10 +11,8 @@ import torch
 
 from agents.agent import AgentState, RunContext
 from agents.dyna_q import MAX_LOG_STD, MIN_LOG_STD, DynaQ, DynaQConfig, WorldModel, soft_bounds
-from fathom.environments import resolve
-from fathom.environments import EnvironmentSpec
-from fathom.evaluation import evaluate
-from fathom.evaluation import evaluation_seed
+from fathom.environments import EnvironmentSpec, resolve
+from fathom.evaluation import evaluate, evaluation_seed
 
 ASK, FIRST, SECOND = range(3)
 CONFIG = DynaQConfig(

@@ -19,7 +19,7 @@ from agents.agent import Agent, AgentState, RunContext
 from agents.dqn import DQN
 from envs.go.vector import GoVector
 from envs.observations import ObservationFlattener
-from fathom.environments import spec as plugins
+from fathom.environments import resolve
 from fathom.runs.config import build_config
 
 N = 2
@@ -76,7 +76,7 @@ def _sync(make: Callable[[], gym.Env]) -> Callable[[], VectorEnv]:
 
 
 def _world(reference: str) -> Callable[[], VectorEnv]:
-    return lambda: plugins.resolve(reference).make_vector(N, training=True)
+    return lambda: resolve(reference).make_vector(N, training=True)
 
 
 def _of_pattern(pattern: str) -> Callable[[], VectorEnv]:
