@@ -35,28 +35,29 @@ def split_positional(words: list[str], kinds: list[type]) -> tuple[list[str], li
     """Split a command's words into those that are no flag or flag's value, and the rest.
 
     Args:
-        kinds: dataclasses whose fields are the flags; the values of their flags are known by them.
+        kinds: dataclasses whose fields are the flags: a bool takes no value, a tuple takes all words up
+            to the next flag.
     """
-    switches = {"--json"}
+    values = {"-h": 0, "--help": 0}
     for kind in kinds:
         for item in dataclasses.fields(kind):
-            if item.type in ("bool", bool):
-                flag = _flag(item.name)
-                switches |= {flag, f"--no-{flag[2:]}"}
+            flag, hint = _flag(item.name), str(item.type)
+            if hint in ("bool", "<class 'bool'>"):
+                values |= {flag: 0, f"--no-{flag[2:]}": 0}
+            elif "tuple" in hint:
+                values[flag] = len(words)
     positional: list[str] = []
     rest: list[str] = []
-    remaining = iter(words)
-    for word in remaining:
-        if not word.startswith("-") or word == "-":
+    expected = 0  # values that the last flag may still take
+    for word in words:
+        is_flag = word.startswith("--") or word == "-h"
+        if is_flag:
+            expected = 0 if "=" in word else values.get(word.replace("_", "-"), 1)
+        if is_flag or expected > 0:
+            rest.append(word)
+            expected -= not is_flag
+        else:
             positional.append(word)
-            continue
-        rest.append(word)
-        if (
-            "=" not in word
-            and word.replace("_", "-") not in switches
-            and word not in ("-h", "--help")
-        ):
-            rest += [value for value in [next(remaining, None)] if value is not None]
     return positional, rest
 
 
