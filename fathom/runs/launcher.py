@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -33,6 +32,7 @@ from fathom.runs.options import FitOptions, TrainOptions
 from fathom.runs.process import training_device
 from fathom.runs.task_learner import (
     build_task,
+    data_source,
     protocol_of,
     task_class,
     task_data,
@@ -149,10 +149,10 @@ def new_fit(
     if options.name is not None:
         check_name(options.runs_dir, options.name)
     kind = task_class(known_task(task))
-    reference = lasting_reference(options.data or kind.default_data)
+    source = data_source(options.data or kind.default_data, data_options).absolute()
     config = RunConfig(
         task=task,
-        data=reference,
+        data=source.reference,
         steps=1,
         segment_steps=1,
         seed=options.seed,
@@ -205,14 +205,6 @@ def _check_extension(run: RunFolder) -> int:
             " train with --keep-replay to be able to"
         )
     return int(agent_config(config).num_envs)
-
-
-def lasting_reference(reference: str) -> str:
-    """A reference to data in a form that holds in any folder."""
-    scheme, colon, name = reference.partition(":")
-    if colon and not Path(reference).exists():
-        return f"{scheme}:{Path(name).resolve()}" if Path(name).is_file() else reference
-    return str(Path(reference).resolve()) if Path(reference).exists() else reference
 
 
 def _rounded_up(steps: int, unit: int) -> int:
