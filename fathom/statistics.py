@@ -51,8 +51,10 @@ def wilson_interval(wins: float, games: int) -> tuple[float, float]:
 
     Args:
         wins: games won; a draw counts half.
-        games: games played, at least 1.
+        games: games played; without any, nothing is known and the interval is (0, 1).
     """
+    if not games:
+        return 0.0, 1.0
     z = 1.959964
     share, spread = wins / games, z * z / games
     middle = (share + spread / 2) / (1 + spread)

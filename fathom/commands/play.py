@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -99,7 +100,7 @@ def _dialogue_run(given: list[str], rest: list[str]) -> Run | None:
     if not given:
         return None
     runs_dir = "runs"
-    for word, following in zip(rest, [*rest[1:], ""], strict=True):
+    for word, following in zip_longest(rest, rest[1:], fillvalue=""):
         name, equals, value = word.partition("=")
         if name in ("--runs-dir", "--runs_dir"):
             runs_dir = value if equals else following

@@ -195,9 +195,9 @@ def test_what_for_env_and_learn_cannot_take_they_say() -> None:
     with pytest.raises(ValueError, match="agents learn in a vector environment, and this is none"):
         PPO.for_env(gym.make("CartPole-v1"))  # type: ignore[arg-type]
     same_step = SyncVectorEnv([Masked], autoreset_mode=AutoresetMode.SAME_STEP)
-    with pytest.raises(ValueError, match="autoreset_mode=AutoresetMode.NEXT_STEP"):
+    with pytest.raises(ValueError, match=r"autoreset_mode=AutoresetMode\.NEXT_STEP"):
         PPO.for_env(same_step)
-    with pytest.raises(ValueError, match="AutoresetMode.NEXT_STEP"):
+    with pytest.raises(ValueError, match=r"AutoresetMode\.NEXT_STEP"):
         Transitions(same_step)
     with pytest.raises(ValueError, match="needs an environment with an expert_action"):
         Scripted.for_env(cartpole(2))

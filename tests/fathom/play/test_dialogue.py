@@ -1,5 +1,6 @@
 """A person talks to a dialogue agent: what lines mean, what the card decides, what bad input gets."""
 
+import dataclasses
 import io
 import json
 import tomllib
@@ -54,7 +55,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(folder))
         patch.setattr(understanding, "SENTENCES", 1000)
-        patch.setattr(understanding, "EPOCHS", 4)
+        patch.setattr(understanding, "CONFIG", dataclasses.replace(understanding.CONFIG, epochs=4))
         yield folder
 
 
@@ -425,7 +426,7 @@ def test_a_wrong_command_gets_one_sentence(
 def test_each_domain_is_fitted_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     fitted: list[str] = []
 
-    def fit(data: str, config: Any, sentences: int, epochs: int, folder: Path, name: str) -> None:
+    def fit(data: str, sentences: int, config: Any, folder: Path, name: str) -> None:
         fitted.append(name)
         (folder / name).mkdir()
 
@@ -455,7 +456,7 @@ def test_a_broken_fit_in_the_cache_is_fitted_anew(
             raise FathomError("broken")
         return folder
 
-    def fit(data: str, config: Any, sentences: int, epochs: int, folder: Path, name: str) -> None:
+    def fit(data: str, sentences: int, config: Any, folder: Path, name: str) -> None:
         (folder / name).mkdir()
         (folder / name / "whole").touch()
 
