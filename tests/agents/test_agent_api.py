@@ -17,6 +17,7 @@ from agents.dqn import DQN, DQNConfig
 from agents.ppo import PPO, PPOConfig
 from agents.reinforce import REINFORCE
 from agents.scripted import Scripted
+from envs import atari
 from envs.vector import Transitions
 
 CARTPOLE: dict[type[Agent], Any] = {
@@ -242,3 +243,13 @@ def test_scripted_and_reinforce_learn_too() -> None:
     assert list(agent.learn(envs, steps=400))[-1]["episode_return"] > 0
     envs = cartpole(4)
     assert list(REINFORCE.for_env(envs).learn(envs, steps=400))[-1]["steps"] >= 400
+
+
+def test_frames_of_a_stack_are_stored_once() -> None:
+    envs = atari.make_vector("ALE/Pong-v5", 2, atari.AtariConfig(), training=True)
+    agent = DQN.for_env(envs, DQNConfig(cnn="nips", hidden_size=8), total_steps=1_000)
+    assert agent.context.frame_stack == 4
+    assert agent._open_replay()._observations.shape[2:] == (84, 84)
+    (observation, _) = envs.reset(seed=0)
+    assert agent.predict(observation).shape == (2,)
+    envs.close()

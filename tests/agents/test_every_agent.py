@@ -103,7 +103,7 @@ CASES: dict[str, tuple[str, dict[str, Any], Callable[[], VectorEnv]]] = {
         for name, preset in PRESETS.items()
     },
     **{
-        f"{name} subtracts the mean image": (name, {"subtract_mean_image": True}, _sync(Bright))
+        f"{name} subtracts the mean image": (name, {"subtract_mean_image": True, "cnn": "nips"}, _sync(Bright))
         for name in ("reinforce", "a2c", "ppo", "dqn")
     },
 }  # fmt: skip
@@ -199,6 +199,7 @@ def test_observations_of_another_dtype_train_identically(tmp_path: Path, name: s
     assert_same(*states)
 
 
+@pytest.mark.filterwarnings("ignore:You have specified a mini-batch size")
 @pytest.mark.parametrize("name", [name for name in AGENTS if name not in ("alphago", "scripted")])
 def test_a_training_of_other_sizes_than_the_context_s_is_refused(tmp_path: Path, name: str) -> None:
     if name.startswith("sb3-"):
