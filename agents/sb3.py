@@ -73,8 +73,8 @@ NOT_SB3 = ("num_envs", "anneal_lr", "learning_rate", "reward_clip", "replay_capa
 
 
 @dataclass(frozen=True, config=STRICT)
-class SB3PPOConfig:
-    """Hyperparameters of SB3's PPO; its default in brackets."""
+class SB3Config:
+    """Hyperparameters of all; SB3's default in brackets."""
 
     num_envs: PositiveInt = 1
     """Environments stepped together [1]."""
@@ -84,6 +84,12 @@ class SB3PPOConfig:
     """Anneal the learning rate linearly to 0 over the run [False]."""
     reward_clip: NonNegativeFloat = 0.0
     """Clip rewards to ± this for learning [0; Atari: 1]; 0: no clipping."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class SB3PPOConfig(SB3Config):
+    """Hyperparameters of SB3's PPO; its default in brackets."""
+
     rollout_steps: PositiveInt = 2048
     """Steps of each environment in a rollout [2048]."""
     value_coefficient: NonNegativeFloat = 0.5
@@ -105,17 +111,9 @@ class SB3PPOConfig:
 
 
 @dataclass(frozen=True, config=STRICT)
-class SB3A2CConfig:
+class SB3A2CConfig(SB3Config):
     """Hyperparameters of SB3's A2C; its default in brackets."""
 
-    num_envs: PositiveInt = 1
-    """Environments stepped together [1]."""
-    discount: UnitInterval = 0.99
-    """Discount factor γ of one agent step [0.99]."""
-    anneal_lr: bool = False
-    """Anneal the learning rate linearly to 0 over the run [False]."""
-    reward_clip: NonNegativeFloat = 0.0
-    """Clip rewards to ± this for learning [0; Atari: 1]; 0: no clipping."""
     rollout_steps: PositiveInt = 5
     """Steps of each environment in a rollout [5]."""
     value_coefficient: NonNegativeFloat = 0.5
@@ -131,17 +129,9 @@ class SB3A2CConfig:
 
 
 @dataclass(frozen=True, config=STRICT)
-class SB3DQNConfig:
+class SB3DQNConfig(SB3Config):
     """Hyperparameters of SB3's DQN; its default in brackets."""
 
-    num_envs: PositiveInt = 1
-    """Environments stepped together [1]."""
-    discount: UnitInterval = 0.99
-    """Discount factor γ of one agent step [0.99]."""
-    anneal_lr: bool = False
-    """Anneal the learning rate linearly to 0 over the run [False]."""
-    reward_clip: NonNegativeFloat = 0.0
-    """Clip rewards to ± this for learning [0; Atari: 1]; 0: no clipping."""
     replay_capacity: PositiveInt = 1_000_000
     """Transitions that are sampled from; they lie in main memory, every observation twice [1,000,000]."""
     learning_starts: NonNegativeInt = 100

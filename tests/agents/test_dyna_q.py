@@ -149,7 +149,7 @@ def test_a_deviation_at_its_bound_is_learnt_back() -> None:
     model = WorldModel(size=2, num_actions=2, hidden_size=8)
     with torch.no_grad():
         model.log_deviations.fill_(MIN_LOG_STD - 3)
-    optimizer = torch.optim.Adam([model.log_deviations], 0.05)
+    optimizer = torch.optim.Adam([model.log_deviations], 0.05, betas=(0.9, 0.9))
     means, outcomes = torch.zeros(64, 6), torch.randn(64, 6)  # they vary by 1
     for _ in range(400):
         _, variances = model(torch.zeros(64, 2), torch.zeros(64, 2))

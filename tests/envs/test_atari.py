@@ -54,9 +54,9 @@ def test_a_step_can_be_begun_and_ended_apart() -> None:
             actions = rng.integers(0, 6, 3)
             before = stream.observations.tobytes()
             if apart:
-                stream.send(actions)
+                stream.step_async(actions)
                 assert stream.observations.tobytes() == before
-            step = stream.receive() if apart else stream.step(actions)
+            step = stream.step_wait() if apart else stream.step(actions)
             assert step.observations.tobytes() == before
             seen += [step.next_observations.tobytes(), step.rewards.tobytes()]
         return seen
