@@ -200,7 +200,7 @@ def test_a_short_run_that_goes_on_is_not_cut_into_pieces_as_short(tmp_path: Path
         ("train dqn CartPole-v1 --n-step 100 --learning-starts 100", "at least 824"),
         ("train dqn CartPole-v1 --replay-capacity 1", "replay_capacity must be at least 48"),
         ("train dqn CartPole-v1 --seed abc", "--seed must be a whole number, not 'abc'"),
-        ("train ppo Fathom/Maze-v0 --env.split test", "--env.split is not for you to set"),
+        ("train ppo Fathom/Maze-v0 --env.split test", "--env.split cannot be set"),
         ("resume c --steps 1e4", "--steps must be a whole number, not '1e4'"),
         ("train dqn CartPole-v1 --hidden-size 100000000000000000000", "--hidden-size can be"),
         ("match random random --timeout nan", "--timeout must be a finite number"),
