@@ -376,7 +376,7 @@ def _no_value(text: str) -> str:
     return ""
 
 
-class _Refused(yaml.YAMLError):
+class _RefusedError(yaml.YAMLError):
     def __init__(self, line: int, reason: str) -> None:
         super().__init__(reason)
         self.line = line
@@ -392,11 +392,13 @@ class _Loader(yaml.SafeLoader):
         event = self.peek_event()
         line = event.start_mark.line
         if isinstance(event, yaml.AliasEvent):
-            raise _Refused(line, f"aliases such as *{event.anchor} are not allowed: write it out")
+            raise _RefusedError(
+                line, f"aliases such as *{event.anchor} are not allowed: write it out"
+            )
         if event.tag is not None:
-            raise _Refused(line, f"tags such as {event.tag} are not allowed")
+            raise _RefusedError(line, f"tags such as {event.tag} are not allowed")
         if self.depth >= MOST_DEPTH:
-            raise _Refused(line, f"this is nested more than {MOST_DEPTH} deep")
+            raise _RefusedError(line, f"this is nested more than {MOST_DEPTH} deep")
         self.depth += 1
         node = super().compose_node(parent, index)
         self.depth -= 1
@@ -432,7 +434,7 @@ def _parse(path: Path) -> yaml.Node:
     except yaml.reader.ReaderError as problem:
         line = text[: problem.position].count("\n")
         raise error(line, "there is a character that YAML does not allow") from None
-    except _Refused as problem:
+    except _RefusedError as problem:
         raise error(problem.line, problem.reason) from None
     except yaml.MarkedYAMLError as problem:
         mark = problem.problem_mark or problem.context_mark
