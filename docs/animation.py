@@ -1,6 +1,6 @@
 """Makes docs/worlds.gif, the picture at the top of the README, from the videos of the reference runs.
 
-    python docs/animation.py
+python docs/animation.py
 """
 
 from pathlib import Path
@@ -45,7 +45,9 @@ def main() -> None:
             strip.paste(picture, (k * (SIDE + 4), 0))
         strips.append(strip.quantize(64, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE))
     path = ROOT / "docs" / "worlds.gif"
-    strips[0].save(path, save_all=True, append_images=strips[1:], duration=MILLISECONDS, loop=0, optimize=True)
+    strips[0].save(
+        path, save_all=True, append_images=strips[1:], duration=MILLISECONDS, loop=0, optimize=True
+    )
     print(f"{path}: {path.stat().st_size / 1e3:.0f} kB")
 
 

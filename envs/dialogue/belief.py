@@ -1,11 +1,11 @@
-"""What the agent believes: hypotheses about the user's goal, the rows that fit, and how it sees them.
+"""The agent's belief: hypotheses about the user's goal, the matching rows, and the observation of both.
 
-Of each slot the two best hypotheses are kept, by the rule of focus tracking (Henderson et al. 2014): with
-confidence c in what was heard, p(v) ← c + (1 − c) p(v) for the value that was heard and (1 − c) p for the
-other. `ANY` is a hypothesis like any value. An affirmed value counts as heard again, a denied one loses:
-p ← (1 − c) p. The knowledge base is searched for the best hypotheses of at least `BINDS`; what the agent
-itself has told from its row binds as well, so that answers stay true, until nothing fits: then such offers
-are forgotten. The first row that fits is the agent's row.
+For each slot the two best hypotheses are kept, by focus tracking (Henderson et al. 2014): with confidence c
+in what was heard, p(v) ← c + (1 − c) p(v) for the value heard and p ← (1 − c) p for the other. `ANY` is a
+hypothesis like any value. An affirmed value counts as heard again; for a denied one p ← (1 − c) p. The
+knowledge base is searched with the best hypotheses of at least `BINDS`. Values that the agent has told from
+its row are search conditions too, so that its answers stay true; if nothing matches, they are dropped. The
+first matching row is the agent's row.
 
 The observation is a vector of numbers from 0 to 1; `fields` names its parts in order. For every slot:
 
@@ -18,20 +18,20 @@ The observation is a vector of numbers from 0 to 1; `fields` names its parts in 
     question          1: the user asked for it
     told              1: the agent told the value that its row has, so a question is answered
     agreed            1: all rows that fit have the same value
-    blocks            1: no row fits, and one would without this slot
-    offered           1: a told value of this slot binds
+    blocks            1: no row fits, but one would without this slot
+    offered           1: a told value of this slot is a search condition
     heard_now, asked_now
                       1: the user's last frame gives a value, asks for it
     subject           1: the agent's last act was about it
     open              1: question, and not told
-    missing           1: the user may say something of it that matters: no hypothesis is likely, the rows that
-                      fit differ (or do not know such a slot), and the user does not ask for it itself
+    missing           1: the user's value would narrow the search: no hypothesis is likely, the rows that fit
+                      differ (or have no such slot), and the user does not ask for the slot
     doubt             1 − best, if a value was heard that is not "I don't care"
 
 and once: matches (5: none, one, two to five, six to twenty, more rows fit), user_act (6: the last, by
 `ACTS`), confidence, agent_act (5: the last, by `KINDS`), finished (probability that the user has nothing
 more to say), no_match (how often the agent said so, in thirds), turns (share of `max_turns`), left (3: the
-largest of open, missing and doubt over all slots), sure (probability that all that is believed is right).
+largest of open, missing and doubt over all slots), sure (probability that all hypotheses are right).
 """
 
 import numpy as np
@@ -53,16 +53,17 @@ from envs.dialogue.frames import (
 from envs.dialogue.tables import DialogueState, DialogueTables, compiled, internal
 
 BINDS = 0.2
-"""Probability below which a hypothesis does not bind the search: it was denied."""
+"""Probability below which a hypothesis is no search condition, because it was denied."""
 UNTOLD = -4
 
 HEARD, ASKED_FOR, CHECKED, AFFIRMED, QUESTION, TOLD, OFFER, AGREED, BLOCKS = range(9)
-"""Places in `DialogueState.marks`: the fields of the same name; what was told last, the value offered."""
+"""Indices in `DialogueState.marks`: the fields of the same name; the value told last; the value offered."""
 TURNS, KIND, SLOT, VALUE, MATCHES, ROW, NO_MATCHES, OVER, REASON = range(9)
-"""Places in `DialogueState.numbers`: agent's turns; the last act's kind, slot, value; rows that fit, and the first
-of them or `NONE`; how often nothing was said to match; whether it is over, and why."""
+"""Indices in `DialogueState.numbers`: the agent's turns; kind, slot and value of its last act; the number of
+matching rows, and the first of them or `NONE`; the number of "no_match" acts; whether the dialogue is over,
+and the reason."""
 FINISHED = 1
-"""Place in `DialogueState.trust`."""
+"""Index in `DialogueState.trust`."""
 
 SLOT_FIELDS = (
     "best", "second", "any", "heard", "requested", "checked", "affirmed", "question", "told", "agreed",
@@ -74,11 +75,11 @@ OTHER_FIELDS = {
 }  # fmt: skip
 _PER_SLOT = len(SLOT_FIELDS)
 _LIKELY = 0.5
-"""Probability from which a slot is not missing."""
+"""Probability of the best hypothesis from which a slot is not missing."""
 
 
 def fields(slots: int) -> list[tuple[str, slice]]:
-    """The parts of an observation, in order."""
+    """Return the names of an observation's parts and their slices, in order."""
     sizes = [(name, slots) for name in SLOT_FIELDS] + list(OTHER_FIELDS.items())
     parts, begin = [], 0
     for name, size in sizes:
@@ -88,13 +89,13 @@ def fields(slots: int) -> list[tuple[str, slice]]:
 
 
 def observation_size(slots: int) -> int:
-    """How long an observation is."""
+    """Return the length of an observation."""
     return fields(slots)[-1][1].stop
 
 
 @compiled
 def clear(tables: DialogueTables, state: DialogueState) -> None:
-    """Before anything was said."""
+    """Reset the belief to the start of a dialogue."""
     state.values[:] = NONE
     state.odds[:] = 0
     state.marks[:] = 0
@@ -107,8 +108,8 @@ def clear(tables: DialogueTables, state: DialogueState) -> None:
 
 @compiled
 def act(tables: DialogueTables, state: DialogueState, action: int) -> None:
-    """Perform an agent's act; `state.numbers` says which. What the mask forbids becomes what can be said
-    instead: a row that is not there does not match, what was never heard cannot be confirmed but asked."""
+    """Perform an agent's act and write it to `state.numbers`. A masked act is replaced: without a matching row,
+    "inform" and "book" become "no_match"; without a value heard, "confirm" becomes "request"."""
     numbers, marks = state.numbers, state.marks
     kind, slot, value = tables.kinds[action], tables.targets[action], NONE
     if kind in (TELL, BOOK) and numbers[ROW] == NONE:
@@ -131,7 +132,7 @@ def act(tables: DialogueTables, state: DialogueState, action: int) -> None:
 
 @compiled
 def hear(tables: DialogueTables, state: DialogueState) -> None:
-    """Take in `state.heard` with its confidence, and look for rows."""
+    """Update the belief with `state.heard` and its confidence, and search the rows."""
     heard, marks, numbers, c = state.heard, state.marks, state.numbers, state.trust[CONFIDENCE]
     kind, subject = numbers[KIND], numbers[SLOT]
     if heard[0] == DENY and kind in (CONFIRM, TELL):
@@ -150,7 +151,7 @@ def hear(tables: DialogueTables, state: DialogueState) -> None:
             marks[slot, HEARD] += 1
             marks[slot, OFFER] = NONE
             _raise(state, slot, heard[2 + slot], c)
-    if kind in (TELL, NO_MATCH):  # to anything else users never say goodbye
+    if kind in (TELL, NO_MATCH):  # users say "bye" only after these
         state.trust[FINISHED] *= 1 - c
         if heard[0] == BYE:
             state.trust[FINISHED] += c
@@ -159,7 +160,7 @@ def hear(tables: DialogueTables, state: DialogueState) -> None:
 
 @internal
 def _raise(state: DialogueState, slot: int, value: int, c: float) -> None:
-    """The user said, or affirmed, the value."""
+    """Raise the probability of a value that the user said or affirmed."""
     values, odds = state.values, state.odds
     odds[0, slot] *= 1 - c
     odds[1, slot] *= 1 - c
@@ -212,27 +213,27 @@ def _look_up(tables: DialogueTables, state: DialogueState) -> None:
 
 @internal
 def _search(tables: DialogueTables, state: DialogueState, without: int) -> None:
-    """The rows that fit what binds, but for one slot (or none: S)."""
-    result, numbers, rows = state.found, state.numbers, len(tables.rows)
-    result[:] = ~np.uint64(0)
+    """Search the rows by all conditions but that of one slot (S: none is left out)."""
+    rows_found, numbers, rows = state.found, state.numbers, len(tables.rows)
+    rows_found[:] = ~np.uint64(0)
     if rows % 64:
-        result[-1] >>= np.uint64(64 - rows % 64)
+        rows_found[-1] >>= np.uint64(64 - rows % 64)
     for slot in range(len(tables.column)):
         value = _bound(tables, state, slot)
         if value != NONE and slot != without:
-            for word in range(len(result)):
-                result[word] &= tables.matches[slot, value, word]
+            for word in range(len(rows_found)):
+                rows_found[word] &= tables.matches[slot, value, word]
     numbers[MATCHES], numbers[ROW] = 0, NONE
-    for word in range(len(result)):
-        if result[word] and numbers[ROW] == NONE:
-            lowest = result[word] & (~result[word] + np.uint64(1))
+    for word in range(len(rows_found)):
+        if rows_found[word] and numbers[ROW] == NONE:
+            lowest = rows_found[word] & (~rows_found[word] + np.uint64(1))
             numbers[ROW] = 64 * word + _ones(lowest - np.uint64(1))
-        numbers[MATCHES] += _ones(result[word])
+        numbers[MATCHES] += _ones(rows_found[word])
 
 
 @internal
 def _bound(tables: DialogueTables, state: DialogueState, slot: int) -> int:
-    """The value that a slot binds the search to, or `NONE`."""
+    """Return a slot's search condition, a value or `NONE`."""
     if not tables.column[slot]:
         return NONE
     if state.values[0, slot] >= 0 and state.odds[0, slot] >= BINDS:
@@ -242,7 +243,7 @@ def _bound(tables: DialogueTables, state: DialogueState, slot: int) -> int:
 
 @internal
 def _ones(x: np.uint64) -> int:
-    """Bits that are set; see Warren, "Hacker's Delight"."""
+    """Return the number of bits that are set; see Warren, "Hacker's Delight"."""
     x -= (x >> np.uint64(1)) & np.uint64(0x5555555555555555)
     x = (x & np.uint64(0x3333333333333333)) + ((x >> np.uint64(2)) & np.uint64(0x3333333333333333))
     x = (x + (x >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
@@ -253,7 +254,7 @@ def _ones(x: np.uint64) -> int:
 def observe(
     tables: DialogueTables, state: DialogueState, out: np.ndarray, mask: np.ndarray
 ) -> None:
-    """Write the observation (see the module) and which of the actions can be taken, (A,) bool."""
+    """Write the observation (see the module) and the action mask, (A,) bool."""
     marks, numbers, slots = state.marks, state.numbers, len(tables.column)
     row = numbers[ROW]
     rest = out[_PER_SLOT * slots :]

@@ -1,11 +1,10 @@
-"""Errors of understanding, between what a user says and what the agent hears.
+"""The noisy channel between what a user says and what the agent hears.
 
-Each value that is said goes wrong with `slot_error`, in one of three ways that are equally likely: another
-value of the slot, another slot with some value of its own, nothing. The act becomes another one with
-`intent_error`. With the frame comes a confidence in (0, 1]: the sixth root of a random number where all is
-right, the square root where anything is wrong, so that it tells, but not surely. Without errors it is 1.
-(Li et al. 2017 call these errors and study what they do; their code's defects are not ours: nothing here
-touches the user's own memory.)
+Each value is changed with probability `slot_error`, in one of three equally likely ways: another value of
+the slot, another slot with some value of its own, or dropped. The act is replaced by another one with
+probability `intent_error`. The frame comes with a confidence in (0, 1]: the sixth root of a random number if
+everything is right, the square root if anything is wrong. Without errors it is 1. (Li et al. 2017 study such
+errors. Unlike in their code, the channel never changes the user's own memory.)
 """
 
 from envs.dialogue.domain import NONE
@@ -14,23 +13,23 @@ from envs.dialogue.tables import DialogueState, DialogueTables, compiled, intern
 from envs.random import below, chance
 
 CONFIDENCE = 0
-"""Place in `DialogueState.trust`."""
+"""Index in `DialogueState.trust`."""
 _RIGHT, _WRONG = 1 / 6, 1 / 2
 _OTHER_VALUE, _OTHER_SLOT, _DROPPED = range(3)
 
 
 @compiled
 def transmit(tables: DialogueTables, state: DialogueState) -> None:
-    """From `state.said` to `state.heard` and the confidence in it."""
-    message, heard, random = state.said, state.heard, state.random
-    for i in range(len(message)):
-        heard[i] = message[i]
+    """Write `state.heard` and its confidence from `state.said`."""
+    said, heard, random = state.said, state.heard, state.random
+    for i in range(len(said)):
+        heard[i] = said[i]
     state.trust[CONFIDENCE] = 1.0
     if tables.slot_error == 0 and tables.intent_error == 0:
         return
     wrong = False
     for slot in range(len(tables.column)):
-        value = message[2 + slot]
+        value = said[2 + slot]
         if value != NONE and chance(random) < tables.slot_error:
             wrong = True
             _spoil(tables, state, slot, value)
@@ -68,7 +67,7 @@ def _spoil(tables: DialogueTables, state: DialogueState, slot: int, value: int) 
 
 @internal
 def _is_free(tables: DialogueTables, state: DialogueState, slot: int) -> bool:
-    """Whether a value can be misheard as one of this slot: users speak of it, and did not just now."""
+    """Whether a value can be misheard as one of this slot: users give it values, and this frame does not."""
     return tables.requestable[slot] and state.said[2 + slot] == NONE == state.heard[2 + slot]
 
 

@@ -1,4 +1,4 @@
-"""What can be asked of a dialogue, checked."""
+"""The arguments of the dialogue environments."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -20,8 +20,8 @@ Language = Literal["frames", "text"]
 
 
 @dataclass(frozen=True, eq=False)
-class RunContext:
-    """What single and vector environment are made of."""
+class DialogueParts:
+    """The common parts of the single and the vector environment."""
 
     domain: Domain
     tables: DialogueTables
@@ -29,33 +29,33 @@ class RunContext:
 
     @property
     def observation_space(self) -> spaces.Box:
-        """Of one environment; see `envs.dialogue.belief`."""
+        """The observation space of one environment; see `envs.dialogue.belief`."""
         return spaces.Box(0, 1, (observation_size(len(self.domain.slots)),), np.float32)
 
     @property
     def action_space(self) -> spaces.Discrete:
-        """Of one environment; see `envs.dialogue.frames.agent_acts`."""
+        """The action space of one environment; see `envs.dialogue.frames.agent_acts`."""
         return spaces.Discrete(len(self.acts))
 
 
 @dataclass(frozen=True)
 class DialogueConfig:
-    """The arguments of `Dialogue`; raises WorldError with a sentence where they make no dialogue."""
+    """The arguments of `Dialogue`. A wrong one raises a WorldError."""
 
     domain: str = "movie"
-    """A domain that ships, by its name, or the path of a file; see `envs.dialogue.domains.load_domain`."""
+    """Name of a domain that ships, or path of a file; see `envs.dialogue.domains.load_domain`."""
     split: Split = "train"
-    """Which goals users have: those to train on, or those held out."""
+    """The users' goals: those for training, or those held out."""
     slot_error: float = 0.0
-    """Share of the values that are misheard."""
+    """Probability that a value is misheard."""
     intent_error: float = 0.0
-    """Share of the acts that are misheard."""
+    """Probability that an act is misheard."""
     max_turns: int = 20
-    """Turns of the agent after which a dialogue has failed, 1 to 100."""
+    """Turns of the agent after which a dialogue fails, 1 to 100."""
     rule: Rule = "worthy"
-    """The rule agent that `expert_action` speaks for; see `envs.dialogue.rules`."""
+    """The rule agent behind `expert_action`; see `envs.dialogue.rules`."""
     language: Language = "frames"
-    """Whether the agent hears what users mean, or what is understood of their words; see
+    """"frames": the agent hears the users' frames; "text": what a model understands of their words; see
     `envs.dialogue.text`."""
 
     def __post_init__(self) -> None:
@@ -69,20 +69,20 @@ class DialogueConfig:
         if isinstance(turns, bool) or not isinstance(turns, int) or not 1 <= turns <= 100:
             raise WorldError(f"max_turns must be a whole number from 1 to 100, not {turns}")
 
-    def load(self) -> RunContext:
-        """Read the domain; raises `DomainError` where that is no use, or has no goals of this split."""
+    def load(self) -> DialogueParts:
+        """Read the domain; DomainError if it cannot be used or has no goals of this split."""
         domain = load_domain(self.domain)
         tables = tables_of(
             domain, self.slot_error, self.intent_error, self.max_turns, self.split == "test"
         )
-        result = np.zeros(tables.matches.shape[2], np.uint64)
+        row_set = np.zeros(tables.matches.shape[2], np.uint64)
         goal = np.zeros(len(domain.slots) + 2, np.int16)
-        if not new_goal(tables, goal, result, np.zeros(1, np.uint64)):
+        if not new_goal(tables, goal, row_set, np.zeros(1, np.uint64)):
             raise DomainError(
-                f"the domain {self.domain} has no goals to {self.split} on: {TRIES:,} were drawn, and"
-                f" none is among those kept for that"
+                f"the domain {self.domain} has no goals to {self.split} on: of {TRIES:,} that were drawn"
+                " none belongs to that split"
             )
-        return RunContext(domain, tables, agent_acts(domain))
+        return DialogueParts(domain, tables, agent_acts(domain))
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

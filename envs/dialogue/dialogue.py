@@ -1,7 +1,7 @@
-"""Dialogues with a simulated user, one at a time: who speaks when, readable.
+"""The environment Dialogue, one dialogue with a simulated user at a time.
 
-`envs.dialogue.vector` has the same dialogues many at once; user, channel and belief are the same compiled
-functions.
+`envs.dialogue.vector` is the same environment as a vector environment. Both call the same compiled functions
+for user, channel and belief.
 """
 
 from typing import Any
@@ -22,24 +22,29 @@ from envs.hooks import TrainedRun, WorldError
 
 
 class Dialogue(gym.Env):
-    """A user with a goal comes; the agent finds out what is wanted, answers questions and books.
+    """A task-completion dialogue: the agent finds out what a user wants, answers questions and books.
 
-    Observation: `Box(0, 1, (18·slots + 24,))`, the belief; see `envs.dialogue.belief`, and `fields` for
-    the names of its parts. Actions: what `acts` lists: ask for a slot, tell a slot's value from the row
-    that fits, ask to confirm a slot, say that nothing matches, book. `info["action_mask"]`, (A,) int8,
-    says which make sense; see `envs.dialogue.belief.act` for what others become. Reward (Li et al. 2017):
-    −1 a turn; at the end +4·max_turns for success, −2·max_turns for failure (the paper's +2 and −1 times
-    the turns, for it counts those of both sides). A dialogue ends when the agent books, and fails after
-    `max_turns` of the agent's turns; both terminate it. It succeeds if the row meets every constraint of
-    the user's true goal, every question was answered as the row has it, and what only the user knows was
-    understood. `info` also has `success`, `reason` (one of `reasons`; "" while it goes on) and `turns`.
+    Registered id: `Fathom/Dialogue-v0`.
+
+    Observation: `Box(0, 1, (18·slots + 24,), float32)`, the agent's belief; see `envs.dialogue.belief`, and
+    `fields` for the names of its parts.
+    Actions: `Discrete(A)`, listed in `acts`: ask for a slot, tell a slot's value from the matching row, ask to
+    confirm a slot, say that nothing matches, book. `info["action_mask"]`, (A,) int8, is 1 for those that make
+    sense; `envs.dialogue.belief.act` replaces the others.
+    Rewards (Li et al. 2017): −1 a turn; at the end +4·max_turns for success or −2·max_turns for failure. (The
+    paper's factors are 2 and 1, because it counts the turns of both sides.)
+    Termination: when the agent books, or after `max_turns` turns of the agent, which is a failure.
+    Success: the booked row meets every constraint of the user's goal, every question was answered from that
+    row, and the values that only the user knows were understood.
+    `info` also has `success`, `reason` (one of `reasons`; "" while the dialogue goes on) and `turns`.
 
     Args:
-        understanding: what understands the users' words, where the language is text.
-        arguments: the other ones are the fields of `DialogueConfig`.
+        understanding: a fit of slot-filling that reads the users' words if the language is "text". The user
+            gives its name or folder.
+        arguments: the other arguments are the fields of `DialogueConfig`.
 
     Raises:
-        WorldError: they make no dialogue.
+        WorldError: an argument is wrong.
     """
 
     metadata = {
@@ -68,31 +73,31 @@ class Dialogue(gym.Env):
             domain, split, slot_error, intent_error, max_turns, rule, language
         )
         self.render_mode = render_mode
-        setting = self.config.load()
-        self.domain, self.tables, self.acts = setting.domain, setting.tables, setting.acts
+        parts = self.config.load()
+        self.domain, self.tables, self.acts = parts.domain, parts.tables, parts.acts
         self.words = Words(self.domain, understanding) if language == "text" else None
-        self.observation_space = setting.observation_space
-        self.action_space = setting.action_space
+        self.observation_space = parts.observation_space
+        self.action_space = parts.action_space
         self.fields = belief.fields(len(self.domain.slots))
-        """The parts of an observation, by name."""
+        """Names and slices of an observation's parts."""
         self.reasons = user.reasons(tuple(slot.name for slot in self.domain.slots))
-        """All that `info["reason"]` can say."""
+        """All values of `info["reason"]`."""
         self.state = DialogueState(*(array[0] for array in new_states(self.tables, 1)))
         self.turns: list[Turn] = []
         self.brief = self.goal
-        """What this user wanted when it came, its first wish included."""
+        """The user's goal at the start, with its first wish."""
         self.reason = ""
-        """Why the dialogue is over, "" while it goes on."""
+        """Why the dialogue is over; "" while it goes on."""
         self._actions = rules.actions_of(self.tables, self.acts)
         self._seeded = False
 
     @property
     def goal(self) -> Goal:
-        """What this user wants now; who changes its mind has no first wish any more."""
+        """The user's present goal; a user that has changed its mind has no first wish any more."""
         return goal_of(self.domain, self.state.goal)
 
     def protocol(self) -> dict[str, int | str]:
-        """What a score must be printed with."""
+        """Return the rules that a score depends on."""
         return {
             "domain": self.config.domain,
             "domain_digest": self.domain.digest(),
@@ -102,7 +107,7 @@ class Dialogue(gym.Env):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """A new user, who speaks first. The same seed gives the same users, this one and the next."""
+        """Begin with a new user, who speaks first. The same seed gives the same users, now and later."""
         super().reset(seed=seed)
         if seed is None and not self._seeded:
             seed = int(self.np_random.integers(2**31))
@@ -118,12 +123,12 @@ class Dialogue(gym.Env):
         return self._seen(user.ONGOING)
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """The agent says something, and the user replies."""
+        """Perform the agent's act, and let the user reply."""
         state, numbers = self.state, self.state.numbers
-        message = self.speak(action)
-        if message.kind == "book":
+        agent_frame = self.speak(action)
+        if agent_frame.kind == "book":
             reason = user.judge(self.tables, state, numbers[belief.ROW])
-            self.turns.append(Turn(message, None, None, 1.0))
+            self.turns.append(Turn(agent_frame, None, None, 1.0))
         else:
             user.reply(
                 self.tables,
@@ -132,7 +137,7 @@ class Dialogue(gym.Env):
                 numbers[belief.SLOT],
                 numbers[belief.VALUE],
             )
-            self._take_turn(message)
+            self._take_turn(agent_frame)
             late = numbers[belief.TURNS] >= self.config.max_turns
             reason = user.TOO_LONG if late else user.ONGOING
         reward = user.reward(self.tables, reason)
@@ -140,12 +145,12 @@ class Dialogue(gym.Env):
         return observation, reward, reason != user.ONGOING, False, info
 
     def begin(self) -> None:
-        """Forget what was said before; for whoever leads a dialogue with a user of their own."""
+        """Reset belief and turns. For callers that take the user's place."""
         belief.clear(self.tables, self.state)
         self.turns, self.reason = [], ""
 
     def speak(self, action: int) -> AgentFrame:
-        """Let the agent act; what it says thereby."""
+        """Perform the agent's act and return its frame."""
         belief.act(self.tables, self.state, int(action))
         kind, slot, value, row = (
             int(self.state.numbers[place])
@@ -161,17 +166,17 @@ class Dialogue(gym.Env):
             return AgentFrame("book", row=booked)
         if name == "no_match":
             return AgentFrame("no_match")
-        message = None if name == "request" else value_word(domain, slot, value)
-        return AgentFrame(name, domain.slots[slot].name, message)
+        word = None if name == "request" else value_word(domain, slot, value)
+        return AgentFrame(name, domain.slots[slot].name, word)
 
     def listen(self, heard: np.ndarray, confidence: float) -> None:
-        """Let the agent hear a frame, (2 + S,) integers, with a confidence from 0 to 1."""
+        """Update the belief with a frame, (2 + S,) integers, and a confidence from 0 to 1."""
         self.state.heard[:] = heard
         self.state.trust[CONFIDENCE] = confidence
         belief.hear(self.tables, self.state)
 
-    def _take_turn(self, said: AgentFrame | None) -> None:
-        """What the user has said reaches the agent."""
+    def _take_turn(self, agent_frame: AgentFrame | None) -> None:
+        """Pass what the user said through words and channel to the agent."""
         state, domain = self.state, self.domain
         truth, sentence, sure = state.said, None, 1.0
         if self.words is not None:
@@ -180,17 +185,17 @@ class Dialogue(gym.Env):
         confidence = float(state.trust[CONFIDENCE] * sure)
         self.listen(state.heard, confidence)
         meant, heard = frame_of(domain, state.said), frame_of(domain, state.heard)
-        self.turns.append(Turn(said, meant, heard, confidence, sentence))
+        self.turns.append(Turn(agent_frame, meant, heard, confidence, sentence))
 
     def expert_action(
         self, observations: np.ndarray, action_masks: np.ndarray | None = None
     ) -> np.ndarray:
-        """What the rule agent would do: (n, d) float32 observations to (n,) int64 actions."""
+        """Return the rule agent's actions, (n,) int64, for observations (n, d) float32."""
         rule = rules.worthy if self.config.rule == "worthy" else rules.weak
         return rule(observations, self._actions)
 
     def observation(self) -> tuple[np.ndarray, np.ndarray]:
-        """What the agent sees now: its observation and the action mask, (A,) bool."""
+        """Return the present observation and action mask, (A,) bool."""
         shape = self.observation_space.shape
         assert shape is not None
         seen, mask = np.zeros(shape, np.float32), np.zeros(len(self.acts), bool)
@@ -198,11 +203,13 @@ class Dialogue(gym.Env):
         return seen, mask
 
     def render(self) -> Any:
-        """(720, 1040, 3) uint8, or the dialogue so far as text."""
+        """Return a picture, (720, 1040, 3) uint8, or the dialogue so far as text."""
         if self.render_mode == "ansi":
             return self.transcript()[".txt"]
         if self.render_mode is None:
-            raise WorldError("there is nothing to render: it was made without a render mode")
+            raise WorldError(
+                "nothing can be rendered: the environment was made without a render mode"
+            )
         from envs.dialogue.rendering import Scene, picture
 
         numbers = self.state.numbers
@@ -220,11 +227,11 @@ class Dialogue(gym.Env):
         return picture(scene)
 
     def transcript(self) -> dict[str, str]:
-        """The dialogue so far, to be written to files: suffix → text."""
-        message = in_words(self.domain, self.turns)
+        """Return the dialogue so far as JSON lines and as text, by the suffix of their files."""
+        messages = in_words(self.domain, self.turns)
         return {
-            ".jsonl": as_json_lines(self.domain, self.brief, message, self.reason),
-            ".txt": as_text(self.brief, message, self.reason),
+            ".jsonl": as_json_lines(self.domain, self.brief, messages, self.reason),
+            ".txt": as_text(self.brief, messages, self.reason),
         }
 
     def _seen(self, reason: int) -> tuple[np.ndarray, dict[str, Any]]:

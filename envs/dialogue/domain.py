@@ -1,9 +1,8 @@
-"""A domain: what a dialogue is about, as numbers for the worlds and as words for people.
+"""A domain: the subject of dialogues, as numbers for environments and as words for people.
 
-A task is slots with values, a knowledge base whose rows give some of the slots a value, and a way
-to draw goals (the frames of Li et al. 2016, "A User Simulator for Task-Completion Dialogues"). A
-domain file says all of it in YAML; `docs/dialogue.md` writes one from nothing,
-`envs.dialogue.domain_file` reads and checks it.
+A domain has slots with values, a knowledge base whose rows give values to some of the slots, and a way to
+draw goals (the frames of Li et al. 2016, "A User Simulator for Task-Completion Dialogues"). It is described
+by a YAML file: `docs/dialogue.md` shows how to write one, `envs.dialogue.domain_file` reads and checks it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,79 +15,79 @@ from envs.dialogue.words import Phrases, key_of
 from envs.hooks import WorldError
 
 NONE = -1
-"""No value: a row does not know it, a goal does not mention it."""
+"""No value: unknown in a row, not mentioned in a goal."""
 ASKED = -3
 """In `Domain.goals`: the goal asks for the slot's value."""
 
 
 class DomainError(WorldError):
-    """A domain that cannot be used: one sentence with file and line."""
+    """A domain cannot be used. The message is one sentence with file and line."""
 
 
 @dataclass(frozen=True)
 class Slot:
-    """One thing that is talked about."""
+    """A property that users and agents talk about."""
 
     name: str
     """An identifier, such as `start_time`."""
     values: tuple[str, ...]
-    """All that can be said about it; a value's number is its place."""
+    """All values; a value's number is its index."""
     constraint: float
-    """Chance that a goal constrains it."""
+    """Probability that a goal constrains it."""
     question: float
-    """Chance that a goal asks for it, given that it does not constrain it."""
+    """Probability that a goal asks for it, given that it does not constrain it."""
     column: bool = True
-    """Whether the knowledge base knows it. If not, only the user does: every goal has a value, and
-    booking needs it."""
+    """Whether the knowledge base has it. If not, only the user knows it: every goal has a value, and booking
+    needs it."""
 
 
 @dataclass(frozen=True, eq=False)
 class Domain:
-    """What `load_domain` makes of a domain file; S slots, R rows, V most values of a slot."""
+    """A domain with S slots, R rows, and at most V values per slot."""
 
     name: str
     task: str
-    """What the user comes for, in a few words."""
+    """What users want to do, in a few words."""
     slots: tuple[Slot, ...]
     rows: np.ndarray
     """(R, S) int16: value numbers; `NONE` where unknown, and for slots without a column."""
     matches: np.ndarray
     """(S, V, ⌈R/64⌉) uint64: bit r % 64 of word r // 64 is set if row r has the value."""
     constraint_chance: np.ndarray
-    """(S,) float64, of `Slot.constraint`; 1 for slots without a column."""
+    """(S,) float64, `Slot.constraint`; 1 for slots without a column."""
     question_chance: np.ndarray
-    """(S,) float64, of `Slot.question`; 0 for slots without a column."""
+    """(S,) float64, `Slot.question`; 0 for slots without a column."""
     column: np.ndarray
-    """(S,) bool, of `Slot.column`."""
+    """(S,) bool, `Slot.column`."""
     goals: np.ndarray
-    """(G, S) int16: the goals that users have, each slot's value number, `NONE` or `ASKED`; empty
-    where goals are drawn from the rows."""
+    """(G, S) int16: the users' goals, each slot's value number, `NONE` or `ASKED`; empty if goals are drawn from
+    the rows."""
     change_of_mind: float
-    """Chance that a user first wishes for something that does not exist."""
+    """Probability that a user first wishes for something that does not exist."""
     phrases: Phrases
     numbers: tuple[Mapping[str, int], ...]
-    """Of each slot: the number of a value by its `key_of`."""
+    """For each slot, the numbers of its values by their `key_of`."""
 
     def digest(self) -> str:
-        """Twelve hexadecimal digits of all that its file and knowledge base say: the start of a SHA-256."""
-        message = (
+        """Return the first twelve hexadecimal digits of the SHA-256 of file and knowledge base."""
+        content = (
             self.task,
             self.slots,
             self.rows.tolist(),
             self.goals.tolist(),
             self.change_of_mind,
         )
-        return sha256(repr((*message, self.phrases)).encode()).hexdigest()[:12]
+        return sha256(repr((*content, self.phrases)).encode()).hexdigest()[:12]
 
     def index(self, slot: str) -> int:
-        """The number of a slot; raises KeyError."""
+        """Return the number of a slot; KeyError if there is none of this name."""
         for number, one in enumerate(self.slots):
             if one.name == slot:
                 return number
         raise KeyError(slot)
 
     def row(self, number: int) -> dict[str, str]:
-        """What the knowledge base knows of one of its rows."""
+        """Return the known values of a row, by slot."""
         return {
             slot.name: slot.values[value]
             for slot, value in zip(self.slots, self.rows[number], strict=True)
@@ -105,10 +104,10 @@ def build_domain(
     change_of_mind: float,
     phrases: Phrases,
 ) -> Domain:
-    """Number what has been checked.
+    """Return a domain, its slots and values numbered. The arguments are not checked.
 
     Args:
-        rows: slot name → one of the slot's values; unknown ones left out.
+        rows: slot name → one of the slot's values, without unknown ones.
         goals: constraints (slot name → value) and the slots asked for.
     """
     numbers = tuple(

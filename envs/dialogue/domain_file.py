@@ -1,8 +1,8 @@
-"""Reads a domain file and says, in one sentence with the line, what is wrong with it.
+"""Reads and checks a domain file; an error is one sentence with the file's line.
 
-The file is read as YAML's nodes, never as Python objects: a value is the text that stands there
-(7:30 stays 7:30, yes stays yes), and every node knows its line. Aliases, tags and depth are refused
-while parsing, before anything is built, so that no file can make itself larger than it is.
+The file is read as YAML nodes, never as Python objects: a value is its text (7:30 stays 7:30, yes stays yes),
+and every node has its line. Aliases, tags and deep nesting are refused while parsing, so that a small file
+cannot expand to a large one.
 """
 
 from collections.abc import Sequence
@@ -30,14 +30,14 @@ MOST_SLOTS = 30
 MOST_VALUES = 1_000
 MOST_ROWS = 10_000
 MOST_LETTERS = 100
-"""Of a value, and of a name; phrases may have three times as many."""
+"""Of a value or a name; phrases may have three times as many."""
 
 KEYS = ("task", "slots", "rows", "csv", "sqlite", "goals", "change_of_mind", "phrases")
 SLOT_KEYS = ("values", "constraint", "question", "column")
 
 
 def read_domain(path: Path) -> Domain:
-    """The domain of a file; raises DomainError."""
+    """Return the domain of a file; DomainError if it is wrong."""
     return _Reader(path).domain()
 
 
@@ -66,14 +66,14 @@ class _Reader:
     # Slots
 
     def slots(self, node: yaml.Node) -> list[Slot]:
-        """The slots, those with a column still without the values that their column adds."""
+        """Return the slots, without the values that columns of the knowledge base add."""
         slots = []
         for name, entry in self.mapping(node, "slots").items():
             if not (name.isascii() and name.isidentifier() and name == name.lower()):
                 raise self.error(
                     entry,
-                    f"{name!r} is no name for a slot: write it in small letters, digits and _,"
-                    " beginning with a letter",
+                    f"{name!r} is no name for a slot: use small letters, digits and _, and begin with a"
+                    " letter",
                 )
             if len(name) > MOST_LETTERS:
                 raise self.error(entry, f"the name of a slot has more than {MOST_LETTERS} letters")
@@ -113,7 +113,7 @@ class _Reader:
     def with_values(
         self, node: yaml.Node, slots: list[Slot], records: Sequence[Record]
     ) -> list[Slot]:
-        """The slots with the values of their columns; the rows then spell them as the slots do."""
+        """Return the slots with the values of their columns, and spell the rows' values as the slots do."""
         result = []
         for slot in slots:
             numbers = {key_of(value): value for value in slot.values}
@@ -149,13 +149,13 @@ class _Reader:
     def records(
         self, root: yaml.Node, top: dict[str, yaml.Node], columns: list[str]
     ) -> list[Record]:
-        """The rows, each with the place it stands at."""
+        """Return the rows, each with its place in a file."""
         sources = [key for key in ("rows", "csv", "sqlite") if key in top]
         if len(sources) != 1:
             raise self.error(
                 top[sources[1]] if sources else root,
                 "the knowledge base is one of rows, csv and sqlite"
-                + (f", not {' and '.join(sources)}" if sources else ", and none is here"),
+                + (f", not {' and '.join(sources)}" if sources else ", and none is given"),
             )
         node = top[sources[0]]
         if sources == ["rows"]:
@@ -187,7 +187,7 @@ class _Reader:
         return self.place(node), row
 
     def beside(self, node: yaml.Node) -> Path:
-        """A file that the domain file names: in its folder or further down, nowhere else."""
+        """Return a file that the domain file names. It must lie in the same folder or below."""
         relative = Path(self.text(node, "a file", 3 * MOST_LETTERS))
         if relative.is_absolute() or ".." in relative.parts:
             raise self.error(node, f"{relative} must lie in the domain file's folder or below it")
@@ -250,30 +250,32 @@ class _Reader:
     # Phrases
 
     def phrases(self, node: yaml.Node | None, slots: tuple[str, ...]) -> Phrases:
-        """The file's phrases; the default ones where it gives none."""
+        """Return the file's phrases, and the default ones for acts without."""
         phrases = default_phrases(slots)
         if node is None:
             return phrases
         for who, entry in self.mapping(node, "phrases", ("user", "agent")).items():
             acts = USER_ACTS if who == "user" else AGENT_ACTS
-            message = phrases.user if who == "user" else phrases.agent
+            by_act = phrases.user if who == "user" else phrases.agent
             for act, given in self.mapping(entry, f"phrases of the {who}", acts).items():
                 if act not in ABOUT_A_SLOT[who]:
                     may = set(slots) if act == "book" else set()
-                    message[act][""] = self.said(given, act, may, None)
+                    by_act[act][""] = self.phrases_for(given, act, may, None)
                     continue
                 for slot, own in self.mapping(given, f"phrases of {act}", slots).items():
                     value = None if act == "request" else slot
                     may = set(slots) if (who, act) == ("user", "inform") else {value or ""}
-                    texts = self.said(own, act, may, value)
+                    texts = self.phrases_for(own, act, may, value)
                     if not any(len(placeholders(text)) <= 1 for text in texts):
-                        # All mention other slots too: of this slot alone the defaults speak.
-                        texts += message[act][slot]
-                    message[act][slot] = texts
+                        # All mention other slots too: the defaults tell this slot alone.
+                        texts += by_act[act][slot]
+                    by_act[act][slot] = texts
         return phrases
 
-    def said(self, node: yaml.Node, act: str, may: set[str], must: str | None) -> tuple[str, ...]:
-        """The phrases of an act, which may mention some slots and must mention one."""
+    def phrases_for(
+        self, node: yaml.Node, act: str, may: set[str], must: str | None
+    ) -> tuple[str, ...]:
+        """Return the phrases of an act, which may mention some slots and must mention one."""
         alone = isinstance(node, yaml.ScalarNode)
         texts = []
         for one in [node] if alone else self.sequence(node, f"phrases of {act}"):
@@ -304,7 +306,7 @@ class _Reader:
     def mapping(
         self, node: yaml.Node, what: str, keys: Sequence[str] | dict[str, Slot] | None = None
     ) -> dict[str, yaml.Node]:
-        """A mapping's nodes by key, each once and among `keys`."""
+        """Return a mapping's nodes by key; each key must be unique and among `keys`."""
         if not isinstance(node, yaml.MappingNode):
             raise self.error(node, f"{what} must be a mapping of keys to values")
         entries: dict[str, yaml.Node] = {}
@@ -325,7 +327,7 @@ class _Reader:
         return node.value
 
     def text(self, node: yaml.Node, what: str, most: int) -> str:
-        """A text on one line."""
+        """Return a node's text on one line."""
         if not isinstance(node, yaml.ScalarNode):
             raise self.error(node, f"{what} must be a text, not a list or a mapping")
         text = " ".join(node.value.split())
@@ -364,7 +366,7 @@ def _empty(node: yaml.Node) -> bool:
 
 
 def _no_value(text: str) -> str:
-    """Why a text cannot be a value; "" if it can."""
+    """Return why a text cannot be a value; "" if it can."""
     if len(text) > MOST_LETTERS:
         return f"a value has {len(text):,} letters, more than {MOST_LETTERS}"
     if not text.isprintable():
@@ -374,7 +376,7 @@ def _no_value(text: str) -> str:
     return ""
 
 
-class _Refused(yaml.YAMLError):
+class _RefusedError(yaml.YAMLError):
     def __init__(self, line: int, reason: str) -> None:
         super().__init__(reason)
         self.line = line
@@ -382,7 +384,7 @@ class _Refused(yaml.YAMLError):
 
 
 class _Loader(yaml.SafeLoader):
-    """Composes nodes, and refuses what a domain file has no need of before it goes further down."""
+    """Composes nodes, and refuses aliases, tags and deep nesting before it descends."""
 
     depth = 0
 
@@ -390,11 +392,13 @@ class _Loader(yaml.SafeLoader):
         event = self.peek_event()
         line = event.start_mark.line
         if isinstance(event, yaml.AliasEvent):
-            raise _Refused(line, f"aliases such as *{event.anchor} are not allowed: write it out")
+            raise _RefusedError(
+                line, f"aliases such as *{event.anchor} are not allowed: write it out"
+            )
         if event.tag is not None:
-            raise _Refused(line, f"tags such as {event.tag} are not allowed")
+            raise _RefusedError(line, f"tags such as {event.tag} are not allowed")
         if self.depth >= MOST_DEPTH:
-            raise _Refused(line, f"this is nested more than {MOST_DEPTH} deep")
+            raise _RefusedError(line, f"this is nested more than {MOST_DEPTH} deep")
         self.depth += 1
         node = super().compose_node(parent, index)
         self.depth -= 1
@@ -402,7 +406,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def _parse(path: Path) -> yaml.Node:
-    """The file's nodes."""
+    """Return the file's root node."""
 
     def error(line: int, problem: str) -> DomainError:
         return DomainError(f"{path}:{line + 1}: {problem}")
@@ -430,7 +434,7 @@ def _parse(path: Path) -> yaml.Node:
     except yaml.reader.ReaderError as problem:
         line = text[: problem.position].count("\n")
         raise error(line, "there is a character that YAML does not allow") from None
-    except _Refused as problem:
+    except _RefusedError as problem:
         raise error(problem.line, problem.reason) from None
     except yaml.MarkedYAMLError as problem:
         mark = problem.problem_mark or problem.context_mark

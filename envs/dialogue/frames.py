@@ -1,10 +1,9 @@
-"""What user and agent say, as frames: a dialogue act with slots (Li et al. 2016), not words.
+"""Frames: what user and agent say as a dialogue act with slots (Li et al. 2016), without words.
 
-The worlds compute with integers. A user's frame is an int16 array (2 + S,): the act, the slot that is
-asked for or `NONE`, and for every slot the number of the value that the user gives it, `ANY` ("I don't
-care") or `NONE` (not mentioned). At most one slot is asked for; whoever asks may give values too. `Frame`
-is the same for people. An agent's act is its number in `agent_acts(domain)`; `AgentFrame` is what is
-said by it.
+Compiled code uses integers. A user's frame is an int16 array (2 + S,): the act, the slot that is asked for or
+`NONE`, and for every slot the number of the user's value, `ANY` ("I don't care") or `NONE` (not mentioned).
+At most one slot is asked for; a request may give values too. `Frame` is the readable form. An agent's act is
+its number in `agent_acts(domain)`; `AgentFrame` is the readable form with its value or row.
 """
 
 from dataclasses import dataclass, field
@@ -15,43 +14,43 @@ import numpy as np
 from envs.dialogue.domain import ASKED, NONE, Domain
 
 ACTS = ("inform", "request", "affirm", "deny", "bye", "unclear")
-"""What a user does. "bye": nothing more to say. "unclear": the agent did not understand the act."""
+"""A user's acts. "bye": nothing more to say. "unclear": the agent did not understand the act."""
 INFORM, REQUEST, AFFIRM, DENY, BYE, UNCLEAR = range(6)
 
 ANY = -2
 """In place of a value: "I don't care"."""
 ANY_WORD = "any"
-"""The same in a `Frame`."""
+"""`ANY` in a `Frame`."""
 UNKNOWN_WORD = "unknown"
-"""What an agent says of a slot that its row knows nothing of."""
+"""The value of a slot that is unknown in the agent's row."""
 
 Kind = Literal["request", "inform", "confirm", "no_match", "book"]
 KINDS: tuple[Kind, ...] = ("request", "inform", "confirm", "no_match", "book")
-"""What an agent does: ask for a slot, give its value from the row that fits, ask whether what was heard
-is right, say that nothing fits, book the row."""
+"""An agent's acts: ask for a slot, tell its value from the matching row, ask whether a value was heard rightly,
+say that nothing matches, book the row."""
 ASK, TELL, CONFIRM, NO_MATCH, BOOK = range(5)
-"""The same as numbers."""
+"""Numbers of `KINDS`."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """What a user says."""
+    """What a user says; see the module."""
 
     act: str
     """One of `ACTS`."""
     request: str | None = None
-    """The slot that is asked for; there is one exactly if the act is "request"."""
+    """The slot that is asked for, if the act is "request"."""
     informs: dict[str, str] = field(default_factory=dict)
     """Slot → value, or "any"."""
 
 
 @dataclass(frozen=True)
 class AgentAct:
-    """What an action's number stands for."""
+    """An action of the agent."""
 
     kind: Kind
     slot: int = NONE
-    """The number of the slot that it is about; `NONE` for "no_match" and "book"."""
+    """The number of its slot; `NONE` for "no_match" and "book"."""
 
 
 @dataclass(frozen=True)
@@ -61,23 +60,23 @@ class AgentFrame:
     kind: Kind
     slot: str | None = None
     value: str | None = None
-    """What it tells, or wants confirmed ("any", "unknown" where that is so)."""
+    """The value that it tells or wants confirmed; may be "any" or "unknown"."""
     row: dict[str, str] | None = None
-    """What it books: slot → value, with what only the user knows."""
+    """The row that it books: slot → value, with the values that only the user knows."""
 
 
 def requestable(domain: Domain) -> np.ndarray:
-    """(S,) bool: which slots an agent can ask for: those a goal may constrain."""
+    """Return which slots an agent can ask for, (S,) bool: those that a goal may constrain."""
     return (domain.constraint_chance > 0) | (domain.goals >= 0).any(axis=0) | ~domain.column
 
 
 def askable(domain: Domain) -> np.ndarray:
-    """(S,) bool: which slots a user may ask for."""
+    """Return which slots a user may ask for, (S,) bool."""
     return domain.column & ((domain.question_chance > 0) | (domain.goals == ASKED).any(axis=0))
 
 
 def agent_acts(domain: Domain) -> tuple[AgentAct, ...]:
-    """The agent's actions in order: ask for each slot, tell each, confirm each, no match, book."""
+    """Return the agent's actions: request each slot, inform each, confirm each, no_match, book."""
     ask, tell = np.flatnonzero(requestable(domain)), np.flatnonzero(askable(domain))
     return (
         *(AgentAct("request", int(slot)) for slot in ask),
@@ -89,14 +88,14 @@ def agent_acts(domain: Domain) -> tuple[AgentAct, ...]:
 
 
 def value_word(domain: Domain, slot: int, value: int) -> str:
-    """A value's text; "any" for `ANY`, "unknown" for `NONE`."""
+    """Return a value's text; "any" for `ANY`, "unknown" for `NONE`."""
     if value == ANY:
         return ANY_WORD
     return UNKNOWN_WORD if value < 0 else domain.slots[slot].values[value]
 
 
 def frame_of(domain: Domain, ints: np.ndarray) -> Frame:
-    """The readable form of (2 + S,) integers."""
+    """Return the readable form of (2 + S,) integers."""
     act, request, *values = (int(number) for number in ints)
     return Frame(
         ACTS[act],
@@ -110,7 +109,7 @@ def frame_of(domain: Domain, ints: np.ndarray) -> Frame:
 
 
 def ints_of(domain: Domain, frame: Frame) -> np.ndarray:
-    """The (2 + S,) int16 form; raises KeyError or ValueError where the domain lacks a slot or value."""
+    """Return the (2 + S,) int16 form; KeyError or ValueError if the domain lacks a slot or value."""
     ints = np.full(2 + len(domain.slots), NONE, np.int16)
     ints[0] = ACTS.index(frame.act)
     if frame.request is not None:

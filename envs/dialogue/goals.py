@@ -1,8 +1,7 @@
-"""What a user wants: constraints that some row of the knowledge base meets, and questions about it.
+"""Goals of users: constraints that some row of the knowledge base meets, and questions about it.
 
-Goals are kept apart by construction: a hash of what a goal says (of slots that the knowledge base knows)
-puts it among the four fifths to train on or the fifth to test on, and each world redraws until a goal is of
-its kind.
+A hash of a goal (of its slots with a column) assigns it to training (four fifths) or test (one fifth). An
+environment draws until a goal belongs to its split, so no goal is in both.
 """
 
 from dataclasses import dataclass
@@ -14,22 +13,22 @@ from envs.dialogue.tables import DialogueTables, compiled, internal
 from envs.random import below, chance
 
 TRIES = 10_000
-"""Draws after which there seems to be no goal of the kind; one in five is a test goal."""
+"""Draws after which the split counts as empty; one in five goals is a test goal."""
 
 
 @dataclass(frozen=True)
 class Goal:
-    """What a user wants, in words."""
+    """A user's goal in words."""
 
     constraints: dict[str, str]
-    """Slot → value, with what only the user knows."""
+    """Slot → value, with the values that only the user knows."""
     questions: tuple[str, ...]
     first_wish: tuple[str, str] | None
-    """Slot and value that the user asks for until it hears that nothing matches."""
+    """Slot and value that the user wants until the agent says that nothing matches."""
 
 
 def goal_of(domain: Domain, ints: np.ndarray) -> Goal:
-    """The readable form of `DialogueState.goal`."""
+    """Return the readable form of `DialogueState.goal`."""
     *values, slot, value = (int(number) for number in ints)
     pairs = list(zip(domain.slots, values, strict=True))
     return Goal(
@@ -43,7 +42,7 @@ def goal_of(domain: Domain, ints: np.ndarray) -> Goal:
 def new_goal(
     tables: DialogueTables, goal: np.ndarray, found: np.ndarray, random: np.ndarray
 ) -> bool:
-    """Draw a goal into `goal` (see `DialogueState.goal`); False if none is found. `found` is for its use."""
+    """Draw a goal into `goal` (see `DialogueState.goal`); False if there is none. `found` is working memory."""
     for _ in range(TRIES):
         if len(tables.goals):
             number = below(random, len(tables.goals))
@@ -62,11 +61,11 @@ def new_goal(
 
 @internal
 def is_test(tables: DialogueTables, goal: np.ndarray) -> bool:
-    """Whether a goal is held out; that depends on nothing but its constraints and questions."""
+    """Whether a goal is held out. It depends only on its constraints and questions."""
     mixed = np.uint64(0)
     for slot in range(len(tables.column)):
-        message = np.int64(goal[slot]) if tables.column[slot] else np.int64(NONE)
-        mixed ^= np.uint64(message + 4)
+        value = np.int64(goal[slot]) if tables.column[slot] else np.int64(NONE)
+        mixed ^= np.uint64(value + 4)
         mixed *= np.uint64(0xBF58476D1CE4E5B9)
         mixed ^= mixed >> np.uint64(29)
     return mixed % np.uint64(5) == np.uint64(0)
@@ -74,7 +73,7 @@ def is_test(tables: DialogueTables, goal: np.ndarray) -> bool:
 
 @internal
 def _draw(tables: DialogueTables, goal: np.ndarray, random: np.ndarray) -> None:
-    """From a random row; what only the user knows is drawn later."""
+    """Draw constraints and questions from a random row; slots without a column are drawn later."""
     row = below(random, len(tables.rows))
     for slot in range(len(tables.column)):
         value = tables.rows[row, slot]
@@ -89,15 +88,15 @@ def _draw(tables: DialogueTables, goal: np.ndarray, random: np.ndarray) -> None:
 
 @internal
 def _says_something(tables: DialogueTables, goal: np.ndarray) -> bool:
-    message = 0
+    constraints = 0
     for slot in range(len(tables.column)):
-        message += tables.column[slot] and goal[slot] != NONE
-    return message > 0
+        constraints += tables.column[slot] and goal[slot] != NONE
+    return constraints > 0
 
 
 @internal
 def _wish(tables: DialogueTables, goal: np.ndarray, found: np.ndarray, random: np.ndarray) -> None:
-    """Perhaps a first wish: another value of one constraint, with which no row meets the others."""
+    """Perhaps draw a first wish: another value for one constraint, with which no row meets the others."""
     goal[-2] = goal[-1] = NONE
     if chance(random) >= tables.change_of_mind:
         return

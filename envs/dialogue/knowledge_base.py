@@ -1,4 +1,4 @@
-"""Rows of a knowledge base that lies in a file of its own: CSV or SQLite, read and nothing else."""
+"""Reads the rows of a knowledge base from a CSV file or an SQLite database."""
 
 import csv
 import io
@@ -9,20 +9,20 @@ from pathlib import Path
 from envs.dialogue.domain import DomainError
 
 Record = tuple[str, dict[str, str]]
-"""Where a row stands, "file:line", and what it says: slot name → value, unknown ones left out."""
+"""A row's place, "file:line", and its values by slot name, without unknown ones."""
 
 MOST_BYTES = 20_000_000
 
 
 def read_csv(place: str, path: Path, columns: Sequence[str], most: int) -> list[Record]:
-    """The rows of a CSV file whose first line names its columns: these, in any order.
+    """Return the rows of a CSV file whose first line names the columns, in any order.
 
     Args:
-        place: where the domain file names it.
-        most: rows to read at most, and one more that tells that there are more.
+        place: the place in the domain file that names it.
+        most: number of rows to read; one more is read if there are more.
 
     Raises:
-        DomainError
+        DomainError: the file is wrong.
     """
     try:
         if path.stat().st_size > MOST_BYTES:
@@ -68,21 +68,21 @@ def read_csv(place: str, path: Path, columns: Sequence[str], most: int) -> list[
 def read_sqlite(
     place: str, path: Path, table: str, columns: Sequence[str], most: int
 ) -> list[Record]:
-    """The rows of a table, in the order of its row ids; it may have other columns too.
+    """Return the rows of a table in the order of its row ids. It may have other columns too.
 
     Args:
-        place: where the domain file names it.
-        table: a table of the database; the name is looked up before it stands in a query.
-        most: rows to read at most, and one more that tells that there are more.
+        place: the place in the domain file that names it.
+        table: a table of the database; the name is checked before it is used in a query.
+        most: number of rows to read; one more is read if there are more.
 
     Raises:
-        DomainError
+        DomainError: the database is wrong.
     """
     try:
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
         try:
             connection.execute("PRAGMA trusted_schema = OFF")
-            # A view could compute for ever.
+            # Only tables: a view could run for ever.
             tables = [
                 name
                 for (name,) in connection.execute(

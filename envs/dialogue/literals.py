@@ -1,4 +1,4 @@
-"""TC-Bot's files as Python 2 wrote them: dictionaries as text, read as literals and never run."""
+"""TC-Bot's files in Python 2's notation: dictionaries as text, parsed as literals and never executed."""
 
 import ast
 import re
@@ -11,7 +11,7 @@ MOST_BYTES = 8_000_000
 
 
 def read_text(path: Path) -> str:
-    """A file's text; DomainError where it is missing, too large or no text."""
+    """Return a file's text; DomainError if it is missing, too large or no text."""
     try:
         if path.stat().st_size > MOST_BYTES:
             raise DomainError(f"{path} has more than {MOST_BYTES // 10**6} MB")
@@ -21,10 +21,10 @@ def read_text(path: Path) -> str:
 
 
 def read_table(path: Path) -> object:
-    """What the one literal of a file says; DomainError where it is none.
+    """Return the value of a file's literal; DomainError if it is none.
 
-    The numbers of rows may be Python 2's, 17L, and the file may lack its opening brace, as the published
-    one does.
+    Row numbers may be Python 2's, such as 17L, and the opening brace may be missing, as in the published
+    file.
     """
     text = read_text(path).strip()
     text = re.sub(r"(?<=[{ ])(\d+)L(?=: \{)", r"\1", text if text[:1] == "{" else "{" + text)
@@ -32,7 +32,7 @@ def read_table(path: Path) -> object:
 
 
 def read_lines(path: Path) -> list[tuple[str, object]]:
-    """Every line's literal, after the place where it stands, "file:line"; DomainError where one is none."""
+    """Return each line's place, "file:line", and literal; DomainError if a line is none."""
     lines = enumerate(read_text(path).splitlines(), start=1)
     places = [(f"{path}:{number}", line) for number, line in lines if line.strip()]
     return [(place, _literal(line, place)) for place, line in places]

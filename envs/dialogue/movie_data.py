@@ -1,8 +1,8 @@
-"""The movie-ticket domain of the paper (Li et al. 2017), from its data as Python literals.
+"""The movie-ticket domain of Li et al. 2017, from the paper's data.
 
-`movie_db.txt` is a knowledge base of showings in 2016, as the text of a Python 2 dictionary;
-`movie_user_goals.txt` has one goal a line, likewise. Both are read as literals, never run. The
-data does not ship; `docs/dialogue.md` says where it comes from.
+`movie_db.txt` is a knowledge base of showings in 2016, the text of a Python 2 dictionary;
+`movie_user_goals.txt` has one goal a line, also as a dictionary. Both are parsed as literals and never
+executed. The data do not ship; `docs/dialogue.md` says where they come from.
 """
 
 import itertools
@@ -16,25 +16,25 @@ from envs.dialogue.literals import read_lines, read_table
 from envs.dialogue.words import RESERVED, default_phrases, key_of
 
 REAL = "movie-real"
-"""The domain's name; "movie-real:FOLDER" says where the data lies."""
+"""The domain's name; "movie-real:FOLDER" gives the folder of the data."""
 
 MOST_ROWS = 10_000
 PEOPLE = "numberofpeople"
-"""The only slot of the goals that the knowledge base does not know."""
+"""The only slot of the goals without a column in the knowledge base."""
 
 
 def read_movie_data(folder: str = "") -> Domain:
-    """The real knowledge base with the goals that it can satisfy.
+    """Return the domain of the real knowledge base, with the goals that it can satisfy.
 
-    Slots are those that the goals mention; chances are their shares among the goals. Spellings that
-    differ in case or spaces are one value, cells such as "7pm#9pm" are a row for each, "any" is no
+    Slots are those that the goals mention; probabilities are their shares among the goals. Spellings that
+    differ in case or spaces are one value, cells such as "7pm#9pm" make a row for each part, and "any" is no
     value.
 
     Args:
-        folder: of the two files; "" for `$FATHOM_DATA/movie-dialogue`.
+        folder: folder of the two files; "" for `$FATHOM_DATA/movie-dialogue`.
 
     Raises:
-        DomainError
+        DomainError: the files are missing or wrong.
     """
     place = Path(folder) if folder else Path(os.environ.get("FATHOM_DATA", "")) / "movie-dialogue"
     if not (folder or os.environ.get("FATHOM_DATA")) or not place.is_dir():
@@ -117,7 +117,7 @@ def _is_record(row: object) -> bool:
 
 
 def _cells(row: dict[str, str]) -> dict[str, str]:
-    """The row without empty cells and "any"."""
+    """Return the row without empty cells and "any"."""
     texts = {
         name: "#".join(" ".join(one.split()) for one in cell.split("#"))
         for name, cell in row.items()

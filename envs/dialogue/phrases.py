@@ -1,9 +1,9 @@
-"""Frames into words and back, by the phrases of the domain.
+"""Frames to sentences and back, by the phrases of the domain.
 
-A user's sentence comes with what a model of language has to find in it: the intent, which is the act
-and, for a request, its slot; and a tag for each token, "B-city" where a value of the slot city
-begins, "I-city" where it goes on, "O" elsewhere (IOB2, Tjong Kim Sang & Veenstra 1999). `understood`
-makes the frame of these again: it is exact for right tags, and of wrong ones it takes what it can.
+A user's sentence comes with its labels for slot filling: the intent, which is the act and, for a request, its
+slot; and a tag for each token, "B-city" where a value of the slot city begins, "I-city" where it continues,
+"O" elsewhere (IOB2, Tjong Kim Sang & Veenstra 1999). `understood` turns labels into a frame: exactly for right
+labels, as well as possible for wrong ones.
 """
 
 import difflib
@@ -27,42 +27,42 @@ from envs.dialogue.frames import (
 from envs.dialogue.words import ANY_WORDS, NUMBERS, PLACEHOLDER, key_of, placeholders, tokens_of
 
 CONNECTORS = (("and",), (",",), (",", "and"), ())
-"""What stands between two parts of a sentence."""
+"""Tokens between two parts of a sentence."""
 GREETING = ("hello",)
-"""What a user says who informs of nothing."""
+"""The sentence of an "inform" without values."""
 _Choice = TypeVar("_Choice")
 _NUMBER_WORDS = {str(number): word for number, word in enumerate(NUMBERS)}
 
 CLOSE_ENOUGH = 0.8
-"""Similarity (`difflib`) from which a misspelt value is taken for one that there is."""
+"""Similarity (`difflib`) from which a misspelt text is taken for a value."""
 
 
 @dataclass(frozen=True)
 class Sentence:
-    """What a user says, and what it means."""
+    """A user's sentence with its labels."""
 
     tokens: tuple[str, ...]
     tags: tuple[str, ...]
-    """Of each token: "O", "B-SLOT" or "I-SLOT"."""
+    """One per token: "O", "B-SLOT" or "I-SLOT"."""
     intent: str
     """One of `intent_labels`."""
 
 
 def intent_labels(domain: Domain) -> tuple[str, ...]:
-    """Every intent of a user: the acts, and "request.SLOT" for the slots that can be asked for."""
+    """Return all intents of users: the acts, and "request.SLOT" for the slots that can be asked for."""
     asked = (domain.slots[slot].name for slot in np.flatnonzero(askable(domain)))
     return (*(act for act in ACTS if act != "request"), *(f"request.{slot}" for slot in asked))
 
 
 def tag_labels(domain: Domain) -> tuple[str, ...]:
-    """Every tag of a token, "O" first."""
+    """Return all tags of tokens, "O" first."""
     return ("O", *(f"{part}-{slot.name}" for slot in domain.slots for part in "BI"))
 
 
 def some_frame(domain: Domain, rng: np.random.Generator) -> Frame:
-    """A frame such as users say, for sentences to learn from: no goal stands behind it.
+    """Return a random frame, without a goal behind it, for training sentences.
 
-    Most inform of one to three slots; a fourth of the values is "any" where the slot has a column.
+    Most give values to one to three slots; for slots with a column a quarter of the values is "any".
     """
     act = ACTS[int(rng.choice(len(ACTS), p=(0.55, 0.2, 0.05, 0.1, 0.05, 0.05)))]
     asked = np.flatnonzero(askable(domain))
@@ -82,17 +82,17 @@ def some_frame(domain: Domain, rng: np.random.Generator) -> Frame:
 
 
 def user_sentence(domain: Domain, frame: Frame, rng: np.random.Generator) -> Sentence:
-    """Say a frame, in one of many ways."""
+    """Return a random sentence for a frame."""
     parts = _clauses(domain, frame.informs, rng)
-    message = domain.phrases.user
+    phrases = domain.phrases.user
     intent = frame.act
     if frame.act == "request":
         assert frame.request is not None, "a request names its slot"
         intent = f"request.{frame.request}"
-        question = _fill(_one(message["request"][frame.request], rng), {}, rng)
+        question = _fill(_one(phrases["request"][frame.request], rng), {}, rng)
         parts.insert(0 if rng.random() < 0.5 else len(parts), question)
     elif frame.act != "inform":
-        parts.insert(0, _fill(_one(message[frame.act][""], rng), {}, rng))
+        parts.insert(0, _fill(_one(phrases[frame.act][""], rng), {}, rng))
     elif not parts:
         parts = [[(token, "O") for token in GREETING]]
     tagged = parts[0]
@@ -103,10 +103,10 @@ def user_sentence(domain: Domain, frame: Frame, rng: np.random.Generator) -> Sen
 
 
 def understood(domain: Domain, tokens: Sequence[str], tags: Sequence[str], intent: str) -> Frame:
-    """The frame of a sentence whose intent and tags were found, rightly or wrongly.
+    """Return the frame of a sentence with predicted labels.
 
-    A value that the domain does not have is taken for the closest one if that is close, else it is
-    dropped; of two values for a slot the last counts. An unknown intent is "unclear".
+    An unknown value is replaced by the closest one if that is close, else dropped. Of two values for a slot
+    the last counts. An unknown intent becomes "unclear".
     """
     spans: list[tuple[str, list[str]]] = []
     previous = ""
@@ -130,11 +130,11 @@ def understood(domain: Domain, tokens: Sequence[str], tags: Sequence[str], inten
 
 
 def closest_value(domain: Domain, slot: int, text: str) -> str | None:
-    """The value of a slot that a text means, "any", or None.
+    """Return the value of a slot that a text means, "any", or None.
 
-    It is the same but for case, spaces and number words; or the only one that has all the text's
-    words, or whose words are all in the text; or the most similar by letters. Numbers are never
-    guessed: 7:15 is not close to 7:45.
+    That is the value that is equal but for case, spaces and number words; or the only one that has all the
+    text's words, or whose words are all in the text; or the most similar by letters. Numbers must be equal:
+    7:15 is not close to 7:45.
     """
     key = key_of(text)
     if key in ANY_WORDS:
@@ -155,13 +155,13 @@ def closest_value(domain: Domain, slot: int, text: str) -> str | None:
 def agent_sentence(
     domain: Domain, frame: AgentFrame, rng: np.random.Generator | None = None
 ) -> str:
-    """Say what an agent does: in the domain's first phrase for it, or in any of them, by `rng`."""
+    """Return a sentence for an agent's frame: the domain's first phrase, or a random one by `rng`."""
     slot = frame.slot or ""
-    message = slot.replace("_", " ")
+    name = slot.replace("_", " ")
     if frame.kind == "inform" and frame.value == UNKNOWN_WORD:
-        return f"I do not know the {message}."
+        return f"I do not know the {name}."
     if frame.kind == "confirm" and frame.value == ANY_WORD:
-        return f"So any {message} will do?"
+        return f"So any {name} will do?"
     values = dict(frame.row or {})
     if frame.value is not None:
         values[slot] = frame.value
@@ -171,7 +171,7 @@ def agent_sentence(
         if values.keys() >= set(placeholders(phrase))
     ]
     if not phrases:
-        # A row that lacks what every phrase of booking mentions.
+        # The row lacks a value that every phrase of booking mentions.
         phrases = ["It is booked."]
     phrase = phrases[0] if rng is None else _one(phrases, rng)
     return PLACEHOLDER.sub(lambda match: values[match[1]], phrase)
@@ -182,21 +182,21 @@ Tagged = list[tuple[str, str]]
 
 
 def _clauses(domain: Domain, informs: dict[str, str], rng: np.random.Generator) -> list[Tagged]:
-    """The informs in random order, each told once; a phrase may tell several."""
-    message = domain.phrases.user
+    """Return phrases that tell each value once, in random order; a phrase may tell several."""
+    phrases = domain.phrases.user
     parts = []
     left = [slot for slot, value in informs.items() if value != ANY_WORD]
     while left:
         slot = left[int(rng.integers(len(left)))]
         fitting = [
-            phrase for phrase in message["inform"][slot] if set(placeholders(phrase)) <= set(left)
+            phrase for phrase in phrases["inform"][slot] if set(placeholders(phrase)) <= set(left)
         ]
         phrase = _one(fitting, rng)
         parts.append(_fill(phrase, informs, rng))
         left = [slot for slot in left if slot not in placeholders(phrase)]
     for slot, value in informs.items():
         if value == ANY_WORD:
-            phrase = _one(message["any"][slot], rng)
+            phrase = _one(phrases["any"][slot], rng)
             parts.append(_fill(phrase, {slot: _one(ANY_WORDS, rng)}, rng))
     return [parts[int(number)] for number in rng.permutation(len(parts))]
 
@@ -217,7 +217,7 @@ def _fill(phrase: str, values: dict[str, str], rng: np.random.Generator) -> Tagg
 
 @lru_cache(maxsize=4096)
 def _pieces(phrase: str) -> tuple[tuple[str, str], ...]:
-    """A phrase cut at its placeholders: (text, "") and ("", slot)."""
+    """Split a phrase at its placeholders into (text, "") and ("", slot)."""
     parts = PLACEHOLDER.split(phrase)
     return tuple(
         ("", part) if number % 2 else (part, "") for number, part in enumerate(parts) if part

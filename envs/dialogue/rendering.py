@@ -1,4 +1,4 @@
-"""A dialogue drawn: what is said on the left, what the agent believes on the right."""
+"""Pictures of a dialogue: messages on the left, the agent's belief on the right."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from envs.dialogue.goals import Goal
-from envs.dialogue.transcript import Believed, Said, frame_words, goal_words
+from envs.dialogue.transcript import Message, SlotBelief, frame_words, goal_words
 
 WIDTH, HEIGHT = 1040, 720
 _SCALE = 2  # drawn at twice the size and shrunk: smooth edges
 _SPLIT = 600
-"""Where the agent's belief begins."""
+"""Left edge of the agent's belief."""
 _BUBBLE = 400
-"""Widest text of a bubble."""
+"""Largest width of a bubble's text."""
 
 _PAPER, _PANEL, _LINE = (246, 244, 239), (38, 44, 58), (66, 74, 92)
 _USER, _AGENT, _INK = (255, 255, 255), (52, 104, 192), (40, 42, 48)
@@ -27,16 +27,16 @@ _ERROR, _SUCCESS, _QUESTION = (196, 62, 52), (44, 138, 84), (220, 164, 52)
 
 @dataclass(frozen=True)
 class Scene:
-    """All that a picture shows."""
+    """The content of a picture."""
 
     task: str
     goal: Goal
-    said: Sequence[Said]
-    beliefs: Sequence[Believed]
+    messages: Sequence[Message]
+    beliefs: Sequence[SlotBelief]
     matches: int
-    """Rows that fit."""
+    """Number of matching rows."""
     rows: int
-    """Rows that there are."""
+    """Number of all rows."""
     turn: int
     max_turns: int
     reason: str
@@ -49,7 +49,7 @@ def _font(size: float) -> Any:
 
 
 class _Canvas:
-    """Draws in points, `_SCALE` pixels each."""
+    """A picture to draw on, in units of `_SCALE` pixels."""
 
     def __init__(self) -> None:
         self.image = Image.new("RGB", (WIDTH * _SCALE, HEIGHT * _SCALE), _PAPER)
@@ -75,7 +75,7 @@ class _Canvas:
 
 
 def picture(scene: Scene) -> np.ndarray:
-    """(HEIGHT, WIDTH, 3) uint8."""
+    """Return a picture, (HEIGHT, WIDTH, 3) uint8."""
     canvas = _Canvas()
     task = _cut(scene.task[:1].upper() + scene.task[1:], 19, _SPLIT - 160)
     canvas.text(28, 28, task, 19, _INK)
@@ -88,16 +88,16 @@ def picture(scene: Scene) -> np.ndarray:
         canvas.box(20, floor + 14, _SPLIT - 40, 46, _SUCCESS if success else _ERROR, 10)
         verdict = "Success" if success else f"Failed: {scene.reason.replace('_', ' ')}"
         canvas.text(_SPLIT / 2, floor + 37, _cut(verdict, 20, _SPLIT - 60), 20, _USER, "mm")
-    _talk(canvas, scene.said, floor)
+    _talk(canvas, scene.messages, floor)
     canvas.box(_SPLIT, 0, WIDTH - _SPLIT, HEIGHT, _PANEL)
     _believed(canvas, scene)
     size = (WIDTH, HEIGHT)
     return np.asarray(canvas.image.resize(size, Image.Resampling.LANCZOS)).copy()
 
 
-def _talk(canvas: _Canvas, said: Sequence[Said], floor: float) -> None:
-    """The last bubbles that there is room for, from the bottom up."""
-    for one in reversed(said):
+def _talk(canvas: _Canvas, messages: Sequence[Message], floor: float) -> None:
+    """Draw the last messages, from the bottom up, as far as there is room."""
+    for one in reversed(messages):
         lines = _wrapped(one.text, 16, _BUBBLE)
         noted = _note(one)
         height = 21 * len(lines) + 16
@@ -116,8 +116,8 @@ def _talk(canvas: _Canvas, said: Sequence[Said], floor: float) -> None:
             canvas.text(left + 14, floor + height + 9, text, 13, _ERROR if misheard else _FAINT)
 
 
-def _note(one: Said) -> str:
-    """What stands under a bubble."""
+def _note(one: Message) -> str:
+    """Return the note under a bubble."""
     if one.heard is None:
         return ""
     if one.heard != one.user:
@@ -142,9 +142,9 @@ def _believed(canvas: _Canvas, scene: Scene) -> None:
 
 
 def _slot(
-    canvas: _Canvas, one: Believed, left: float, right: float, top: float, step: float
+    canvas: _Canvas, one: SlotBelief, left: float, right: float, top: float, step: float
 ) -> None:
-    """Name, a bar as long as the best hypothesis is probable, the second one under it."""
+    """Draw a slot's name, a bar for the probability of the best hypothesis, and the second one below."""
     size = min(15.0, step * 0.5)
     middle, bar, width = top + step * 0.4, left + 118, right - left - 118 - 46
     height = step * 0.56
@@ -177,7 +177,7 @@ def _slot(
 
 
 def _matches(canvas: _Canvas, scene: Scene, left: float, right: float, top: float) -> None:
-    """How many rows of the knowledge base fit; the bar is logarithmic."""
+    """Draw the number of matching rows; the bar is logarithmic."""
     size = 26
     colour = _PALE if scene.matches else _SECOND
     canvas.text(left, top + 14, str(scene.matches), size, colour)
@@ -193,7 +193,7 @@ def _length(text: str, size: float) -> float:
 
 
 def _cut(text: str, size: float, width: float) -> str:
-    """The text in a line, or its beginning and an ellipsis if it is longer than `width`."""
+    """Return the text on one line, cut with an ellipsis if it is longer than `width`."""
     text = " ".join(text[:200].split())
     if _length(text, size) <= width:
         return text
@@ -203,7 +203,7 @@ def _cut(text: str, size: float, width: float) -> str:
 
 
 def _wrapped(text: str, size: float, width: float) -> list[str]:
-    """The text in lines at most `width` long, ten of them at most."""
+    """Return the text in at most ten lines of at most `width`."""
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".strip()

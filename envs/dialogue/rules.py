@@ -1,9 +1,9 @@
-"""Rule agents, to compare with and to warm up from: functions of what any agent observes.
+"""Rule agents, as baselines and as experts: functions of the agent's observation.
 
-The worthy one asks what is missing (slots it heard nothing of, where the rows that fit still differ),
-confirms what is doubtful, answers what is asked, tells something of its row to hear what the user has left
-to say, and books when the user has nothing left. The weak one is that of Li et al. 2017: it asks for a
-list of slots, then books, whatever is asked.
+The worthy one asks for missing slots (no value heard, and the matching rows differ), confirms doubtful ones,
+answers questions, tells a value of its row to hear what else the user wants, and books when the user has
+nothing more to say. The weak one, of Li et al. 2017, asks for a list of slots and then books, whatever the
+user asks.
 """
 
 from typing import NamedTuple
@@ -17,13 +17,13 @@ from envs.dialogue.frames import AgentAct
 from envs.dialogue.tables import DialogueTables, internal
 
 _DOUBTFUL = 0.05
-"""Doubt above which the user is asked to confirm."""
+"""Doubt above which the agent asks to confirm."""
 _OFTEN = 0.9
-"""Thirds above which a slot was asked for, or checked, often enough."""
+"""Number of requests or confirmations of a slot, in thirds, above which the agent stops."""
 _FINISHED = 0.6
-"""Probability below which the user may have more to say."""
+"""Probability of `finished` below which the user may have more to say."""
 _LIST = 5
-"""Slots that the weak agent asks for, besides what only the user knows."""
+"""Slots that the weak agent asks for, besides those without a column."""
 
 _BEST, _REQUESTED, _CHECKED, _TOLD, _AGREED, _BLOCKS, _OPEN, _MISSING, _DOUBT = (
     SLOT_FIELDS.index(name)
@@ -34,7 +34,7 @@ _BEST, _REQUESTED, _CHECKED, _TOLD, _AGREED, _BLOCKS, _OPEN, _MISSING, _DOUBT = 
 
 
 class Actions(NamedTuple):
-    """The numbers of an agent's actions, by slot; `NONE` where there is none."""
+    """Numbers of the agent's actions by slot; `NONE` if there is none."""
 
     ask: np.ndarray
     """(S,) int64"""
@@ -47,18 +47,18 @@ class Actions(NamedTuple):
     no_match: int
     book: int
     nothing_fits: int
-    """Place in the observation: whether no row does."""
+    """Index in the observation: whether no row matches."""
     finished: int
-    """Place: whether the user has nothing more to say."""
+    """Index: whether the user has nothing more to say."""
     said_no_match: int
-    """Place: how often nothing was said to match."""
+    """Index: number of "no_match" acts."""
     turns: int
-    """Place: share of the turns."""
+    """Index: share of the turns."""
     max_turns: int
 
 
 def actions_of(tables: DialogueTables, acts: tuple[AgentAct, ...]) -> Actions:
-    """Sort the actions."""
+    """Return the numbers of the actions by kind and slot."""
     slots = len(tables.column)
     places_of = {kind: np.full(slots, NONE, np.int64) for kind in ("request", "inform", "confirm")}
     for number, act in enumerate(acts):
@@ -82,7 +82,7 @@ def actions_of(tables: DialogueTables, acts: tuple[AgentAct, ...]) -> Actions:
 
 @numba.njit(cache=True, nogil=True)
 def worthy(observations: np.ndarray, actions: Actions) -> np.ndarray:
-    """(n, d) float32 to (n,) int64."""
+    """Return actions (n,) int64 for observations (n, d) float32."""
     chosen = np.empty(len(observations), np.int64)
     for i in range(len(observations)):
         chosen[i] = _worthy(observations[i], actions)
@@ -91,7 +91,7 @@ def worthy(observations: np.ndarray, actions: Actions) -> np.ndarray:
 
 @numba.njit(cache=True, nogil=True)
 def weak(observations: np.ndarray, actions: Actions) -> np.ndarray:
-    """(n, d) float32 to (n,) int64."""
+    """Return actions (n,) int64 for observations (n, d) float32."""
     chosen = np.empty(len(observations), np.int64)
     for i in range(len(observations)):
         chosen[i] = _weak(observations[i], actions)
@@ -129,8 +129,8 @@ def _worthy(observation: np.ndarray, actions: Actions) -> int:
 
 @internal
 def _repair(observation: np.ndarray, actions: Actions) -> int:
-    """Nothing fits: what is doubtful is confirmed, then the user is told so, who may hold a wish that
-    cannot be met; after that anything that stands in the way may have been misheard."""
+    """Return the action if no row matches: confirm what is doubtful; then say so, because the user may hold a
+    wish that cannot be met; then confirm values that block the search, which may have been misheard."""
     slots = len(actions.column)
     told = observation[actions.said_no_match] > 0
     least, suspect = 2.0, NONE
@@ -154,7 +154,8 @@ def _is_doubtful(observation: np.ndarray, actions: Actions, slot: int) -> bool:
 
 @internal
 def _something_to_tell(observation: np.ndarray, actions: Actions) -> int:
-    """Of what was told before, or is agreed, or of anything: a new offer binds the search."""
+    """Return the action that tells a slot told before, one on which all rows agree, or any. Others come last,
+    because a value told becomes a search condition."""
     slots = len(actions.column)
     for field in (_TOLD, _AGREED):
         for slot in range(slots):

@@ -1,7 +1,7 @@
-"""What compiled functions compute with: a domain as arrays, and the state of a dialogue as arrays.
+"""The arrays of compiled functions: a domain with its rules, and the state of a dialogue.
 
-Numba without its reference counts (as for Go): a call then costs no more than a plain one, and in return
-these functions cannot create arrays.
+Functions are compiled without numba's reference counts, as for Go, so that calls are cheap; they cannot
+create arrays.
 """
 
 from collections.abc import Callable
@@ -21,26 +21,26 @@ _FOR_KERNELS: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": 
 
 
 def compiled(function: _Function) -> _Function:
-    """A function of `DialogueTables` and `DialogueState` that compiled code and Python may call."""
+    """Decorator for functions of `DialogueTables` and `DialogueState` that compiled code and Python call."""
     return numba.njit(**_UNCOUNTED)(function)
 
 
 def internal(function: _Function) -> _Function:
-    """The same for compiled code alone, which takes half the time to compile."""
+    """Decorator for functions that only compiled code calls; they compile in half the time."""
     return numba.njit(**_UNCOUNTED, **_FOR_KERNELS)(function)
 
 
 class DialogueTables(NamedTuple):
-    """A domain, its channel and its rules. S slots, R rows, A actions; W words of 64 rows."""
+    """A domain, its channel and its rules. S slots, R rows, A actions, W words for 64 rows each."""
 
     rows: np.ndarray
     """(R, S) int16, see `Domain.rows`."""
     matches: np.ndarray
     """(S, V, W) uint64, see `Domain.matches`."""
     counts: np.ndarray
-    """(S,) int64: how many values a slot has."""
+    """(S,) int64: number of values."""
     column: np.ndarray
-    """(S,) bool: whether the knowledge base knows the slot."""
+    """(S,) bool: whether the knowledge base has the slot."""
     requestable: np.ndarray
     """(S,) bool: whether the agent can ask for it."""
     askable: np.ndarray
@@ -64,16 +64,16 @@ class DialogueTables(NamedTuple):
 
 
 class DialogueState(NamedTuple):
-    """One dialogue; or n of them, with a leading axis for all arrays."""
+    """The state of one dialogue, or of n with a leading axis in all arrays."""
 
     goal: np.ndarray
     """(S + 2,) int16: each slot's value, `NONE` or `ASKED`; then slot and value of the first wish."""
     memory: np.ndarray
-    """(2, S) int16, the user's: whether it has told a slot, and the answer it got."""
+    """(2, S) int16, the user's memory: whether it has told a slot, and the answer it got."""
     said: np.ndarray
     """(2 + S,) int16: the user's frame."""
     heard: np.ndarray
-    """(2 + S,) int16: what the agent made of it."""
+    """(2 + S,) int16: the frame that the agent heard."""
     values: np.ndarray
     """(2, S) int16: the best and the second hypothesis."""
     odds: np.ndarray
@@ -83,7 +83,7 @@ class DialogueState(NamedTuple):
     numbers: np.ndarray
     """(`NUMBERS`,) int64: see `envs.dialogue.belief`."""
     trust: np.ndarray
-    """(2,) float64: confidence in what was heard, probability that the user has nothing more to say."""
+    """(2,) float64: confidence in `heard`; probability that the user has nothing more to say."""
     found: np.ndarray
     """(W,) uint64: set of rows."""
     random: np.ndarray
@@ -96,7 +96,7 @@ MARKS, NUMBERS = 9, 9
 def tables_of(
     domain: Domain, slot_error: float, intent_error: float, max_turns: int, test: bool
 ) -> DialogueTables:
-    """Arrange a domain for compiled functions."""
+    """Return a domain as arrays for compiled functions."""
     acts = agent_acts(domain)
     return DialogueTables(
         domain.rows,
@@ -119,7 +119,7 @@ def tables_of(
 
 
 def new_states(tables: DialogueTables, n: int) -> DialogueState:
-    """Room for n dialogues."""
+    """Return the states of n dialogues."""
     slots, words = tables.rows.shape[1], tables.matches.shape[2]
     return DialogueState(
         goal=np.zeros((n, slots + 2), np.int16),
@@ -138,7 +138,7 @@ def new_states(tables: DialogueTables, n: int) -> DialogueState:
 
 @internal
 def one_of(states: DialogueState, i: int) -> DialogueState:
-    """The i-th dialogue, as views."""
+    """Return the state of the i-th dialogue, as views."""
     return DialogueState(
         states.goal[i],
         states.memory[i],

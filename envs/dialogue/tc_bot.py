@@ -1,28 +1,28 @@
-"""TC-Bot's own world, one dialogue at a time: buying movie tickets from a simulated user.
+"""The environment TCBot: movie tickets, as in TC-Bot, one dialogue at a time.
 
-The user simulator of Li et al. 2016 ("A User Simulator for Task-Completion Dialogues") with the state,
-the actions and the rewards of Li et al. 2017 ("End-to-End Task-Completion Neural Dialogue Systems"), so
-that their published figures can be met again: success near 0.40 in 16 turns for the rule agent, near
-0.91 for their DQN. `envs.dialogue.dialogue` is the world to use for anything else.
+It has the user simulator of Li et al. 2016 ("A User Simulator for Task-Completion Dialogues") and the state,
+actions and rewards of Li et al. 2017 ("End-to-End Task-Completion Neural Dialogue Systems"), so that the
+published figures can be reproduced: success near 0.40 in 16 turns for the rule agent, near 0.91 for their
+DQN. For anything else use `envs.dialogue.dialogue`.
 
-`envs.dialogue.tc_bot_vector` plays the same game many times side by side.
+`envs.dialogue.tc_bot_vector` is the same environment as a compiled vector environment.
 
-What their program does otherwise than one would expect is kept, because the figures come from it:
+Some peculiarities of their program are kept, because the figures depend on them:
 
-- A state counts showings that fit everything known, and "number of people", a slot that no showing has,
-  counts as something no showing fits; so does a ticket that was offered.
-- A showing's "Seattle" fits a wish for "seattle", but told as an answer it is a different city.
-- What the agent says binds its later look-ups for good, "nothing fits" included.
+- A state counts the showings that fit everything known. "number of people", a slot that no showing has,
+  makes that count 0; so does a ticket that was offered.
+- A showing's "Seattle" fits a wish for "seattle", but as an answer it is a different city.
+- What the agent says stays a condition of its later look-ups, "nothing fits" included.
 
-Two faults are in their error channel. `errors="paper"` keeps both, `errors="corrected"` has neither:
+Their error channel has two faults. `errors="paper"` keeps both, `errors="corrected"` has neither:
 
-- The user remembers what was heard, not what it said: a misheard wish fails the dialogue unless the
-  agent asks for it again.
-- A slot that should arrive as another slot is written where nobody looks, and so is only lost.
+- The user remembers what was heard, not what it said: a misheard wish fails the dialogue unless the agent
+  asks for it again.
+- A slot that should be replaced by another slot is lost instead.
 
-Not faults of a world, and so not here: their training adds the evaluation's dialogues to the replay
-memory and reports the best of many tests. They train and test on the same goals; `goals="held_out"`
-keeps a fifth of the different goals for tests (their list of 128 has only 90 different ones).
+Two faults of their experiments are outside the environment: training adds the evaluation's dialogues to the
+replay memory, and the best of many tests is reported. They also train and test on the same goals;
+`goals="held_out"` keeps a fifth of the different goals for tests (their list of 128 has 90 different ones).
 """
 
 from collections import Counter
@@ -47,7 +47,7 @@ from envs.hooks import WorldError
 from envs.random import below, chance
 
 MAX_TURN = 40
-"""Turns of both together, two an exchange; the exchange after them fails."""
+"""Turns of both sides together, two an exchange; the exchange after them fails."""
 
 REQUESTABLE = (
     "moviename", "theater", "starttime", "date", "numberofpeople", "genre", "state", "city", "zip",
@@ -63,7 +63,7 @@ ACTIONS: tuple[tuple[str, str | None], ...] = (
     *(("inform", slot) for slot in INFORMABLE),
     *(("request", slot) for slot in REQUESTABLE),
 )
-"""The 43 things an agent can do: (act, slot)."""
+"""The agent's 43 actions: (act, slot)."""
 
 RULE = (
     *(("request", slot) for slot in REQUESTABLE[:1]),
@@ -71,7 +71,7 @@ RULE = (
     ("inform", "taskcomplete"),
     ("thanks", None),
 )
-"""The paper's rule agent: the same eight things in every dialogue."""
+"""The paper's rule agent: the same eight actions in every dialogue."""
 
 _SIZES = {
     "user act": len(ACTS),
@@ -90,12 +90,13 @@ _ENDS = np.cumsum(list(_SIZES.values())).tolist()
 FIELDS = {
     name: slice(end - size, end) for (name, size), end in zip(_SIZES.items(), _ENDS, strict=True)
 }
-"""Where the parts of an observation lie.
+"""Slices of the parts of an observation.
 
 "user act" one-hot, "user informs", "user requests": what was heard last. "agent act", "agent informs",
-"agent requests": what was said before it. "known": slots with a value. "turn": turns spoken, in tens.
-"turn one-hot": the same. "any fit": for each slot, and once more, whether a showing fits the slot's known
-value, or where it has none, everything known. "how many fit": the same, in hundreds of showings."""
+"agent requests": what the agent said before it. "known": slots with a value. "turn": turns so far, in tens.
+"turn one-hot": the same one-hot. "any fit": whether a showing fits, for each slot its known value (without one,
+everything known), and in the last place everything known. "how many fit": the numbers of such showings, in
+hundreds."""
 
 OBSERVATION_SPACE = spaces.Box(0, 1000, (_ENDS[-1],), np.float32)
 
@@ -107,22 +108,22 @@ Split = Literal["train", "test"]
 
 @dataclass(frozen=True)
 class TCBotConfig:
-    """The arguments of `TCBot`; raises WorldError with a sentence where they make no world."""
+    """The arguments of `TCBot`. A wrong one raises a WorldError."""
 
     data: str = ""
     """Folder of the data; "" for $FATHOM_DATA/movie-dialogue. See `envs.dialogue.tc_bot_data`."""
     slot_error: float = 0.0
-    """Probability that a slot which the user informs is misheard."""
+    """Probability that a slot's value is misheard."""
     slot_error_kind: SlotErrors = "value"
-    """How: another value, another slot with a value, not at all, or one of these by chance."""
+    """The error: another value, another slot with a value, dropped, or a random one of these."""
     intent_error: float = 0.0
-    """Probability that the user's act is heard as one drawn from all."""
+    """Probability that the user's act is replaced by a random one."""
     errors: Errors = "paper"
-    """With the faults of the paper's program, or without; see the head of `envs.dialogue.tc_bot`."""
+    """Whether the channel has the faults of the paper's program; see `envs.dialogue.tc_bot`."""
     goals: Goals = "all"
-    """"all": the same for training and test, as in the paper; "held_out": a fifth only for tests."""
+    """"all": the same goals for training and test, as in the paper; "held_out": a fifth only for tests."""
     split: Split = "train"
-    """Which part of them, where some are held out."""
+    """Which of the goals, if some are held out."""
 
     def __post_init__(self) -> None:
         for name in ("slot_error", "intent_error"):
@@ -139,7 +140,7 @@ class TCBotConfig:
                 raise WorldError(f"{name} must be one of {listed}, not {getattr(self, name)!r}")
 
     def goals_of(self, data: MovieData) -> list[int]:
-        """Numbers of the goals that dialogues are about."""
+        """Return the numbers of the goals of this split."""
         if self.goals == "all":
             return list(range(len(data.goals)))
         different: dict[tuple, int] = {}
@@ -159,7 +160,7 @@ def _key(goal: Goal) -> tuple:
 
 @dataclass(frozen=True)
 class Utterance:
-    """What somebody said: an act, values, and slots that are asked for."""
+    """What one side said: an act, values, and slots that are asked for."""
 
     act: str
     informs: dict[str, str]
@@ -167,7 +168,7 @@ class Utterance:
 
 
 class _User:
-    """The simulated user: wishes still to tell, questions still to ask, and a memory of what was said."""
+    """The simulated user: wishes still to tell, questions still to ask, and a memory of the dialogue."""
 
     def __init__(self, goal: Goal, random: np.ndarray) -> None:
         self.goal = goal
@@ -191,7 +192,7 @@ class _User:
         self.open.add(_choose(random, set(goal.questions)) if goal.questions else "ticket")
 
     def reply(self, said: Utterance) -> bool | None:
-        """Answer the agent; True or False where the dialogue is over, for success."""
+        """Answer the agent; return whether the dialogue succeeded, or None while it goes on."""
         self.history.update(self.told)
         self.told = {}
         if said.act == "thanks":
@@ -212,7 +213,7 @@ class _User:
         self.rest.discard(slot)
 
     def _go_on(self, rest: set[str], also_ticket: bool) -> None:
-        """Tell a wish or ask a question of `rest`; "thanks" where none is left."""
+        """Tell a wish or ask a question of `rest`; "thanks" if none is left."""
         if not rest:
             self.act = "thanks"
             return
@@ -290,19 +291,23 @@ def _choose(random: np.ndarray, slots: set[str]) -> str:
 
 
 class TCBot(gym.Env):
-    """A dialogue about movie tickets.
+    """A dialogue about movie tickets, as in Li et al. 2017.
 
-    Observation: `Box` (272,) float32, the paper's state; `FIELDS` says what lies where. Actions:
-    `Discrete(43)`, listed in `ACTIONS`. Reward: −1 a turn, at the end +80 for success or −40 for failure.
-    "thanks" ends a dialogue: a success if a booking was offered that met every wish, every question was
-    answered and nothing remembered says otherwise. The 21st exchange fails. `info` has `success` and
-    `turns`, in the paper's count of two an exchange.
+    Registered id: `Fathom/TCBot-v0`.
+
+    Observation: `Box(272,)` float32, the paper's state; see `FIELDS`.
+    Actions: `Discrete(43)`, listed in `ACTIONS`.
+    Rewards: −1 an exchange; at the end +80 for success or −40 for failure.
+    Termination: by "thanks" of either side, or in the 21st exchange, which is a failure.
+    Success: a booking was offered that met every wish, every question was answered, and nothing in the
+    user's memory contradicts its goal.
+    `info` has `success` and `turns`, by the paper's count of two an exchange.
 
     Args:
         arguments: the fields of `TCBotConfig`.
 
     Raises:
-        WorldError: they make no world, or the data is missing or wrong.
+        WorldError: an argument is wrong, or the data are missing or wrong.
     """
 
     metadata = {"render_modes": [], "measures": ("success", "turns")}
@@ -329,7 +334,7 @@ class TCBot(gym.Env):
         self.action_space = spaces.Discrete(len(ACTIONS))
         self.data = load_movie_data(data)
         self._goals = self.config.goals_of(self.data)
-        # Sets of showings are the bits of whole numbers.
+        # Sets of showings are bits of integers.
         self._fitting: dict[tuple[str, str], int] = {}
         for i, row in enumerate(self.data.rows):
             for slot, value in row.items():
@@ -340,19 +345,19 @@ class TCBot(gym.Env):
         """What the agent heard (user, agent, user, …)."""
 
     def protocol(self) -> dict[str, int | str]:
-        """What a score must be printed with."""
+        """Return the rules that a score depends on."""
         return {"max_turn": MAX_TURN, "goals": self.config.goals}
 
     def expert_action(
         self, observations: np.ndarray, action_masks: np.ndarray | None
     ) -> np.ndarray:
-        """The rule agent's (n,) actions for (n, 272) observations."""
+        """Return the rule agent's actions, (n,), for observations (n, 272)."""
         return rule_agent(observations)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Begin a dialogue; the user speaks first, and its first words are always heard rightly."""
+        """Begin a dialogue; the user speaks first, and its first frame is always heard rightly."""
         super().reset(seed=seed)
         if seed is None and self._random is None:
             seed = int(self.np_random.integers(2**31))
@@ -368,12 +373,12 @@ class TCBot(gym.Env):
         return self._observation(), self._info(False)
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """Say `ACTIONS[action]`, and hear what the user answers."""
-        message = self._speak(*ACTIONS[action])
-        self.utterances.append(message)
-        self.known.update(message.informs)
+        """Say `ACTIONS[action]`, and let the user answer."""
+        spoken = self._speak(*ACTIONS[action])
+        self.utterances.append(spoken)
+        self.known.update(spoken.informs)
         self.exchanges += 1
-        success = self.user.reply(message) if 2 * self.exchanges <= MAX_TURN else False
+        success = self.user.reply(spoken) if 2 * self.exchanges <= MAX_TURN else False
         if success is None:
             self._hear(*self._misheard(self.user.told, self.user.act))
             return self._observation(), -1.0, False, False, self._info(False)
@@ -401,7 +406,7 @@ class TCBot(gym.Env):
         return max(counts, key=counts.__getitem__, default=NO_MATCH)
 
     def _rows(self, but: tuple[str, ...]) -> int:
-        """The showings that fit what is known, `but` for some slots."""
+        """Return the showings that fit what is known, without the slots in `but`."""
         rows = (1 << len(self.data.rows)) - 1
         for slot, value in self.known.items():
             if slot not in but and value != ANY:
@@ -414,7 +419,7 @@ class TCBot(gym.Env):
         self.known.update(informs)
 
     def _misheard(self, told: dict[str, str], act: str) -> tuple[dict[str, str], str]:
-        """What arrives of the user's words."""
+        """Return what the agent hears of the user's frame."""
         config, words, random = self.config, self.data.words, self._random
         assert random is not None
         heard = dict(told)
@@ -443,11 +448,11 @@ class TCBot(gym.Env):
     def _observation(self) -> np.ndarray:
         observation = np.zeros(OBSERVATION_SPACE.shape, np.float32)
         part = {name: observation[where] for name, where in FIELDS.items()}
-        # In a dialogue that is over the agent spoke last; what was heard is then that before it.
+        # In a dialogue that is over the agent spoke last; what was heard came before.
         over = len(self.utterances) % 2 == 0
         heard = self.utterances[-2 if over else -1]
-        message = self.utterances[-1 if over else -2] if len(self.utterances) > 1 else None
-        for who, words in (("user", heard), ("agent", message)):
+        spoken = self.utterances[-1 if over else -2] if len(self.utterances) > 1 else None
+        for who, words in (("user", heard), ("agent", spoken)):
             if words is not None:
                 part[f"{who} act"][ACTS.index(words.act)] = 1
                 part[f"{who} informs"][_places(words.informs)] = 1
@@ -476,6 +481,6 @@ _RULE_ACTIONS = np.array([ACTIONS.index(step) for step in RULE])
 
 
 def rule_agent(observations: np.ndarray) -> np.ndarray:
-    """The paper's rule agent: (n, 272) observations to (n,) actions, from the turn alone."""
+    """Return the actions of the paper's rule agent, (n,), for observations (n, 272); only the turn counts."""
     exchanges = observations[:, FIELDS["turn one-hot"]].argmax(axis=1) // 2
     return _RULE_ACTIONS[np.minimum(exchanges, len(RULE) - 1)]

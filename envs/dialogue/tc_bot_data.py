@@ -1,9 +1,8 @@
-"""What the movie-ticket world of TC-Bot speaks about: its acts and slots, and the files of Li et al. 2016.
+"""Acts and slots of TC-Bot's movie-ticket domain, and the data of Li et al. 2016.
 
-Three files make the world: showings (the knowledge base), the values a slot may be misheard as, and
-the goals of users. They are read from a folder that holds them as TC-Bot publishes them (JSON, its
-`src/deep_dialog/data`) or as Python literals (`movie_db.txt`, `movie_dict.txt`, `movie_user_goals.txt`);
-nothing in them is ever run.
+There are three files: showings (the knowledge base), the values that a slot may be misheard as, and the
+users' goals. A folder has them as TC-Bot publishes them (JSON, its `src/deep_dialog/data`) or as Python
+literals (`movie_db.txt`, `movie_dict.txt`, `movie_user_goals.txt`), which are never executed.
 """
 
 import json
@@ -34,9 +33,9 @@ SLOTS = (
 """Slots, in the order of the state vector."""
 
 ANY, NO_MATCH, AVAILABLE = "I do not care", "nothing fits", "ticket available"
-"""What can stand for a slot's value: the user's indifference, and what a look-up found."""
+"""Special values of a slot: the user does not care; the results of a look-up."""
 SPECIAL = {ANY: -2, NO_MATCH: -3, AVAILABLE: -4}
-"""Their ids; a slot's own values count from 0."""
+"""Ids of the special values; a slot's own values count from 0."""
 NONE = -1
 
 _FILES = {
@@ -50,29 +49,29 @@ _MOST = 10_000
 
 @dataclass(frozen=True)
 class Goal:
-    """What a user wants: every constraint met, every question answered."""
+    """A user's goal: every constraint met, every question answered."""
 
     constraints: dict[str, str]
     questions: tuple[str, ...]
-    """Besides the ticket, which every user asks for."""
+    """Without the ticket, which every user asks for."""
 
 
 @dataclass(frozen=True, eq=False)
 class MovieData:
-    """The files, as they are and as arrays. S slots, V values of a slot at most, R rows."""
+    """The content of the files, as it is and as arrays. S slots, at most V values per slot, R rows."""
 
     rows: list[dict[str, str]]
     words: dict[str, list[str]]
-    """What a slot's value may be misheard as."""
+    """The values that a slot's value may be misheard as."""
     goals: list[Goal]
     values: tuple[tuple[str, ...], ...]
-    """Each slot's values; a value's id is its place here."""
+    """Each slot's values; a value's id is its index."""
     row_values: np.ndarray
     """(R, S) int16 value ids, or `NONE`."""
     folded: np.ndarray
     """(S, V) int16: the first value that is the same in lower case."""
     matches: np.ndarray
-    """(S, V, W) uint64: bit r%64 of word r//64 says whether row r has the (folded) value."""
+    """(S, V, W) uint64: bit r%64 of word r//64 is set if row r has the (folded) value."""
     counts: np.ndarray
     """(S, V) int16 rows that have the (folded) value."""
     word_values: np.ndarray
@@ -89,7 +88,7 @@ def load_movie_data(folder: str = "") -> MovieData:
     """Read the three files of a folder; "" means $FATHOM_DATA/movie-dialogue.
 
     Raises:
-        DomainError: with one sentence that says what is missing or wrong.
+        DomainError: a file is missing or wrong.
     """
     root = os.environ.get("FATHOM_DATA", "")
     if not folder and not root:
@@ -137,7 +136,7 @@ def index(rows: list[Any], words: dict[Any, Any], goals: Any) -> MovieData:
         goals: dictionaries with `inform_slots` (slot → value) and `request_slots` (slot → anything).
 
     Raises:
-        DomainError: with one sentence about the first thing that is wrong.
+        DomainError: a part is wrong.
     """
     if not 0 < len(rows) <= _MOST:
         raise DomainError(f"the knowledge base must have 1 to {_MOST:,} rows, not {len(rows):,}")
@@ -156,12 +155,12 @@ def index(rows: list[Any], words: dict[Any, Any], goals: Any) -> MovieData:
     read = [_goal(goal, f"goal {number}") for number, goal in enumerate(goals)]
 
     seen: list[dict[str, int]] = [{} for _ in SLOTS]
-    message = [
+    parts = [
         *rows,
         *({slot: v} for slot in words for v in words[slot]),
         *(g.constraints for g in read),
     ]
-    for part in message:
+    for part in parts:
         for slot, value in part.items():
             own = seen[SLOTS.index(slot)]
             own.setdefault(value, len(own))

@@ -1,6 +1,6 @@
-"""Many of TC-Bot's dialogues side by side, compiled: word for word those of `envs.dialogue.tc_bot`.
+"""The vector environment of TCBot, compiled; each step equals that of `envs.dialogue.tc_bot`.
 
-Sets of slots are the bits of whole numbers, values are ids (see `envs.dialogue.tc_bot_data`).
+Sets of slots are bits of integers, values are ids (see `envs.dialogue.tc_bot_data`).
 """
 
 from typing import Any, NamedTuple, get_args
@@ -56,19 +56,19 @@ _KNOWN, _TURN, _TURN_ONE_HOT, _FIT, _FITS = (
 _VALUE, _SLOT, _, _MIXED = range(len(get_args(SlotErrors)))
 
 _GOAL, _REST, _OPEN, _ACT, _BOOKED, _EXCHANGES, _OVER = range(7)
-"""Columns of the numbers of a dialogue: first the user's goal, sets, act and judgement."""
+"""Columns of a dialogue's numbers: first the user's goal, sets, act and judgement."""
 _HEARD_ACT, _HEARD_INFORMS, _HEARD_REQUESTS, _SAID_ACT, _SAID_INFORMS, _SAID_REQUESTS = range(7, 13)
-"""The latest words of both as they arrived; `_SAID_ACT` is `NONE` before the agent's first."""
+"""The latest frames of both sides as they were heard; `_SAID_ACT` is `NONE` before the agent's first act."""
 _TOLD, _HEARD, _HISTORY, _KNOWN_VALUES = range(4)
-"""Values by slot: what the user says in its turn, what arrives, what the user remembers of both, and what
-the agent knows."""
+"""Values by slot: what the user says in its turn, what is heard, the user's memory of both sides, and what the
+agent knows."""
 
 
 class _Goals(NamedTuple):
-    """What users may want."""
+    """The users' goals."""
 
     numbers: np.ndarray
-    """(g,) those of the goals that dialogues are about."""
+    """(g,) the goals of this split."""
     values: np.ndarray
     questions: np.ndarray
 
@@ -85,7 +85,7 @@ class _Showings(NamedTuple):
 
 
 class _Channel(NamedTuple):
-    """What goes wrong, and what is then heard."""
+    """The error channel."""
 
     word_values: np.ndarray
     word_counts: np.ndarray
@@ -96,10 +96,7 @@ class _Channel(NamedTuple):
 
 
 class TCBotVector(VectorEnv):
-    """`num_envs` of `envs.dialogue.tc_bot.TCBot`, by the same arguments.
-
-    Resets in the step after a dialogue's last.
-    """
+    """`num_envs` of `envs.dialogue.tc_bot.TCBot`, with the same arguments, in next-step autoreset mode."""
 
     metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP, "measures": ("success", "turns")}
 
@@ -142,7 +139,7 @@ class TCBotVector(VectorEnv):
     def expert_action(
         self, observations: np.ndarray, action_masks: np.ndarray | None
     ) -> np.ndarray:
-        """The rule agent's (n,) actions for (n, 272) observations."""
+        """Return the rule agent's actions, (n,), for observations (n, 272)."""
         return rule_agent(observations)
 
     def reset(  # type: ignore[override]
@@ -151,7 +148,7 @@ class TCBotVector(VectorEnv):
         seed: int | list[int | None] | None = None,
         options: dict[str, Any] | None = None,
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """New dialogues everywhere; environment i gets `seed + i`, or the i-th of a list."""
+        """Begin new dialogues; environment i gets `seed + i`, or the i-th seed of a list."""
         gym.vector.VectorEnv.reset(self, seed=seed if isinstance(seed, int) else None)
         n = self.num_envs
         self._random = reseed(self._random, n, seed, self.np_random)
@@ -162,7 +159,7 @@ class TCBotVector(VectorEnv):
     def step(
         self, actions: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """(num_envs,) actions to observations, rewards, terminated, truncated and infos."""
+        """Take one step in every environment; actions are (num_envs,)."""
         assert self._random is not None, "reset comes first"
         n = self.num_envs
         observations = np.zeros((n, *OBSERVATION_SPACE.shape), np.float32)
@@ -217,7 +214,7 @@ def _slots_of(values: np.ndarray) -> int:
 
 @numba.njit(cache=True)
 def _look_up(showings: _Showings, known: np.ndarray, but: int) -> np.ndarray:
-    """The showings that fit, as bits of words, like `matches`."""
+    """Find the showings that fit, as bits of words, like `matches`."""
     rows = showings.everything.copy()
     for slot in range(_S):
         value = known[slot]
@@ -243,7 +240,7 @@ def _count(rows: np.ndarray) -> int:
 
 @numba.njit(cache=True)
 def _commonest(showings: _Showings, slot: int, rows: np.ndarray) -> int:
-    """The value that most rows have, of equals the one that comes first."""
+    """Return the value that most rows have; of equally frequent ones the first."""
     counts = np.zeros(showings.folded.shape[1], np.int64)
     for again in range(2):
         best, most = _NO_MATCH, 0
@@ -541,7 +538,7 @@ def _reply(
     act: int,
     slot: int,
 ) -> bool:
-    """The user's answer; True where it ends the dialogue content."""
+    """Let the user answer; return whether it ends the dialogue with success."""
     wishes = goals.values[own[_GOAL]]
     questions = goals.questions[own[_GOAL]] | 1 << _TICKET
     for told in range(_S):

@@ -1,10 +1,8 @@
-"""Words between user and agent: what the user says becomes a sentence, and the agent has what was
-understood of it.
+"""Users who speak in words: their frames become sentences, and a model understands these.
 
-Whoever makes the environment gives it the understanding, anything with the two lists and the method of
-`IntentSlotModel`; this package knows no network. The sentences are drawn from the domain's phrases, by the
-dialogue's own random numbers. The channel's errors come on top: it transmits what was understood, and the
-agent's confidence is that of the channel times that of the understanding.
+The model is an `IntentSlotModel` of a trained run; this package knows no network. Sentences are drawn from the
+domain's phrases by the dialogue's own generator. The channel's errors come on top: it transmits what was
+understood, and the agent's confidence is the channel's times the model's.
 """
 
 from collections.abc import Sequence
@@ -20,17 +18,17 @@ from envs.random import draw
 
 
 class IntentSlotModel(Protocol):
-    """What finds slots and intents in sentences."""
+    """A model that predicts slots and intents of sentences."""
 
     tags: list[str]
-    """Those that it knows."""
+    """The labels that it knows."""
     intents: list[str]
-    """Those that it knows."""
+    """The labels that it knows."""
 
     def understand_all(
         self, sentences: Sequence[Sequence[str]]
     ) -> list[tuple[list[str], str, float]]:
-        """Of each sentence's tokens: a tag a token, the intent, the probability that all is right."""
+        """Return for each sentence's tokens: a tag per token, the intent, the probability that all are right."""
 
 
 class Words:
@@ -60,14 +58,14 @@ class Words:
     def convey(
         self, said: np.ndarray, random: np.ndarray
     ) -> tuple[list[Sentence], np.ndarray, np.ndarray]:
-        """Put frames into words and understand these.
+        """Turn frames into sentences, and understand these.
 
         Args:
             said: (n, 2 + S) int16 frames.
-            random: (n, 1) uint64 states; one number is drawn of each.
+            random: (n, 1) uint64 generators; one number is drawn from each.
 
         Returns:
-            The sentences; (n, 2 + S) int16, what was understood; (n,) float64, how surely, from 0 to 1.
+            The sentences; the frames understood, (n, 2 + S) int16; their confidences, (n,) float64.
         """
         sentences = [
             user_sentence(
@@ -75,10 +73,10 @@ class Words:
             )
             for ints, own in zip(said, random, strict=True)
         ]
-        result = self.model.understand_all([sentence.tokens for sentence in sentences])
+        understood_as = self.model.understand_all([sentence.tokens for sentence in sentences])
         heard, sure = np.empty_like(said), np.empty(len(said))
         for i, (sentence, (tags, intent, confidence)) in enumerate(
-            zip(sentences, result, strict=True)
+            zip(sentences, understood_as, strict=True)
         ):
             heard[i] = ints_of(self.domain, understood(self.domain, sentence.tokens, tags, intent))
             sure[i] = confidence

@@ -1,8 +1,8 @@
-"""A dialogue for people: who said what in words, what the agent believes, and both written down.
+"""Transcripts: the messages of a dialogue in words, the agent's beliefs, and both as text and JSON lines.
 
-As JSON Lines a dialogue is a line for the goal, one for everything that is said, and one for the end. A line
-of a user's has `tokens`, `tags` and `intent` where these are known to be right: sentences to learn
-understanding from (see `perception.data.sentences`).
+As JSON lines a dialogue has a line for the goal, one for each message, and one for the end. A user's line has
+`tokens`, `tags` and `intent` if these are known to be right, so slot filling can be trained on it (see
+`perception.data.sentences`).
 """
 
 import json
@@ -23,51 +23,51 @@ from envs.dialogue.tables import DialogueState
 
 @dataclass(frozen=True)
 class Turn:
-    """What happened between two of the agent's decisions."""
+    """What both sides said between two decisions of the agent."""
 
     agent: AgentFrame | None
-    """What the agent said; None where the user opens."""
+    """What the agent said; None if the user begins."""
     user: Frame | None
-    """What the user said; None where the agent booked."""
+    """What the user said; None if the agent booked."""
     heard: Frame | None
-    """What the agent understood of that."""
+    """What the agent heard of that."""
     confidence: float
-    """And how sure it is, from 0 to 1."""
+    """Its confidence, from 0 to 1."""
     sentence: Sentence | None = None
-    """The user's words, where the language is text."""
+    """The user's words, if the language is "text"."""
 
 
 @dataclass(frozen=True)
-class Said:
-    """Something said, in words."""
+class Message:
+    """A message of either side, in words."""
 
     text: str
     agent: AgentFrame | None = None
-    """What it means, where the agent says it."""
+    """The agent's frame, if it is the agent's message."""
     user: Frame | None = None
-    """What it means, where the user does; None where nobody knows."""
+    """The user's frame, if it is the user's message and its meaning is known."""
     heard: Frame | None = None
-    """What the agent understood."""
+    """What the agent heard."""
     confidence: float = 1.0
-    """How surely it did."""
+    """Its confidence, from 0 to 1."""
     sentence: Sentence | None = None
-    """The user's words and what is known of them."""
+    """The user's words with their labels."""
 
     @property
     def by_agent(self) -> bool:
-        """Who said it."""
+        """Whether it is the agent's message."""
         return self.agent is not None
 
 
 @dataclass(frozen=True)
-class Believed:
-    """What the agent believes of a slot."""
+class SlotBelief:
+    """The agent's belief about a slot."""
 
     slot: str
     best: str | None
-    """The value it takes for the most probable, or "any"; None where it has heard nothing."""
+    """The most probable value, or "any"; None if nothing was heard."""
     chance: float
-    """Of `best`, from 0 to 1."""
+    """The probability of `best`, from 0 to 1."""
     second: str | None
     second_chance: float
     affirmed: bool
@@ -75,40 +75,40 @@ class Believed:
     question: bool
     """Whether the user asked for the slot."""
     answer: str | None
-    """What the agent told of it last."""
+    """The value that the agent told last."""
 
 
-def in_words(domain: Domain, turns: Sequence[Turn]) -> list[Said]:
-    """What was said; frames are put into words, always the same ones."""
-    message = []
+def in_words(domain: Domain, turns: Sequence[Turn]) -> list[Message]:
+    """Return the messages of some turns. The same frames always get the same words."""
+    messages = []
     for number, turn in enumerate(turns):
         if turn.agent is not None:
             rng = np.random.default_rng([number, 0])
-            message.append(Said(agent_sentence(domain, turn.agent, rng), turn.agent))
+            messages.append(Message(agent_sentence(domain, turn.agent, rng), turn.agent))
         if turn.user is not None:
             sentence = turn.sentence
             if sentence is None:
                 sentence = user_sentence(domain, turn.user, np.random.default_rng([number, 1]))
             text = text_of(sentence.tokens)
-            message.append(Said(text, None, turn.user, turn.heard, turn.confidence, sentence))
-    return message
+            messages.append(Message(text, None, turn.user, turn.heard, turn.confidence, sentence))
+    return messages
 
 
 def text_of(tokens: Iterable[str]) -> str:
-    """Tokens as people write them."""
+    """Return tokens as a text with normal spaces and a capital letter."""
     text = re.sub(r" ([,.;:?!])(?= |$)", r"\1", " ".join(tokens))
     return text[:1].upper() + text[1:]
 
 
-def beliefs(domain: Domain, state: DialogueState) -> list[Believed]:
-    """What the agent believes of each slot."""
+def beliefs(domain: Domain, state: DialogueState) -> list[SlotBelief]:
+    """Return the agent's belief about each slot."""
     result = []
     for number, slot in enumerate(domain.slots):
         first, second = (int(value) for value in state.values[:, number])
         mark = state.marks[number]
         told = int(mark[belief.TOLD])
         result.append(
-            Believed(
+            SlotBelief(
                 slot.name,
                 None if first == NONE else value_word(domain, number, first),
                 float(state.odds[0, number]),
@@ -123,7 +123,7 @@ def beliefs(domain: Domain, state: DialogueState) -> list[Believed]:
 
 
 def frame_words(frame: Frame) -> str:
-    """A user's frame in a line."""
+    """Return a user's frame as one line."""
     parts = [f"{slot} {value}" for slot, value in frame.informs.items()]
     if frame.request is not None:
         parts.append(f"{frame.request}?")
@@ -133,22 +133,22 @@ def frame_words(frame: Frame) -> str:
 
 
 def goal_words(goal: Goal) -> str:
-    """A goal in a line."""
+    """Return a goal as one line."""
     wishes = [f"{slot} {value}" for slot, value in goal.constraints.items()]
     return ", ".join([*wishes, *(f"{slot}?" for slot in goal.questions)])
 
 
-def as_text(goal: Goal, said: Sequence[Said], reason: str) -> str:
-    """A dialogue to be read; what was misheard stands under it.
+def as_text(goal: Goal, messages: Sequence[Message], reason: str) -> str:
+    """Return a dialogue as text; under a misheard message is what was heard.
 
     Args:
-        reason: why it ended, "" if it has not.
+        reason: why it ended; "" if it has not.
     """
     lines = [f"goal   {goal_words(goal)}"]
     if goal.first_wish is not None:
         lines.append(f"       at first: {' '.join(goal.first_wish)}")
     lines.append("")
-    for one in said:
+    for one in messages:
         lines.append(f"{'agent' if one.by_agent else 'user':7}{one.text}")
         if one.heard is not None and one.heard != one.user:
             lines.append(f"       ({one.confidence:.2f}: {frame_words(one.heard)})")
@@ -157,10 +157,10 @@ def as_text(goal: Goal, said: Sequence[Said], reason: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def as_json_lines(domain: Domain, goal: Goal, said: Sequence[Said], reason: str) -> str:
-    """A dialogue for programs; see the module."""
+def as_json_lines(domain: Domain, goal: Goal, messages: Sequence[Message], reason: str) -> str:
+    """Return a dialogue as JSON lines; see the module."""
     lines: list[dict[str, Any]] = [{"line": "goal", "domain": domain.name, **asdict(goal)}]
-    for one in said:
+    for one in messages:
         if one.agent is not None:
             lines.append({"line": "agent", "text": one.text, **asdict(one.agent)})
             continue
@@ -171,6 +171,6 @@ def as_json_lines(domain: Domain, goal: Goal, said: Sequence[Said], reason: str)
         if one.sentence is not None:
             line |= asdict(one.sentence)
         lines.append(line)
-    turns = sum(one.by_agent for one in said)
+    turns = sum(one.by_agent for one in messages)
     lines.append({"line": "end", "success": reason == "success", "reason": reason, "turns": turns})
     return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)

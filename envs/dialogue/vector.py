@@ -1,4 +1,4 @@
-"""Many dialogues side by side, compiled: turn for turn those of `envs.dialogue.dialogue`."""
+"""The vector environment of Dialogue, compiled; each step equals that of `envs.dialogue.dialogue`."""
 
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -35,12 +35,12 @@ from envs.hooks import TrainedRun, WorldError
 from envs.random import reseed
 
 _SHARE = 256
-"""Dialogues of one thread, at least: handing out fewer costs more than it brings."""
+"""Least number of dialogues of one thread; for fewer, a thread costs more than it saves."""
 
 
 class DialogueVector(VectorEnv):
-    """`num_envs` of `envs.dialogue.dialogue.Dialogue`, by the same arguments; reset in the step after the
-    last. `info["reason"]`, (n,) int64, holds places in `reasons`."""
+    """`num_envs` of `envs.dialogue.dialogue.Dialogue`, with the same arguments, in next-step autoreset mode.
+    `info["reason"]`, (n,) int64, has indices in `reasons`."""
 
     metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP, "measures": ("success", "turns")}
 
@@ -61,11 +61,11 @@ class DialogueVector(VectorEnv):
             domain, split, slot_error, intent_error, max_turns, rule, language
         )
         self.render_mode = None
-        setting = self.config.load()
-        self.domain, self.tables, self.acts = setting.domain, setting.tables, setting.acts
+        parts = self.config.load()
+        self.domain, self.tables, self.acts = parts.domain, parts.tables, parts.acts
         self.words = Words(self.domain, understanding) if language == "text" else None
-        self.single_observation_space = setting.observation_space
-        self.single_action_space = setting.action_space
+        self.single_observation_space = parts.observation_space
+        self.single_action_space = parts.action_space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.fields = fields(len(self.domain.slots))
@@ -83,7 +83,7 @@ class DialogueVector(VectorEnv):
         seed: int | list[int | None] | None = None,
         options: dict[str, Any] | None = None,
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """New users everywhere; environment i gets `seed + i`, or the i-th of a list."""
+        """Begin new dialogues; environment i gets `seed + i`, or the i-th seed of a list."""
         gym.vector.VectorEnv.reset(self, seed=seed if isinstance(seed, int) else None)
         n, random = self.num_envs, self.states.random
         random[:] = reseed(random if self._seeded else None, n, seed, self.np_random)
@@ -95,7 +95,7 @@ class DialogueVector(VectorEnv):
     def step(
         self, actions: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """(num_envs,) actions to observations, rewards, terminated, truncated and infos."""
+        """Take one step in every environment; actions are (num_envs,)."""
         assert self._seeded, "reset comes first"
         n, count = self.num_envs, len(self.acts)
         actions = np.asarray(actions, np.int64)
@@ -144,7 +144,7 @@ class DialogueVector(VectorEnv):
         )
 
     def _understood(self, words: Words, step: "_Step") -> np.ndarray:
-        """(n, 2 + S) int16: what is understood of the users' words; writes `step.sure`."""
+        """Return the frames understood of the users' words, (n, 2 + S) int16; writes `step.sure`."""
         states, spoke = self.states, np.flatnonzero(step.reasons == ONGOING)
         understood, random = states.said.copy(), states.random[spoke]
         _, understood[spoke], step.sure[spoke] = words.convey(states.said[spoke], random)
@@ -154,7 +154,7 @@ class DialogueVector(VectorEnv):
     def expert_action(
         self, observations: np.ndarray, action_masks: np.ndarray | None = None
     ) -> np.ndarray:
-        """What the rule agent would do: (n, d) float32 observations to (n,) int64 actions."""
+        """Return the rule agent's actions, (n,) int64, for observations (n, d) float32."""
         rule = rules.worthy if self.config.rule == "worthy" else rules.weak
         return rule(observations, self._actions)
 
@@ -164,7 +164,7 @@ class DialogueVector(VectorEnv):
 
 
 class _Step(NamedTuple):
-    """What a step is told, and what it writes."""
+    """Input and output of a step."""
 
     actions: np.ndarray
     """(n,) int64"""
@@ -177,7 +177,7 @@ class _Step(NamedTuple):
     reasons: np.ndarray
     """(n,) int64"""
     sure: np.ndarray
-    """(n,) float64: how surely users were understood."""
+    """(n,) float64: confidence of the model of understanding."""
 
 
 def _step(
@@ -191,7 +191,7 @@ def _step(
 def _speak(
     tables: DialogueTables, states: DialogueState, step: _Step, first: int, last: int
 ) -> None:
-    """Agents act and users reply; where a dialogue is over, another user comes."""
+    """Let agents act and users reply; begin a new dialogue where one is over."""
     for i in range(first, last):
         state = one_of(states, i)
         numbers = state.numbers
@@ -211,7 +211,7 @@ def _speak(
 def _listen(
     tables: DialogueTables, states: DialogueState, step: _Step, first: int, last: int
 ) -> None:
-    """What users said reaches the agents."""
+    """Pass what the users said through the channel to the agents, and observe."""
     for i in range(first, last):
         state = one_of(states, i)
         if step.reasons[i] == ONGOING:
@@ -220,7 +220,7 @@ def _listen(
             hear(tables, state)
             if state.numbers[TURNS] >= tables.max_turns:
                 step.reasons[i] = TOO_LONG
-        if state.numbers[TURNS]:  # else another user has come
+        if state.numbers[TURNS]:  # else a new dialogue has begun
             step.rewards[i] = reward(tables, step.reasons[i])
         state.numbers[OVER] = step.reasons[i] != ONGOING
         observe(tables, state, step.observations[i], step.masks[i])

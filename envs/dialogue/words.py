@@ -1,8 +1,7 @@
-"""What people say, in words: how text is cut into tokens, when two texts are the same value, and
-the phrases of a domain with their defaults.
+"""Tokens, keys of values, and the phrases of a domain with their defaults.
 
-A phrase is lower-case or not, as one likes, with `{slot}` where a value goes. Whoever reads values
-compares their keys: "7:30PM" and "7:30 pm", "Two" and "2", "Sci-Fi" and "sci-fi" are the same.
+A phrase may have any case, and `{slot}` in place of a value. Values are compared by their keys: "7:30PM" and
+"7:30 pm", "Two" and "2", "Sci-Fi" and "sci-fi" are the same.
 """
 
 import re
@@ -11,22 +10,22 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 USER_ACTS = ("inform", "any", "request", "affirm", "deny", "bye", "unclear")
-"""Of the `phrases` of a user; "any" says of a slot that it does not matter."""
+"""The acts in a user's `phrases`; "any" means that a slot does not matter."""
 AGENT_ACTS = ("request", "inform", "confirm", "no_match", "book")
-"""Of the `phrases` of an agent."""
+"""The acts in an agent's `phrases`."""
 ABOUT_A_SLOT = {
     "user": ("inform", "any", "request"),
     "agent": ("request", "inform", "confirm"),
 }
-"""The acts whose phrases are given slot by slot."""
+"""The acts with phrases for each slot."""
 
 ANY_WORDS = ("any", "whatever", "whichever")
-"""What stands in place of a value where a slot does not matter."""
+"""Words in place of a value if a slot does not matter."""
 RESERVED = (*ANY_WORDS, "unknown")
-"""What no value may be called: "unknown" is what an agent says of what its row lacks."""
+"""Words that cannot be values; "unknown" is what an agent says if its row lacks a value."""
 
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
-"""Number n is said as word n."""
+"""Number n as a word, at index n."""
 
 PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
@@ -35,31 +34,31 @@ _DIGITS = {word: str(number) for number, word in enumerate(NUMBERS)}
 
 
 def tokens_of(text: str) -> list[str]:
-    """Lower-case words, numbers and signs, in order; "7:30pm" is two tokens, "sci-fi" is one."""
+    """Return lower-case words, numbers and signs; "7:30pm" is two tokens, "sci-fi" is one."""
     return _TOKEN.findall(unicodedata.normalize("NFKC", text).lower())
 
 
 @lru_cache(maxsize=2**16)
 def key_of(text: str) -> str:
-    """What all spellings of a value share; "" where there is no word at all."""
+    """Return the key that all spellings of a value share; "" if there is no word."""
     return " ".join(_DIGITS.get(token, token) for token in tokens_of(text))
 
 
 def placeholders(phrase: str) -> list[str]:
-    """The slots that a phrase mentions, in order."""
+    """Return the slots that a phrase mentions, in order."""
     return PLACEHOLDER.findall(phrase)
 
 
 @dataclass(frozen=True)
 class Phrases:
-    """Act → slot → phrases, for every act and slot; acts about no slot have the slot ""."""
+    """Act → slot → phrases, for every act and slot; the slot of acts without one is ""."""
 
     user: dict[str, dict[str, tuple[str, ...]]]
     agent: dict[str, dict[str, tuple[str, ...]]]
 
 
 def default_phrases(slots: tuple[str, ...]) -> Phrases:
-    """What a domain file need not say: a plain phrase or more for each act and slot."""
+    """Return plain phrases for each act and slot, used if a domain file gives none."""
     user: dict[str, dict[str, tuple[str, ...]]] = {
         "affirm": {"": ("yes", "yes please", "that is right", "correct")},
         "deny": {"": ("no", "no , that is wrong", "not at all")},
@@ -75,23 +74,23 @@ def default_phrases(slots: tuple[str, ...]) -> Phrases:
     for act in ABOUT_A_SLOT["agent"]:
         agent[act] = {}
     for slot in slots:
-        message, value = slot.replace("_", " "), "{" + slot + "}"
+        name, value = slot.replace("_", " "), "{" + slot + "}"
         user["inform"][slot] = (
-            f"the {message} should be {value}",
-            f"{value} for the {message}",
-            f"i want {value} as {message}",
+            f"the {name} should be {value}",
+            f"{value} for the {name}",
+            f"i want {value} as {name}",
         )
         user["any"][slot] = (
-            f"{value} {message} will do",
-            f"{value} {message} is fine",
-            f"i do not care , {value} {message}",
-            f"the {message} does not matter , {value} is good",
+            f"{value} {name} will do",
+            f"{value} {name} is fine",
+            f"i do not care , {value} {name}",
+            f"the {name} does not matter , {value} is good",
         )
-        user["request"][slot] = (f"what is the {message} ?", f"can you tell me the {message} ?")
-        agent["request"][slot] = (f"Which {message}?", f"What {message} would you like?")
-        agent["inform"][slot] = (f"The {message} is {value}.", f"The {message}: {value}.")
+        user["request"][slot] = (f"what is the {name} ?", f"can you tell me the {name} ?")
+        agent["request"][slot] = (f"Which {name}?", f"What {name} would you like?")
+        agent["inform"][slot] = (f"The {name} is {value}.", f"The {name}: {value}.")
         agent["confirm"][slot] = (
-            f"The {message} is {value}, right?",
-            f"You said {message} {value}?",
+            f"The {name} is {value}, right?",
+            f"You said {name} {value}?",
         )
     return Phrases(user, agent)

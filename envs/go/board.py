@@ -134,12 +134,6 @@ class Board:
         """Return black's area minus white's minus the komi; all stones count as alive."""
         return float(core.area(self.boards, 0) - self.rules.komi)
 
-    def territory(self) -> np.ndarray:
-        """Return the owner of every point, (size, size) int8, stones included; 0 for neutral points."""
-        owner = np.zeros((self.rules.size, self.rules.size), np.int8)
-        core.owners(self.boards, 0, owner)
-        return owner
-
     def planes(self) -> np.ndarray:
         """Return the observation of the player to move, (19, size, size) uint8; see `core.planes`."""
         out = np.zeros((core.PLANES, self.rules.size, self.rules.size), np.uint8)

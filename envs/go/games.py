@@ -231,11 +231,11 @@ class Report:
 
     def lines(self) -> list[str]:
         """Return the report as lines to print."""
-        message = f"{self.games:,} games, {self.positions:,} positions"
+        summary = f"{self.games:,} games, {self.positions:,} positions"
         if self.skipped:
             reasons = (f"{number:,} {reason}" for reason, number in self.skipped.items())
-            message += f"; left out: {', '.join(reasons)}"
-        return [*self.broken, *self.disputes, message]
+            summary += f"; left out: {', '.join(reasons)}"
+        return [*self.broken, *self.disputes, summary]
 
 
 def strength(rank: str) -> tuple[str, float] | None:
@@ -244,10 +244,10 @@ def strength(rank: str) -> tuple[str, float] | None:
     Kyu, dan and professional ranks share one scale: `3k` is ("rank", -2), `1d` 1, `9d` 9 and `9p` 18. A
     rating such as `2350?` is ("rating", 2350).
     """
-    result = re.search(r"(p?)(\d+)\s*(k|d|p|段|級|级)?", rank.lower())
-    if result is None:
+    match = re.search(r"(p?)(\d+)\s*(k|d|p|段|級|级)?", rank.lower())
+    if match is None:
         return None
-    professional, number, unit = result[1] or result[3] == "p", int(result[2]), result[3]
+    professional, number, unit = match[1] or match[3] == "p", int(match[2]), match[3]
     if professional and number <= 9:
         return "rank", 9 + number
     if unit in ("k", "級", "级"):
@@ -332,10 +332,10 @@ class ExpertGames:
 
     def digest(self) -> int:
         """A checksum of the positions."""
-        result = hashlib.blake2b(digest_size=6)  # exact in a float64
+        digest = hashlib.blake2b(digest_size=6)  # exact in a float64
         for name in sorted(self.arrays):
-            result.update(self.arrays[name].tobytes())
-        return int.from_bytes(result.digest(), "big")
+            digest.update(self.arrays[name].tobytes())
+        return int.from_bytes(digest.digest(), "big")
 
     def batch(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Return positions by their numbers, from the view of the player to move.
@@ -473,8 +473,8 @@ def _unwanted(game: Game, size: int, min_strength: str | None, min_moves: int) -
         least = strength(min_strength)
         assert least is not None
         for rank in (game.black_rank, game.white_rank):
-            result = strength(rank)
-            if result is None or result[0] != least[0] or result[1] < least[1]:
+            own = strength(rank)
+            if own is None or own[0] != least[0] or own[1] < least[1]:
                 return "too weak"
     return None
 

@@ -65,8 +65,8 @@ def _at_random(boards: Boards, i: int, random: np.ndarray) -> int:
         action = below(random, points)
         if _is_sensible(boards, i, action):
             return action
-    result = _write_sensible(boards, i)
-    return int(boards.scratch[i, 1, below(random, result)]) if result else points
+    count = _write_sensible(boards, i)
+    return int(boards.scratch[i, 1, below(random, count)]) if count else points
 
 
 @compiled
@@ -82,14 +82,14 @@ def _by_playouts(
     won = sign * (area(boards, i) - komi) > 0
     if won and boards.numbers[i, PASSES] == 1:
         return points
-    result = _write_sensible(boards, i)
-    if won or result == 0:
-        boards.scratch[i, 1, result] = points
-        result += 1
+    count = _write_sensible(boards, i)
+    if won or count == 0:
+        boards.scratch[i, 1, count] = points
+        count += 1
     tallies[i, :, :] = 0
-    for total in range(PLAYOUTS if result > 1 else 0):
+    for total in range(PLAYOUTS if count > 1 else 0):
         best, chosen = -1.0, 0
-        for k in range(result):
+        for k in range(count):
             visits, wins, bound = tallies[i, 0, k], tallies[i, 1, k], 1e9
             if visits > 0:
                 bound = wins / visits + math.sqrt(0.5 * math.log(total) / visits)
@@ -101,7 +101,7 @@ def _by_playouts(
         tallies[i, 0, chosen] += 1
         tallies[i, 1, chosen] += 1 if margin > 0 else 0.5 if margin == 0 else 0
     best, chosen = -1.0, 0
-    for k in range(result):
+    for k in range(count):
         if tallies[i, 0, k] > best:
             best, chosen = tallies[i, 0, k], k
     return int(boards.scratch[i, 1, chosen])
@@ -110,12 +110,12 @@ def _by_playouts(
 @compiled
 def _write_sensible(boards: Boards, i: int) -> int:
     """Write the legal moves that fill no own eye into `scratch[i, 1]`, and return their number."""
-    result = 0
+    count = 0
     for action in range(boards.size * boards.size):
         if _is_sensible(boards, i, action):
-            boards.scratch[i, 1, result] = action
-            result += 1
-    return result
+            boards.scratch[i, 1, count] = action
+            count += 1
+    return count
 
 
 @inlined

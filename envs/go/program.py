@@ -71,8 +71,8 @@ class Program:
         except FileNotFoundError:
             raise ProgramError(f"the program {words[0]} is not installed") from None
         except (OSError, ValueError) as error:
-            message = error.strerror if isinstance(error, OSError) else error
-            raise ProgramError(f"the program {words[0]} cannot be started: {message}") from error
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise ProgramError(f"the program {words[0]} cannot be started: {reason}") from error
         self._size = 19
         self._complaint = b""  # the end of its standard error
         self._finalizer = weakref.finalize(self, _end, self._process)
@@ -92,11 +92,11 @@ class Program:
             self._process.stdin.write(text.encode() + b"\n")
         except OSError:
             raise self._dead(text) from None
-        answer = self._answer(text, self.timeout if timeout is None else timeout)
-        message = answer[1:].lstrip("0123456789").strip()
-        if answer[0] == "?":
-            raise ProgramRefusedError(f"{self.name} refused {_shown(text)}: {_shown(message)}")
-        return message
+        reply = self._answer(text, self.timeout if timeout is None else timeout)
+        answer = reply[1:].lstrip("0123456789").strip()
+        if reply[0] == "?":
+            raise ProgramRefusedError(f"{self.name} refused {_shown(text)}: {_shown(answer)}")
+        return answer
 
     def new_game(self, rules: Rules) -> None:
         """Set up an empty board of the size and komi of `rules`."""
@@ -111,11 +111,11 @@ class Program:
     def genmove(self, colour: int, timeout: float | None = None) -> int | None:
         """Let it move, and return the action, already played on its board, or None if it resigns."""
         text = f"genmove {_letter(colour)}"
-        message = self.command(text, timeout)
-        if message.lower() == "resign":
+        answer = self.command(text, timeout)
+        if answer.lower() == "resign":
             return None
         try:
-            return action_at(message, self._size)
+            return action_at(answer, self._size)
         except ValueError as error:
             raise self._lost(f"answered {text!r} with nonsense: {error}") from None
 
@@ -145,13 +145,13 @@ class Program:
                     if not chunk:
                         raise self._dead(text)
                     got = (got + chunk.replace(b"\r", b"")).lstrip()
-                    message, end, _ = got.partition(b"\n\n")
+                    answer, end, _ = got.partition(b"\n\n")
                     proper = got[:1] in (b"", b"=", b"?") and len(got) <= _LONGEST_ANSWER
                     if not proper and (b"\n" in got or len(got) > 1000):
                         first = got.partition(b"\n")[0].decode(errors="replace")
                         raise self._lost(f"answered {_shown(text)} with nonsense: {_shown(first)}")
                     if end:
-                        return message.decode(errors="replace")
+                        return answer.decode(errors="replace")
 
     def _dead(self, text: str) -> ProgramError:
         assert self._process.stderr is not None

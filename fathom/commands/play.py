@@ -33,7 +33,7 @@ USAGE = "play RUN"
 
 @dataclass(frozen=True, config=STRICT)
 class PlayFlags(GoFlags):
-    """Play Go in the terminal.
+    """Play Go in the terminal. `fathom play RUN --help` shows the flags of a chat if RUN's agent talks.
 
     Rules are set by --env.size, --env.komi, --env.ko and --env.suicide.
     """

@@ -1,4 +1,4 @@
-"""A user's own environments: classes in files, beside packages that may have the names of ours."""
+"""Environments in a user's own files, whose project may have packages with the names of ours."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from fathom.environments.reporting import line_in, one_line
 from fathom.errors import FathomError
 
 OUR_PACKAGES = ("agents", "envs", "fathom", "perception")
-"""A user's project may have folders of these names; neither side may shadow the other."""
+"""A user's project may have packages of these names; neither side may hide the other's."""
 
 
 class _Project:
-    """A user's folder, whose packages may have the names of ours.
+    """A user's folder, which may have packages with the names of ours.
 
-    While its code is imported, the clashing names mean the user's packages; before and
-    after, they mean ours. Each side keeps its own modules.
+    While its code is imported these names mean the user's packages, before and after they mean ours. Each side
+    keeps its own modules.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -49,7 +49,7 @@ class _Project:
 
     @contextmanager
     def importing(self) -> Iterator[None]:
-        """Let imports mean what they mean in the user's folder."""
+        """Import the user's packages rather than ours inside the context."""
         theirs, ours = self.modules, self._take_out()
         sys.modules.update(theirs)
         sys.path.insert(0, str(self.folder))
@@ -70,7 +70,7 @@ class _Project:
 
 
 def spec_from_file(path: Path, name: str) -> EnvSpec:
-    """The environment of a class in a file; FathomError in one sentence when there is none."""
+    """Return the specification of an environment's class in a file; FathomError if there is none."""
     if not path.is_file():
         raise FathomError(f"there is no file {path}")
     project = _Project(path.parent)
@@ -92,7 +92,7 @@ def spec_from_file(path: Path, name: str) -> EnvSpec:
 
 
 def _importing_in(project: _Project, environment: type[Env]) -> type[Env]:
-    """Let the constructor, too, import the user's packages and not ours."""
+    """Return a subclass whose constructor imports the user's packages rather than ours."""
 
     class Imported(environment):  # type: ignore[misc,valid-type]
         @typing.no_type_check
@@ -107,7 +107,7 @@ def _importing_in(project: _Project, environment: type[Env]) -> type[Env]:
 
 
 def _load_file(path: Path, project: _Project) -> types.ModuleType:
-    """Run a file as a module of a private name."""
+    """Import a file as a module with a private name."""
     name = f"_fathom_file_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None

@@ -21,7 +21,7 @@ from envs.dialogue.domain import NONE
 from envs.dialogue.frames import TELL, AgentFrame, ints_of
 from envs.dialogue.goals import Goal
 from envs.dialogue.phrases import agent_sentence
-from envs.dialogue.transcript import Believed, Said, as_json_lines, as_text, beliefs
+from envs.dialogue.transcript import Message, SlotBelief, as_json_lines, as_text, beliefs
 from envs.observations import ObservationFlattener
 from fathom.errors import FathomError
 from fathom.files import replace_file
@@ -67,7 +67,7 @@ class DialogueSession:
         env.begin()
         self.goal: Goal = env.goal
         """What the card says."""
-        self.messages: list[Said] = []
+        self.messages: list[Message] = []
         """What both have said."""
         self.reason = ""
         """Why it is over: one of `Dialogue.reasons`, or `LEFT`; empty while it goes on."""
@@ -85,14 +85,14 @@ class DialogueSession:
         self._missed = 0
         sentence = heard.sentence if self.is_example(heard) else None
         text = clean(line) or " ".join(heard.sentence.tokens)
-        self.messages.append(Said(text, None, None, heard.frame, heard.confidence, sentence))
+        self.messages.append(Message(text, None, None, heard.frame, heard.confidence, sentence))
         return Answer(heard, self._answer(heard))
 
     def leave(self) -> None:
         """End the dialogue without a booking."""
         self.reason = LEFT
 
-    def beliefs(self) -> list[Believed]:
+    def beliefs(self) -> list[SlotBelief]:
         """Return what the agent believes of each slot."""
         return beliefs(self.env.domain, self.env.state)
 
@@ -146,7 +146,7 @@ class DialogueSession:
         self._missed += 1
         text = clean(line)
         if text:
-            self.messages.append(Said(text))
+            self.messages.append(Message(text))
         if self._missed >= PATIENCE:
             self.leave()
             return "I am afraid that we do not understand each other."
@@ -174,7 +174,7 @@ class DialogueSession:
         action = self._agent.act(flat, mask[None], episode_starts, self._rng)[0]
         self.last = env.speak(int(action))
         self.prompt = agent_sentence(env.domain, self.last, self._rng)
-        self.messages.append(Said(self.prompt, self.last))
+        self.messages.append(Message(self.prompt, self.last))
         if self.last.kind == "inform":
             # The simulated user notes the answer for the card; its own reply is not used.
             slot, value = int(numbers[belief.SLOT]), int(numbers[belief.VALUE])

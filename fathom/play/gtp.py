@@ -1,8 +1,8 @@
-"""A player as an engine for Go programs: the Go Text Protocol, version 2 (Farnebäck 2002).
+"""A player as an engine for other Go programs: the Go Text Protocol, version 2 (Farnebäck 2002).
 
-A command is a line, its answer begins with "=" or "?" and ends with an empty line. Beside the commands of
-the standard it knows those that Sabaki, Lizzie, GoGui, KGS and CGOS send. Whatever arrives, the session goes
-on; messages for people go to standard error.
+A command is a line; its answer begins with "=" or "?" and ends with an empty line. Beside the commands of the
+standard it has those that Sabaki, Lizzie, GoGui, KGS and CGOS send. No input ends the session but `quit`.
+Messages for people go to standard error.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ from fathom.errors import FathomError
 from fathom.play.players import Move, Player, SearchBudget
 
 LONGEST_LINE = 1 << 16
-"""Bytes of a command; longer ones are refused."""
+"""Longest command in bytes."""
 
 _CONTROLS = {code: None for code in (*range(32), 127)} | {ord("\t"): " "}
 _NUMBER = re.compile(r"[+-]?([0-9]{1,9}(\.[0-9]{0,9})?|\.[0-9]{1,9})")
 _DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-"""Of CGOS, for numbers from −1 to 1."""
+"""CGOS's digits for numbers from −1 to 1."""
 _PAIRS = {"minmoves", "maxmoves", "interval", "ownership", "movesOwnership", "rootInfo", "pvVisits"}
-"""What may follow lz-analyze and kata-analyze, each with a value."""
+"""Options of lz-analyze and kata-analyze, each with a value."""
 
 
 class GtpError(ValueError):
-    """A command cannot be done, and why."""
+    """A command cannot be executed."""
 
 
 @dataclasses.dataclass
 class Clock:
-    """The time of both players: so much in all, then `stones` moves in every `period`."""
+    """The clocks of both players: main time, then `stones` moves in every `period`."""
 
     main: float
     period: float
@@ -57,10 +57,10 @@ class Clock:
     def __post_init__(self) -> None:
         start = (self.main, 0) if self.main > 0 else (self.period, self.stones)
         self.left: dict[int, tuple[float, int]] = {BLACK: start, WHITE: start}
-        """Seconds, and the moves that they are for: 0 for the rest of the game."""
+        """Seconds left, and the number of moves that they are for; 0 for the rest of the game."""
 
     def share(self, colour: int, board: Board) -> float:
-        """Seconds for the next move, with some kept back for what is slow on the way."""
+        """Return the seconds for the next move, less a margin for delays."""
         seconds, stones = self.left[colour]
         if stones:
             share = seconds / stones
@@ -72,7 +72,7 @@ class Clock:
         return max(0.01, 0.9 * share - 0.05)
 
     def spend(self, colour: int, seconds: float) -> None:
-        """Count a move; programs that say what is left need not rely on it."""
+        """Take the time of a move off the clock. Programs may also send `time_left`."""
         left, stones = self.left[colour]
         left, stones = left - seconds, max(0, stones - 1)
         if self.period and (left <= 0 or self.left[colour][1] == 1):
@@ -84,9 +84,9 @@ class Engine:
     """One session.
 
     Args:
-        write: takes text for the other program, which must get it at once.
-        limit: for a move, whatever the clock says.
-        waiting: whether another command has come, which ends an analysis.
+        write: sends text to the other program at once.
+        limit: for every move, also with a clock.
+        waiting: returns whether another command has come, which ends an analysis.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class Engine:
         self.player, self.limit = player, limit
         self._write, self._waiting = write, waiting
         self.interrupted = threading.Event()
-        """Set to have the move that is being thought about at once."""
+        """Set to end the search for a move at once."""
         self._clock: Clock | None = None
         self._quit = False
         self._seed = 0
@@ -118,21 +118,21 @@ class Engine:
         moves: Sequence[tuple[int, int]] = (),
         first: int | None = None,
     ) -> None:
-        """A game from its first moves on; the old one stays where the player does not want this.
+        """Begin a game with some moves. If the player refuses it, the old game stays.
 
         Args:
-            first: who begins, where not the setup says it.
+            first: who begins; by default the setup decides.
         """
         board = replay(rules, setup, moves, first)
         self.player.new_game(rules, setup, self._seed)
         self.rules, self.setup, self.board, self._first = rules, setup, board, first
 
     def _back_to(self, moves: Sequence[tuple[int, int]]) -> None:
-        """The same game up to some moves."""
+        """Go back to the given moves of the same game."""
         self.board = replay(self.rules, self.setup, moves, self._first)
 
     def handle(self, line: str) -> bool:
-        """Answer a line; gives whether to go on."""
+        """Answer a line, and return whether to go on."""
         words = _clean(line).split()
         if not words:
             return True
@@ -241,8 +241,8 @@ class Engine:
     def _do_place_free_handicap(self, words: list[str]) -> str:
         wanted = _whole(_only(words))
         if wanted < 2:
-            raise GtpError("a handicap is two stones at least")
-        # The standard lets us place fewer: then those that every program knows.
+            raise GtpError("a handicap is at least two stones")
+        # The standard allows fewer: the fixed points, which every program knows.
         for stones in range(min(wanted, 9), 1, -1):
             try:
                 points = handicap_points(self.rules.size, stones)
@@ -271,7 +271,7 @@ class Engine:
         if len(words) > 1 and words[-1].isascii() and words[-1].isdigit():
             moves, words = max(0, _whole(words[-1]) - 1), words[:-1]
         path = Path(" ".join(words))
-        if not path.is_file():  # neither a folder nor a pipe that we would wait for
+        if not path.is_file():  # not a folder, and not a pipe, which might block
             raise GtpError(f"cannot load file: {path} is no file")
         try:
             game = read_game(path)
@@ -303,28 +303,28 @@ class Engine:
         return self._named(self._made(colour, self.player.clean_up(board, self._limit(board))))
 
     def _generate(self, colour: int, report: Callable[[], None] = lambda: None) -> Move:
-        """Choose a move and play it; `report` is called while it is being thought about."""
+        """Choose a move and play it; `report` is called while the player thinks."""
 
         def stop() -> bool:
             report()
             return self.interrupted.is_set()
 
         board, began = self._before(colour), time.monotonic()
-        choice = self.player.choose(board, self._limit(board), stop)
+        move = self.player.choose(board, self._limit(board), stop)
         if self._clock is not None:
             self._clock.spend(colour, time.monotonic() - began)
-        return self._made(colour, choice)
+        return self._made(colour, move)
 
-    def _made(self, colour: int, choice: Move) -> Move:
-        if choice.action is not None:
+    def _made(self, colour: int, move: Move) -> Move:
+        if move.action is not None:
             try:
-                self._play(colour, choice.action)
+                self._play(colour, move.action)
             except IllegalMoveError as error:
-                raise GtpError(f"{self.player.name} moved against the rules: {error}") from None
-        return choice
+                raise GtpError(f"{self.player.name} made an illegal move: {error}") from None
+        return move
 
     def _before(self, colour: int) -> Board:
-        """The position with a colour to play, and the game going on even after two passes."""
+        """Return the position with a colour to move, resumed if there were two passes."""
         self.interrupted.clear()
         board = self.board.copy()
         if board.over:
@@ -340,8 +340,8 @@ class Engine:
             share = min(share, self.limit.seconds)
         return dataclasses.replace(self.limit, seconds=share)
 
-    def _named(self, choice: Move) -> str:
-        return "resign" if choice.action is None else vertex(choice.action, self.rules.size)
+    def _named(self, move: Move) -> str:
+        return "resign" if move.action is None else vertex(move.action, self.rules.size)
 
     # -- time -----------------------------------------------------------------------------------
 
@@ -350,8 +350,8 @@ class Engine:
             raise GtpError("time settings are main time, byo-yomi time and byo-yomi stones")
         main, period, stones = _seconds(words[0]), _seconds(words[1]), _whole(words[2])
         if stones < 0:
-            raise GtpError("a number of stones is not below 0")
-        # The standard: byo-yomi without stones means that there is no limit.
+            raise GtpError("the number of stones must be at least 0")
+        # By the standard, byo-yomi time without stones means no limit.
         endless = period > 0 and stones == 0
         self._clock = None if endless else Clock(main, period, stones if period > 0 else 0)
         return ""
@@ -369,16 +369,16 @@ class Engine:
             self._clock = None
         elif kind == "absolute":
             self._clock = Clock(times[0], 0, 0)
-        else:  # of Japanese periods every one is for one move
+        else:  # each Japanese period is for one move
             self._clock = Clock(times[0], times[1], 1 if kind == "byoyomi" else count)
         return ""
 
     def _do_time_left(self, words: list[str]) -> str:
         if len(words) != 3:
-            raise GtpError("what is left is a colour, seconds and stones")
+            raise GtpError("the time left is a colour, seconds and stones")
         colour, seconds, stones = _colour(words[0]), _seconds(words[1]), _whole(words[2])
         if stones < 0:
-            raise GtpError("a number of stones is not below 0")
+            raise GtpError("the number of stones must be at least 0")
         if self._clock is None:
             self._clock = Clock(seconds, 0, 0)
         self._clock.left[colour] = (seconds, stones)
@@ -393,7 +393,7 @@ class Engine:
         status = _only(words)
         if status not in ("alive", "dead", "seki"):
             raise GtpError("a status is alive, dead or seki")
-        if status == "seki":  # to us, what stays on the board is alive
+        if status == "seki":  # by area scoring, what stays on the board is alive
             return ""
         dead, wanted = self.player.dead(self.board), status == "dead"
         return "\n".join(
@@ -429,13 +429,13 @@ class Engine:
     def _do_cgos__genmove_analyze(self, words: list[str]) -> str:
         colour = _colour(_only(words))
         before = self._before(colour)
-        choice = self._generate(colour)
+        move = self._generate(colour)
         owned = ownership(before) * (1 if colour == BLACK else -1)
         size = self.rules.size
-        result = {
-            "winrate": _rounded(choice.win_rate),
+        analysis = {
+            "winrate": _rounded(move.win_rate),
             "score": round(float(owned.sum()) + self._komi_for(colour), 2),
-            "visits": sum(candidate.visits for candidate in choice.candidates),
+            "visits": sum(candidate.visits for candidate in move.candidates),
             "moves": [
                 {
                     "move": vertex(candidate.action, size),
@@ -444,19 +444,19 @@ class Engine:
                     "visits": candidate.visits,
                     "pv": " ".join(vertex(action, size) for action in candidate.variation[1:]),
                 }
-                for candidate in choice.candidates[:10]
+                for candidate in move.candidates[:10]
             ],
             "ownership": "".join(_DIGITS[round(31 * (owner + 1))] for owner in owned.ravel()),
         }
         self._stream()
-        self._write(json.dumps(result, separators=(",", ":")) + "\n")
-        return f"play {self._named(choice)}"
+        self._write(json.dumps(analysis, separators=(",", ":")) + "\n")
+        return f"play {self._named(move)}"
 
     def _komi_for(self, colour: int) -> float:
         return float(-self.rules.komi if colour == BLACK else self.rules.komi)
 
     def _stream(self) -> None:
-        """Begin an answer that is given line by line."""
+        """Begin an answer that is sent line by line."""
         self._streaming = True
         self._write(f"={self._number}\n")
 
@@ -471,7 +471,7 @@ class Engine:
             began = time.monotonic()
             if search is not None:
                 search(0.02)
-            if time.monotonic() - began < 0.01:  # nothing to search, or no memory left for it
+            if time.monotonic() - began < 0.01:  # nothing to search, or the tree is full
                 time.sleep(0.02)
             if time.monotonic() >= report_at:
                 self._report(line(wishes, board, self.player.candidates()))
@@ -491,31 +491,31 @@ class Engine:
                 report_at = time.monotonic() + wishes.interval
 
         try:
-            choice = self._generate(wishes.colour, report)
-        except (ValueError, FathomError) as error:  # too late for "?"
+            move = self._generate(wishes.colour, report)
+        except (ValueError, FathomError) as error:  # the answer has begun with "="
             print(f"fathom: {error}", file=sys.stderr)
             return "play pass"
-        self._report(line(wishes, board, choice.candidates))
-        return f"play {self._named(choice)}"
+        self._report(line(wishes, board, move.candidates))
+        return f"play {self._named(move)}"
 
     def _report(self, text: str) -> None:
         if text:
             self._write(text + "\n")
 
-    def _leela_line(self, wishes: Wishes, board: Board, found: Sequence[Candidate]) -> str:
-        return " ".join(self._infos(wishes, found, lambda rate: str(round(10_000 * rate))))
+    def _leela_line(self, wishes: Wishes, board: Board, candidates: Sequence[Candidate]) -> str:
+        return " ".join(self._infos(wishes, candidates, lambda rate: str(round(10_000 * rate))))
 
-    def _kata_line(self, wishes: Wishes, board: Board, found: Sequence[Candidate]) -> str:
-        text = " ".join(self._infos(wishes, found, lambda rate: f"{rate:.6f}"))
+    def _kata_line(self, wishes: Wishes, board: Board, candidates: Sequence[Candidate]) -> str:
+        text = " ".join(self._infos(wishes, candidates, lambda rate: f"{rate:.6f}"))
         if text and wishes.ownership:
             owned = self.player.ownership(board) * (1 if wishes.colour == BLACK else -1)
             text += " ownership " + " ".join(f"{owner:.3f}" for owner in owned.ravel())
         return text
 
     def _infos(
-        self, wishes: Wishes, found: Sequence[Candidate], shown: Callable[[float], str]
+        self, wishes: Wishes, candidates: Sequence[Candidate], shown: Callable[[float], str]
     ) -> Iterator[str]:
-        for order, candidate in enumerate(found[: wishes.moves]):
+        for order, candidate in enumerate(candidates[: wishes.moves]):
             yield (
                 f"info move {vertex(candidate.action, self.rules.size)} visits {candidate.visits} "
                 f"winrate {shown(candidate.win_rate)} prior {shown(candidate.prior)} "
@@ -529,7 +529,7 @@ class Engine:
         if not self.board.over:
             self.board.play(action, colour)
             return
-        board = self.board.copy()  # people who disagree on the dead play on
+        board = self.board.copy()  # players who disagree about dead stones play on
         board.resume()
         board.play(action, colour)
         self.board = board
@@ -546,12 +546,12 @@ class Wishes:
     interval: float = 1.0
     """Seconds between reports."""
     moves: int = 1000
-    """Reported at most."""
+    """Largest number of moves reported."""
     ownership: bool = False
 
     @classmethod
     def read(cls, words: list[str], to_play: int) -> Wishes:
-        """From the words after the command: a colour, an interval, and pairs of name and value."""
+        """Read the words after the command: a colour, an interval, and pairs of name and value."""
         wishes, rest = cls(to_play), list(words)
         if rest and rest[0].lower() in _COLOURS:
             wishes.colour = _colour(rest.pop(0))
@@ -561,7 +561,7 @@ class Wishes:
             raise GtpError("an analysis takes a colour, an interval and pairs of name and value")
         for name, value in zip(rest[::2], rest[1::2], strict=True):
             if name not in _PAIRS:
-                raise GtpError(f"an analysis has no {name!r} here")
+                raise GtpError(f"an analysis has no option {name!r}")
             if name == "interval":
                 wishes.interval = _whole(value) / 100
             elif name == "maxmoves":
@@ -573,20 +573,20 @@ class Wishes:
 
 
 Line = Callable[[Wishes, Board, Sequence[Candidate]], str]
-"""Makes a line of a report."""
+"""A function that returns a line of a report."""
 
 
 def serve(engine: Engine, arrived: queue.Queue[str | None]) -> None:
-    """Answer lines until a quit or None, the end of the input."""
+    """Answer lines until `quit` or None, the end of the input."""
     while (line := arrived.get()) is not None and engine.handle(line):
         pass
 
 
 def run(player: Player, rules: Rules, limit: SearchBudget, source: BinaryIO, sink: TextIO) -> None:
-    """Speak GTP with another program until it quits or goes away.
+    """Answer another program's commands until it quits or closes the input.
 
     Args:
-        source: lines come from here; they are read ahead, to see what shall end an analysis.
+        source: lines are read ahead from here, because the next command ends an analysis.
         sink: answers go here.
     """
     arrived: queue.Queue[str | None] = queue.Queue()
@@ -596,7 +596,7 @@ def run(player: Player, rules: Rules, limit: SearchBudget, source: BinaryIO, sin
         sink.flush()
 
     engine = Engine(player, rules, limit, write, lambda: not arrived.empty())
-    ownership(engine.board, 1)  # compiled before anybody's clock runs
+    ownership(engine.board, 1)  # compiled before a clock runs
 
     def read() -> None:
         for line in lines(source):
@@ -610,7 +610,7 @@ def run(player: Player, rules: Rules, limit: SearchBudget, source: BinaryIO, sin
 
 
 def lines(source: BinaryIO) -> Iterator[str]:
-    """The lines that come; one that is too long becomes a command that nobody knows."""
+    """Yield the lines of the input; one that is too long becomes an unknown command."""
     while got := source.readline(LONGEST_LINE):
         if not got.endswith(b"\n") and len(got) == LONGEST_LINE:
             while (rest := source.readline(LONGEST_LINE)) and not rest.endswith(b"\n"):
@@ -620,7 +620,7 @@ def lines(source: BinaryIO) -> Iterator[str]:
 
 
 def _clean(line: str) -> str:
-    """Without control characters and comments."""
+    """Remove control characters and comments."""
     return line.partition("#")[0].translate(_CONTROLS)
 
 
@@ -655,7 +655,7 @@ def _float(word: str) -> float:
 def _seconds(word: str) -> float:
     seconds = _float(word)
     if seconds < 0:
-        raise GtpError("a time is not below 0")
+        raise GtpError("a time must be at least 0")
     return seconds
 
 
@@ -664,7 +664,7 @@ def _rounded(rate: float | None) -> float | None:
 
 
 def _lower_bound(candidate: Candidate) -> float:
-    """Of a candidate's win rate, with 95 % confidence."""
+    """Return the lower 95 % confidence bound of a candidate's win rate."""
     rate = candidate.win_rate
     spread = 1.96 * math.sqrt(max(0.0, rate * (1 - rate)) / max(1, candidate.visits))
     return max(0.0, rate - spread)

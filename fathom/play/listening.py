@@ -1,8 +1,8 @@
-"""What a person means by a line of chat.
+"""Understanding of a person's lines in a chat.
 
-A fitted understanding reads the line, and three things are added that a person expects: values that stand
-in it letter for letter, or nearly so, count even if the network overlooked them; a bare answer ("yes", "4",
-"I don't care") belongs to what the agent said last; and what makes no sense is not taken for anything.
+A fitted model of slot filling reads the line, with three additions: values that are in the line letter for
+letter, or nearly so, count even if the model missed them; a bare answer ("yes", "4", "I don't care") refers to
+the agent's last act; and lines that make no sense are not understood as anything.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from envs.dialogue.words import key_of, tokens_of
 from perception.networks.slot_filling import OUTSIDE, IntentSlotModel, spans
 
 CERTAIN = 0.98
-"""Confidence in what stands there, and in a bare answer."""
+"""Confidence in exact values and in bare answers."""
 DOUBTFUL = 0.6
-"""Confidence in a guess: agents ask again below 0.95."""
+"""Confidence in a guess. Agents ask to confirm below 0.95."""
 _TRUSTED, _KNOWN = 0.45, 0.6
-"""Where nothing stands there, the least confidence of the network, and share of words that it knows."""
+"""Without exact values: the least confidence of the model, and the least share of words that it knows."""
 _LONGEST_TEXT, _LONGEST_LINE = 1000, 60
-"""Letters and tokens that are read."""
+"""Largest number of letters and tokens that are read."""
 _LONGEST_VALUE, _SHORTEST_GUESS = 6, 5
-"""Tokens of a value; letters from which a misspelt one is looked for anywhere."""
+"""Largest number of tokens of a value; least number of letters of a misspelt value that is searched for."""
 
 
 def _set(words: str) -> frozenset[str]:
@@ -61,17 +61,17 @@ _INDIFFERENCE = (
 
 @dataclass(frozen=True)
 class Heard:
-    """What was made of a line."""
+    """What was understood of a line."""
 
     frame: Frame
     confidence: float
     sentence: Sentence
-    """Tokens, tags and intent that say the same, as far as tags can."""
+    """The line with labels that mean the same, as far as labels can."""
 
 
 @dataclass
 class _Values:
-    """Values found in a line: slot → value, and where."""
+    """Values in a line, by slot, with their places."""
 
     informs: dict[str, str] = field(default_factory=dict)
     places: dict[str, tuple[int, int]] = field(default_factory=dict)
@@ -81,7 +81,7 @@ class _Values:
         return all(end <= first or last <= start for first, last in self.places.values())
 
     def add(self, slot: str, value: str, start: int, end: int) -> None:
-        self.informs[slot] = value  # of two for a slot the last counts
+        self.informs[slot] = value  # the last one of a slot counts
         self.places[slot] = (start, end)
 
 
@@ -110,7 +110,7 @@ class Listener:
         }
 
     def hear(self, text: str, last: AgentFrame | None) -> Heard | None:
-        """Understand a line as an answer to what the agent said last; None where it makes no sense."""
+        """Return what a line means after the agent's last act; None if it makes no sense."""
         text = "".join(sign if sign.isprintable() else " " for sign in text[:_LONGEST_TEXT])
         tokens = tokens_of(text)[:_LONGEST_LINE]
         if not _spoken(tokens):
@@ -118,12 +118,12 @@ class Listener:
         tags, intent, confidence = self.understanding.understand(tokens)
         about = last.slot if last is not None and last.kind in ("request", "confirm") else None
         values = self._values(tokens, tags, about)
-        result = self._bare(tokens, values, last) or self._meant(
+        understood_as = self._bare(tokens, values, last) or self._meant(
             tokens, values, intent, confidence, last
         )
-        if result is None:
+        if understood_as is None:
             return None
-        frame, sure = result
+        frame, sure = understood_as
         if not self._can_be_said(frame):
             return None
         return Heard(frame, sure, self._sentence(tokens, frame, values))
@@ -143,7 +143,7 @@ class Listener:
                 slot = slot if meant is None else about
             value = closest_value(self.domain, self.domain.index(slot), text)
             if value == ANY_WORD and about is None and self._stands_alone(tokens, start, end):
-                continue  # "any", and nobody has asked
+                continue  # "any", but nothing was asked
             if value is not None and (value == ANY_WORD or key_of(value) == key_of(text)):
                 values.add(slot, value, start, end)
             elif value is not None:
@@ -164,12 +164,12 @@ class Listener:
         return values
 
     def _stands_alone(self, tokens: Sequence[str], start: int, end: int) -> bool:
-        """Whether nothing but this says anything: it then answers what the agent asked."""
+        """Whether all other tokens are filler, so that this answers the agent's question."""
         rest = [*tokens[:start], *tokens[end:]]
         return all(token in _FILLER for token in _spoken(rest))
 
     def _standing(self, tokens: Sequence[str]) -> Iterator[tuple[int, int, str]]:
-        """Values that stand in the line, the longest first where they overlap."""
+        """Yield the exact values in the line; of overlapping ones the longest."""
         start = 0
         while start < len(tokens):
             for end in range(min(len(tokens), start + _LONGEST_VALUE), start, -1):
@@ -182,12 +182,12 @@ class Listener:
             start = end
 
     def _guess(self, tokens: Sequence[str], about: str | None, values: _Values) -> None:
-        """A misspelt value: of the slot that the agent asked for, or one that no other slot has."""
-        message = [number for number, token in enumerate(tokens) if token not in _FILLER]
-        if not message or set(tokens) & (_QUESTION | _NO):
+        """Add a misspelt value: of the slot that the agent asked for, or one that only one slot has."""
+        meaningful = [number for number, token in enumerate(tokens) if token not in _FILLER]
+        if not meaningful or set(tokens) & (_QUESTION | _NO):
             return
-        start, end = message[0], message[-1] + 1
-        if about is not None and len(message) <= _LONGEST_VALUE:
+        start, end = meaningful[0], meaningful[-1] + 1
+        if about is not None and len(meaningful) <= _LONGEST_VALUE:
             value = closest_value(
                 self.domain, self.domain.index(about), " ".join(tokens[start:end])
             )
@@ -216,9 +216,9 @@ class Listener:
     def _bare(
         self, tokens: Sequence[str], values: _Values, last: AgentFrame | None
     ) -> tuple[Frame, float] | None:
-        """An answer that means something only after what the agent said."""
+        """Return the frame of an answer that depends on the agent's last act, or None."""
         words = _spoken(tokens)
-        message, kind = set(words), None if last is None else last.kind
+        word_set, kind = set(words), None if last is None else last.kind
         informs = values.informs
         if informs:
             if kind != "confirm" or last is None or last.slot not in informs:
@@ -231,13 +231,17 @@ class Listener:
             assert slot is not None
             act = "inform" if kind == "request" else "deny"
             return Frame(act, None, {slot: ANY_WORD}), CERTAIN
-        if kind in ("inform", "no_match") and message <= _BYE | _YES and message & (_ENDING | _YES):
+        if (
+            kind in ("inform", "no_match")
+            and word_set <= _BYE | _YES
+            and word_set & (_ENDING | _YES)
+        ):
             return Frame("bye"), CERTAIN
-        if kind == "request" and last is not None and last.slot and message <= _NO | {"thanks"}:
+        if kind == "request" and last is not None and last.slot and word_set <= _NO | {"thanks"}:
             return Frame("inform", None, {last.slot: ANY_WORD}), CERTAIN
         if kind in ("confirm", "inform", "no_match") and words[0] in _NO:
             return Frame("deny"), CERTAIN
-        if kind == "confirm" and message <= _YES:
+        if kind == "confirm" and word_set <= _YES:
             return Frame("affirm"), CERTAIN
         return None
 
@@ -249,7 +253,7 @@ class Listener:
         confidence: float,
         last: AgentFrame | None,
     ) -> tuple[Frame, float] | None:
-        """What the network reads, where that can be trusted."""
+        """Return the frame that the model predicts, if it can be trusted."""
         act, _, request = intent.partition(".")
         words = _spoken(tokens)
         known = sum(word in self._words or key_of(word) in self._slots for word in words)
@@ -263,10 +267,10 @@ class Listener:
         if request:
             return Frame("request", request, informs), sure
         if informs:
-            message = act if trusted and act in ("affirm", "deny") else "inform"
+            act_told = act if trusted and act in ("affirm", "deny") else "inform"
             if words[0] in _NO and last is not None and last.kind in ("confirm", "inform"):
-                message = "deny"
-            return Frame(message, None, informs), sure
+                act_told = "deny"
+            return Frame(act_told, None, informs), sure
         if set(words) <= _HELLO:
             return Frame("inform"), CERTAIN
         answers = ("bye",) if last is None or last.kind == "request" else ("affirm", "deny", "bye")
@@ -275,7 +279,7 @@ class Listener:
         return Frame(act), confidence
 
     def _question(self, words: Sequence[str]) -> str | None:
-        """The slot that is asked for by a phrase of the domain's."""
+        """Return the slot that one of the domain's phrases asks for."""
         line = f" {' '.join(words)} "
         return next((slot for phrase, slot in self._questions.items() if phrase in line), None)
 
@@ -284,7 +288,7 @@ class Listener:
         return any(f" {phrase} " in line for phrase in _INDIFFERENCE)
 
     def _named(self, words: Sequence[str]) -> str | None:
-        """The slot that is called by its name."""
+        """Return a slot whose name is in the line."""
         line = f" {' '.join(words)} "
         for slot in (*self._told, *self._asked):
             if f" {slot.replace('_', ' ')} " in line:
@@ -292,7 +296,7 @@ class Listener:
         return None
 
     def _can_be_said(self, frame: Frame) -> bool:
-        """What only the user knows matters always."""
+        """Whether the frame is possible: slots without a column cannot be "any"."""
         return all(
             value != ANY_WORD or self.domain.slots[self.domain.index(slot)].column
             for slot, value in frame.informs.items()
@@ -308,7 +312,7 @@ class Listener:
 
 
 def speaks_for_itself(domain: Domain, heard: Heard) -> bool:
-    """Whether a line means the same without what was said before, so that it can be learnt from."""
+    """Whether a line means the same without context, so that a model can learn from it."""
     sentence = heard.sentence
     return understood(domain, sentence.tokens, sentence.tags, sentence.intent) == heard.frame
 

@@ -1,9 +1,9 @@
-"""Games between two players: who is stronger, and how sure that is.
+"""Matches between two players: win rate with its interval, and Elo.
 
-Every opening is played twice, with either colour, so that neither player is luckier than the other; the
-openings are a few random moves, no two alike, so that no game is played twice. Scores are by area. When
-both have passed, each names the dead stones: they are taken off where both agree; else the game goes on,
-and after two more passes everything on the board counts as alive.
+Each opening is played twice with colours exchanged, so that it favours neither player. Openings are a few
+random moves, all different, so that no game is played twice. Scores are by area. After two passes each player
+names the dead stones. If both agree these are removed; else the game goes on, and after two more passes all
+stones count as alive.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ from fathom.play.players import Move, Player, SearchBudget
 from fathom.statistics import elo_difference, wilson_interval
 
 _ATTEMPTS = 1_000
-"""At an opening that was not played before."""
+"""Number of draws for an opening that was not played before."""
 
 VOID = "Void"
-"""The result of a game that nobody won or lost."""
+"""The result of a game that does not count."""
 
 
 @dataclass
 class Played:
-    """A game."""
+    """A game that was played."""
 
     game: int
-    """From 1."""
+    """Its number, from 1."""
     black: str
     white: str
     result: str
@@ -55,7 +55,7 @@ class Played:
 
 @dataclass
 class MatchResult:
-    """A match as far as it is; counts are the first player's."""
+    """The result of a match, or of its games so far; counts are the first player's."""
 
     names: tuple[str, str]
     wins: int = 0
@@ -85,7 +85,7 @@ class MatchResult:
 
     @property
     def win_rate(self) -> float:
-        """0…1; a draw is half a win; a half where there are no games."""
+        """The win rate, 0…1; a draw is half a win; 0.5 without games."""
         return (self.wins + self.draws / 2) / self.counted if self.counted else 0.5
 
     @property
@@ -94,7 +94,7 @@ class MatchResult:
         return wilson_interval(self.wins + self.draws / 2, self.counted)
 
     def as_json(self) -> dict[str, Any]:
-        """All of it; an infinite Elo is null."""
+        """Return it for JSON; an infinite Elo is null."""
         low, high = self.interval
         elos = [
             value if math.isfinite(value) else None for value in map(elo_difference, (low, high))
@@ -117,7 +117,7 @@ class MatchResult:
         }
 
     def lines(self) -> list[str]:
-        """For people."""
+        """Return it as lines to print."""
         first, second = self.names
         low, high = self.interval
         text = [
@@ -155,7 +155,7 @@ def _elo(share: float) -> str:
 
 @dataclass
 class _Game:
-    """A game while it is played."""
+    """A game in progress."""
 
     players: tuple[Player, Player]
     """Black and white."""
@@ -164,10 +164,10 @@ class _Game:
     comments: list[str] = field(default_factory=list)
 
     def play(self) -> str:
-        """To the end; gives the result.
+        """Play to the end and return the result.
 
         Raises:
-            FathomError, ProgramError: a player cannot go on, or moved against the rules.
+            FathomError, ProgramError: a player failed or made an illegal move.
         """
         if ended := self._until_passed(cleaning_up=False):
             return ended
@@ -178,7 +178,7 @@ class _Game:
         return self._until_passed(cleaning_up=True) or result_of(self.board.score())
 
     def _until_passed(self, cleaning_up: bool) -> str | None:
-        """Let them play until both pass; gives the result where the game ends in another way."""
+        """Play until both pass; return the result if the game ends in another way."""
         board, most = self.board, 3 * self.board.rules.size**2
         while not board.over:
             if len(board.moves) >= most:
@@ -186,27 +186,27 @@ class _Game:
             colour = board.to_play
             mover = self.players[colour - BLACK]
             if cleaning_up:
-                choice = mover.clean_up(board, self.limit)
+                move = mover.clean_up(board, self.limit)
             elif board.passes and mover.agrees(board):
-                # Should they not agree on the dead, nothing is lost: the game goes on.
-                choice = Move(board.rules.size**2)
+                # If they do not agree on dead stones, the game goes on, so this costs nothing.
+                move = Move(board.rules.size**2)
             else:
-                choice = mover.choose(board, self.limit)
-            if choice.action is None:
+                move = mover.choose(board, self.limit)
+            if move.action is None:
                 return "W+R" if colour == BLACK else "B+R"
-            if core.verdict(board.boards, 0, choice.action) == core.REPETITION:
-                # Programs differ in what they call a repetition: nobody's fault, nobody's game.
+            if core.verdict(board.boards, 0, move.action) == core.REPETITION:
+                # Programs have different rules of repetition, so the game does not count.
                 return VOID
-            self._move(mover, choice)
+            self._move(mover, move)
         return None
 
-    def _move(self, mover: Player, choice: Move) -> None:
-        assert choice.action is not None
+    def _move(self, mover: Player, move: Move) -> None:
+        assert move.action is not None
         try:
-            self.board.play(choice.action)
+            self.board.play(move.action)
         except IllegalMoveError as error:
-            raise FathomError(f"{mover.name} moved against the rules: {error}") from None
-        self.comments.append(choice.comment(self.board.rules.size))
+            raise FathomError(f"{mover.name} made an illegal move: {error}") from None
+        self.comments.append(move.comment(self.board.rules.size))
 
 
 def play_match(
@@ -217,23 +217,23 @@ def play_match(
     limit: SearchBudget,
     folder: Path,
     seed: int = 0,
-    shown: Callable[[MatchResult], None] = lambda tally: None,
+    shown: Callable[[MatchResult], None] = lambda match_result: None,
     openings: bool = True,
 ) -> MatchResult:
-    """Play games, the first player being black in every other one, beginning with the first.
+    """Play games; the first player is black in the first game and every other one.
 
-    A player who crashes, hangs or moves against the rules ends the match; so does Ctrl-C. What was played
-    until then is kept: every game is written as soon as it has ended, and so is the tally.
+    The match ends early if a player crashes, hangs or makes an illegal move, and by Ctrl-C. Every game, and the
+    result so far, is written as soon as the game has ended.
 
     Args:
         folder: gets `game-001.sgf` and so on, and `match.json`.
-        seed: of the openings, and of what the players draw.
-        shown: is told the tally after every game.
-        openings: whether games begin with a few random moves, and not on the empty board.
+        seed: of the openings, and of the players' random numbers.
+        shown: called with the result so far after every game.
+        openings: whether games begin with a few random moves, rather than on the empty board.
     """
     if first.name == second.name:
         second.name += " (2)"
-    tally = MatchResult((first.name, second.name))
+    match_result = MatchResult((first.name, second.name))
     began = time.time()
     about = {
         "rules": dataclasses.asdict(rules),
@@ -254,24 +254,24 @@ def play_match(
                 player.new_game(rules, (), ((seed << 20) + k) % 2**63)
             result = game.play()
         except (FathomError, ProgramError) as error:
-            tally.error = str(error)
+            match_result.error = str(error)
         except KeyboardInterrupt:
-            tally.error = "stopped"
+            match_result.error = "stopped"
         names = players[0].name, players[1].name
         path = folder / f"game-{k + 1:03d}.sgf"
         path.write_bytes(write_game(record(board, names, result, (), game.comments)))
-        if tally.error is None:
-            tally.add(Played(k + 1, *names, result, len(board.moves), path.name))
-        found = tally.as_json() | about | {"seconds": round(time.time() - began, 1)}
-        replace_file(folder / "match.json", json.dumps(found, indent=1).encode() + b"\n")
-        if tally.error is not None:
+        if match_result.error is None:
+            match_result.add(Played(k + 1, *names, result, len(board.moves), path.name))
+        summary = match_result.as_json() | about | {"seconds": round(time.time() - began, 1)}
+        replace_file(folder / "match.json", json.dumps(summary, indent=1).encode() + b"\n")
+        if match_result.error is not None:
             break
-        shown(tally)
-    return tally
+        shown(match_result)
+    return match_result
 
 
 def _openings(rules: Rules, seed: int) -> Iterator[Board]:
-    """Boards after a few random moves; none is another, turned or mirrored, as long as there are such."""
+    """Yield boards after a few random moves, all different under symmetry as long as there are new ones."""
     known: set[bytes] = set()
     for k in itertools.count():
         rng = np.random.default_rng([seed, k])
@@ -301,7 +301,7 @@ def free_folder(parent: Path, names: Sequence[str]) -> Path:
 
 
 def new_folder(folder: Path) -> Path:
-    """Make the folder that a person named; FathomError where it has something in it."""
+    """Make the folder that the user named; FathomError if it is not empty."""
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise FathomError(f"{folder} exists already: choose another --folder")
     folder.mkdir(parents=True, exist_ok=True)
@@ -309,7 +309,7 @@ def new_folder(folder: Path) -> Path:
 
 
 class Scoreboard:
-    """The match while it is played, on standard error: a bar on a terminal, else a line for a game."""
+    """Progress of a match on standard error: a bar on a terminal, else a line per game."""
 
     def __init__(self, games: int) -> None:
         self._console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
@@ -332,19 +332,19 @@ class Scoreboard:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def show(self, tally: MatchResult) -> None:
-        """After a game."""
-        low, high = (100 * bound for bound in tally.interval)
-        first, second = tally.names
+    def show(self, match_result: MatchResult) -> None:
+        """Show the result after a game."""
+        low, high = (100 * bound for bound in match_result.interval)
+        first, second = match_result.names
         text = (
-            f"[bold]{escape(first)}[/] [green]{tally.wins}[/]–[red]{tally.losses}[/] "
+            f"[bold]{escape(first)}[/] [green]{match_result.wins}[/]–[red]{match_result.losses}[/] "
             f"[bold]{escape(second)}[/] · "
-            f"{100 * tally.win_rate:.0f} % [dim]({low:.0f} to {high:.0f})[/]"
+            f"{100 * match_result.win_rate:.0f} % [dim]({low:.0f} to {high:.0f})[/]"
         )
         self._bar.update(self._task, advance=1, description=text)
         if not self._console.is_terminal:
-            game = tally.played[-1]
+            game = match_result.played[-1]
             self._console.print(
                 f"game {game.game}: {game.black} (black) against {game.white}: {game.result} after "
-                f"{game.moves} moves; {first} {tally.wins}–{tally.losses}"
+                f"{game.moves} moves; {first} {match_result.wins}–{match_result.losses}"
             )

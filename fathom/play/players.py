@@ -1,8 +1,8 @@
 """Go players: a random or a searching player, a trained run, another program.
 
-All look alike to the commands that let them play: `player` makes one from what a person typed, `new_game`
-begins, and `choose` answers a position. The board is the truth, so any position may be asked about at any
-time; players that remember something (a search tree, a running program) find out what has changed.
+`player` makes one from the text that the user typed, `new_game` begins a game, and `choose` returns a move for a
+position. Any position may be given at any time: players with a memory (a search tree, a running program)
+compare it with the last one.
 """
 
 from __future__ import annotations
@@ -31,34 +31,34 @@ from fathom.errors import FathomError
 from fathom.play.runs import find_run, names_run, trained_agent
 
 NAMES = ("random", "playout", "rave")
-"""Players that come with Fathom: any sensible move; the best of random games; a search with RAVE."""
+"""Built-in players: a random sensible move; the best move by playouts; a search with RAVE."""
 
 RESIGN_MOVES = 3
-"""So many moves in a row a player must think it has lost before it resigns."""
+"""Number of moves in a row with a win rate below the limit after which a player resigns."""
 
 
 @dataclass(frozen=True)
 class SearchBudget:
-    """How much a player may think about a move: whatever of the two ends first; None is no limit."""
+    """How long a player may think about a move: until the first of the limits; None is no limit."""
 
     seconds: float | None = None
     simulations: int | None = None
-    """0: a run plays the likeliest move of its network, without any search."""
+    """0: a run plays its network's most probable move, without search."""
 
 
 @dataclass(frozen=True)
 class Move:
-    """A move, and what the player thinks of the position."""
+    """A move, with the player's evaluation of the position."""
 
     action: int | None
-    """None: it resigns."""
+    """None: the player resigns."""
     win_rate: float | None = None
-    """0…1, its own."""
+    """The player's win rate, 0…1."""
     candidates: Sequence[Candidate] = ()
-    """Best first."""
+    """The moves considered, best first."""
 
     def comment(self, size: int) -> str:
-        """The player's thoughts in a line, empty where it says none."""
+        """Return the evaluation as one line, empty if there is none."""
         parts = [] if self.win_rate is None else [f"win rate {100 * self.win_rate:.1f} %"]
         for candidate in self.candidates[:1]:
             if candidate.visits:
@@ -68,20 +68,20 @@ class Move:
 
 
 class Player(ABC):
-    """Plays Go."""
+    """A player of Go."""
 
     name: str
     size: int | None = None
-    """The only board it knows; None where it plays on any."""
+    """The only board size it can play on; None for any."""
     only_searches = False
-    """Whether it has no move without simulations."""
+    """Whether it cannot move without simulations."""
 
     def new_game(self, rules: Rules, setup: Sequence[tuple[int, int]] = (), seed: int = 0) -> None:
-        """Get ready for a game.
+        """Prepare for a game.
 
         Args:
             setup: stones that stand before the first move, (colour, action) each.
-            seed: of what the player draws.
+            seed: of the player's random numbers.
 
         Raises:
             FathomError: it does not play on such a board.
@@ -96,44 +96,44 @@ class Player(ABC):
     def choose(
         self, board: Board, limit: SearchBudget, stop: Callable[[], bool] | None = None
     ) -> Move:
-        """A move for the player to move; the board stays as it is.
+        """Return a move for the player to move; the board is not changed.
 
         Args:
-            stop: asked often while it thinks; True ends that.
+            stop: called often while it thinks; True ends the thinking.
         """
 
     def analyse(self, board: Board) -> Callable[[float], None] | None:
-        """Where the player searches: what searches the position on for so many seconds, for
-        `candidates` and `ownership` to tell the findings."""
+        """Return a function that searches the position for some more seconds, or None if it does not search.
+        `candidates` and `ownership` give the results."""
         return None
 
     def candidates(self) -> list[Candidate]:
-        """What a search has found so far, best first."""
+        """Return the moves of the search so far, best first."""
         return []
 
     def ownership(self, board: Board) -> np.ndarray:
-        """(size, size) float32 in −1…1: who will own every point, black above 0."""
+        """Return the expected owner of every point, (size, size) float32 in −1…1, black above 0."""
         return ownership(board)
 
     def dead(self, board: Board) -> set[int]:
-        """The stones that it thinks can be taken off when the game has ended, by their points."""
+        """Return the points of the stones that it considers dead at the end of the game."""
         return dead_stones(board)
 
     def agrees(self, board: Board) -> bool:
-        """Whether it would rather have the board counted, the dead taken off, than move again."""
+        """Whether it agrees to end the game after the opponent's pass, dead stones removed."""
         return False
 
     def clean_up(self, board: Board, limit: SearchBudget) -> Move:
-        """A move after both have passed and do not agree on what is dead: all that stays counts."""
+        """Return a move after both passed and disagree about dead stones; all stones now count as alive."""
         return self.choose(board, limit)
 
     def close(self) -> None:
-        """End it."""
+        """Release what it holds, such as a process."""
         return None
 
 
 class _Simple(Player):
-    """An opponent of `envs.go.opponents`, that needs nothing but the rules."""
+    """A built-in opponent of `envs.go.opponents`."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -175,16 +175,16 @@ class _Searcher(Player):
     ) -> Move:
         if not board.passes or won(board):
             return self._think(board, limit, stop)
-        # To pass as well would lose, for the dead are taken off before the count. Whoever thinks that
-        # he is winning all the same has something left to play.
+        # A second pass would lose, because dead stones are removed before the count. A player that still
+        # expects to win has something left to play.
         board = board.copy()
         board.resume()
-        choice = self._think(board, limit, stop)
-        others = [c for c in choice.candidates if c.action != board.rules.size**2]
-        passing = choice.action == board.rules.size**2
-        if passing and others and choice.win_rate is not None and choice.win_rate > 0.5:
-            return dataclasses.replace(choice, action=others[0].action)
-        return choice
+        move = self._think(board, limit, stop)
+        others = [c for c in move.candidates if c.action != board.rules.size**2]
+        passing = move.action == board.rules.size**2
+        if passing and others and move.win_rate is not None and move.win_rate > 0.5:
+            return dataclasses.replace(move, action=others[0].action)
+        return move
 
     def clean_up(self, board: Board, limit: SearchBudget) -> Move:
         return self._think(board, limit)
@@ -200,15 +200,15 @@ class _Searcher(Player):
         result = Move(search.best(), search.win_rate, search.candidates())
         return self._with_resignation(result)
 
-    def _with_resignation(self, choice: Move) -> Move:
-        assert choice.win_rate is not None
-        self._hopeless = self._hopeless + 1 if choice.win_rate < self._resign else 0
+    def _with_resignation(self, move: Move) -> Move:
+        assert move.win_rate is not None
+        self._hopeless = self._hopeless + 1 if move.win_rate < self._resign else 0
         if self._hopeless >= RESIGN_MOVES:
-            return dataclasses.replace(choice, action=None)
-        return choice
+            return dataclasses.replace(move, action=None)
+        return move
 
     def _intuition(self, board: Board) -> Move:
-        """The likeliest move of the network; a pass where that wins."""
+        """Return the network's most probable move, or a pass if that wins."""
         assert self._evaluate is not None
         logits, values = in_all_symmetries(self._evaluate)(board.planes()[None])
         mask = board.legal()
@@ -238,7 +238,7 @@ class _Searcher(Player):
 
 
 class _Actor(Player):
-    """An agent of another kind than AlphaGo's that was trained in a world of Go."""
+    """An agent without search that was trained in the Go environment."""
 
     def __init__(self, name: str, agent: Agent, size: int) -> None:
         self.name, self.size, self._agent = name, size, agent
@@ -252,7 +252,7 @@ class _Actor(Player):
         self, board: Board, limit: SearchBudget, stop: Callable[[], bool] | None = None
     ) -> Move:
         planes, mask = board.planes()[None], board.legal().astype(np.int8)[None]
-        # What a recurrent policy remembers is of use as long as the game goes on from what it saw.
+        # A recurrent policy's memory is valid while the game continues from the last position.
         goes_on = self._seen is not None and board.moves[: len(self._seen)] == self._seen
         self._seen = board.moves.copy()
         starts = np.array([not goes_on])
@@ -260,7 +260,7 @@ class _Actor(Player):
 
 
 class _Other(Player):
-    """Another program, spoken to in GTP. Its strength and its time are its own affair."""
+    """Another program, by GTP. Its strength and its time are set by its own options."""
 
     def __init__(self, command: str, timeout: float) -> None:
         self._program = Program(command, timeout)
@@ -285,7 +285,7 @@ class _Other(Player):
             return False
 
     def _tell(self, board: Board) -> None:
-        """Let the program know the moves that it does not, from the first one if some were undone."""
+        """Send the program the moves that it does not know; all of them if some were undone."""
         if board.moves[: len(self._told)] != self._told:
             self._start()
         for colour, action in board.moves[len(self._told) :]:
@@ -306,22 +306,22 @@ class _Other(Player):
     def dead(self, board: Board) -> set[int]:
         self._tell(board)
         try:
-            message = self._program.command("final_status_list dead")
-            return {action_at(name, board.rules.size) for name in message.split()}
+            answer = self._program.command("final_status_list dead")
+            return {action_at(name, board.rules.size) for name in answer.split()}
         except ProgramRefusedError:
             return set()
         except ProgramError:
             raise
-        except ValueError:  # it named no points: then it named no dead stones
+        except ValueError:  # no points in the answer: no dead stones
             return set()
 
     def clean_up(self, board: Board, limit: SearchBudget) -> Move:
         if not self._knows("kgs-genmove_cleanup"):
             return self.choose(board, limit)
         self._tell(board)
-        message = self._program.command(f"kgs-genmove_cleanup {'bw'[board.to_play - 1]}")
+        answer = self._program.command(f"kgs-genmove_cleanup {'bw'[board.to_play - 1]}")
         try:
-            action = None if message.lower() == "resign" else action_at(message, board.rules.size)
+            action = None if answer.lower() == "resign" else action_at(answer, board.rules.size)
         except ValueError as error:
             raise ProgramError(f"{self.name} made no proper move: {error}") from None
         return self._played(board, action)
@@ -340,15 +340,15 @@ def player(
     timeout: float = 120.0,
     warn: Callable[[str], None] = lambda message: None,
 ) -> Player:
-    """The player that a person named.
+    """Return the player that a text names.
 
     Args:
         reference: one of `NAMES`; a run, by its folder or its name under `runs`; or else the command
             line of a program that speaks GTP.
-        threads: trees that a search without a network grows side by side; one a core by default.
-        resign: the chance to win, 0…1, below which a searching player resigns; 0 for never.
+        threads: trees that a search without a network grows in parallel; by default one a core.
+        resign: win rate, 0…1, below which a searching player resigns; 0 for never.
         timeout: seconds without an answer after which a program counts as hung.
-        warn: told what should be known about a run's checkpoint.
+        warn: called with warnings about a run's checkpoint.
 
     Raises:
         FathomError: there is no such player, or the run does not play Go.
@@ -386,13 +386,14 @@ def _of_run(
 
 
 def rules_from(arguments: dict[str, str], players: Iterable[Player] = ()) -> Rules:
-    """The rules that a person asked for, on the board that the players know.
+    """Return the rules for a game between some players.
 
     Args:
-        arguments: values as they were typed, by field of `Rules`.
+        arguments: the values that the user typed, by field of `Rules`.
+        players: their board size is the default.
 
     Raises:
-        FathomError: no such rules, or players who know different boards.
+        FathomError: a value is wrong, or the players know different board sizes.
     """
     readers: dict[str, Callable[[str], object]] = {
         "size": _whole,

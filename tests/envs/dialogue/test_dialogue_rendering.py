@@ -15,7 +15,7 @@ from envs.dialogue.frames import AgentFrame, Frame
 from envs.dialogue.goals import Goal
 from envs.dialogue.phrases import Sentence, intent_labels, tag_labels, understood, user_sentence
 from envs.dialogue.rendering import HEIGHT, WIDTH, Scene, picture
-from envs.dialogue.transcript import Believed, Said, text_of
+from envs.dialogue.transcript import Message, SlotBelief, text_of
 from envs.dialogue.vector import DialogueVector
 from perception.data.sentences import load
 
@@ -221,15 +221,15 @@ def _share(drawn: np.ndarray, colour: tuple[int, int, int]) -> float:
 
 def test_a_picture_has_room_for_whatever_is_said() -> None:
     beliefs = [
-        Believed(
+        SlotBelief(
             f"slot_with_a_long_name_{n}", "a value " * 20, n / 30, "w" * 99, 0.2, True, True, None
         )
         for n in range(30)
     ]
     message = [
-        Said("word " * 200),
-        Said("w" * 500, AgentFrame("no_match")),
-        Said("\u200b我 \x00"),
+        Message("word " * 200),
+        Message("w" * 500, AgentFrame("no_match")),
+        Message("\u200b我 \x00"),
     ] * 9
     goal = Goal({f"s{n}": "value " * 9 for n in range(30)}, ("s1",), None)
     drawn = picture(
@@ -247,5 +247,5 @@ def test_the_text_is_the_transcript(boats: str) -> None:
     assert env.render().splitlines()[-1] == f"end    {reason}"
     with pytest.raises(ValueError, match="no render mode 'human'"):
         Dialogue(boats, render_mode="human")
-    with pytest.raises(ValueError, match="nothing to render"):
+    with pytest.raises(ValueError, match="nothing can be rendered"):
         Dialogue(boats).render()

@@ -1,4 +1,4 @@
-"""A world is found by its name, whoever wrote it, and a mistake is told in one sentence."""
+"""A spec is found by its name, whoever wrote it, and a mistake is told in one sentence."""
 
 import sys
 from pathlib import Path
@@ -52,10 +52,10 @@ def test_a_project_with_its_own_agents_and_envs(own_project: Path) -> None:
     import envs
 
     before = {name: module for name, module in sys.modules.items() if "agents" in name}
-    world = resolve(f"{own_project}:Mine", {"start": "2"})
-    assert world.make_single(None).unwrapped.start == 7
-    assert world.make_vector(2, training=True).metadata["autoreset_mode"] is AutoresetMode.NEXT_STEP
-    assert world.spaces()[0].shape == (3,)
+    spec = resolve(f"{own_project}:Mine", {"start": "2"})
+    assert spec.make_single(None).unwrapped.start == 7
+    assert spec.make_vector(2, training=True).metadata["autoreset_mode"] is AutoresetMode.NEXT_STEP
+    assert spec.spaces()[0].shape == (3,)
     assert sys.modules["envs"] is envs
     assert sys.modules["agents.agent"] is agents.agent
     assert {n: m for n, m in sys.modules.items() if "agents" in n} == before
@@ -109,11 +109,11 @@ def test_module_and_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_arguments_are_typed_and_checked() -> None:
-    world = resolve(f"{EXAMPLE}:Corridor", {"length": "7", "max_episode_steps": "9"})
-    assert world.env_args == {"length": 7, "max_episode_steps": 9}
-    assert world.make_single(None).unwrapped.length == 7
-    assert world.describe()["env.length"] == 7
-    assert world.describe()["time_limit"] == 9
+    spec = resolve(f"{EXAMPLE}:Corridor", {"length": "7", "max_episode_steps": "9"})
+    assert spec.env_args == {"length": 7, "max_episode_steps": 9}
+    assert spec.make_single(None).unwrapped.length == 7
+    assert spec.describe()["env.length"] == 7
+    assert spec.describe()["time_limit"] == 9
     with pytest.raises(FathomError, match="no argument 'width'; it has length"):
         resolve(f"{EXAMPLE}:Corridor", {"width": "7"})
     assert resolve("ALE/Pong-v5", {"full_action_space": "true"}).env_args == {
@@ -136,10 +136,10 @@ def test_an_argument_has_the_type_that_it_is_annotated_with(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("reference", ["CartPole-v1", "ALE/Pong-v5", f"{EXAMPLE}:Corridor"])
 def test_vector_and_single_agree_on_their_spaces(reference: str) -> None:
-    world = resolve(reference, {})
-    env = world.make_vector(2, training=False)
+    spec = resolve(reference, {})
+    env = spec.make_vector(2, training=False)
     assert env.metadata["autoreset_mode"] is AutoresetMode.NEXT_STEP
-    observation_space, action_space = world.spaces()
+    observation_space, action_space = spec.spaces()
     assert env.single_action_space == action_space
     assert env.single_observation_space.shape == observation_space.shape
     observations, _ = env.reset(seed=1)

@@ -247,7 +247,7 @@ def _program(tmp_path: Path, genmove: str) -> str:
         ("time.sleep(60)", "within 1 seconds"),
         ("print('= Z99\\n', flush=True)", "nonsense"),
         ("print('rubbish\\n', flush=True)", "nonsense"),
-        ("print('= A1\\n', flush=True)", "against the rules"),
+        ("print('= A1\\n', flush=True)", "an illegal move"),
     ],
 )
 def test_a_program_that_fails_is_one_sentence(
