@@ -16,7 +16,10 @@ from time import perf_counter
 from typing import NamedTuple
 
 import numpy as np
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass as config_dataclass
 
+from agents.agent import STRICT, UnitInterval
 from agents.search import go_tree
 from agents.search.mcts import halving_schedule, improve
 from envs.go import core
@@ -31,50 +34,33 @@ CACHE = 1 << 15
 """Size of the evaluation cache."""
 CHUNK = 64
 """Playouts between two readings of the clock."""
-NOISE = 10.0
-"""Root noise is drawn from Dirichlet(NOISE / legal actions); in Silver et al. 2017 that is 0.03 on 19×19."""
 
 
-@dataclass(frozen=True)
+@config_dataclass(frozen=True, config=STRICT)
 class SearchConfig:
     """Settings of a search."""
 
-    simulations: int = 800
+    simulations: PositiveInt = 800
     """Simulations per move if neither a number nor a time is given."""
-    exploration: float = 1.25
+    exploration: NonNegativeFloat = 1.25
     """PUCT: weight of the network's priors against values (Schrittwieser et al. 2020: 1.25)."""
-    first_play_reduction: float = 0.25
+    first_play_reduction: NonNegativeFloat = 0.25
     """Largest reduction of the assumed value of a move that was never visited; see `first_play_value`."""
-    batch: int = 16
+    batch: PositiveInt = 16
     """Leaves that the network evaluates at once."""
-    mixing: float = 0.0
+    mixing: UnitInterval = 0.0
     """λ: weight of a playout from a leaf against the network's value (Silver et al. 2016: 0.5)."""
-    noise_fraction: float = 0.0
-    """Share of noise in the root's priors (Silver et al. 2017: 0.25 in self-play, 0 in play)."""
-    candidates: int = 16
+    candidates: PositiveInt = 16
     """Gumbel: number of actions drawn at the root (Danihelka et al. 2022: 16)."""
-    value_scale: float = 0.5
+    value_scale: NonNegativeFloat = 0.5
     """Gumbel: weight of values against the network's logits (Danihelka et al. 2022: 1, for values in 0…1; ours
     are in −1…1)."""
-    rave_equivalence: float = 1000.0
+    rave_equivalence: PositiveFloat = 1000.0
     """RAVE: number of a move's own playouts that weigh as much as its "all moves as first" value."""
-    threads: int = 1
+    threads: PositiveInt = 1
     """Without a network: trees searched in parallel and added up (Chaslot et al. 2008)."""
-    memory: int = 1024
+    memory: PositiveInt = 1024
     """Largest size of the trees of all threads together, in MiB."""
-
-    def __post_init__(self) -> None:
-        for name in ("simulations", "batch", "candidates", "threads", "memory"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
-        for name in ("exploration", "first_play_reduction", "value_scale"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must be at least 0, not {getattr(self, name)}")
-        for name in ("mixing", "noise_fraction"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must be from 0 to 1, not {getattr(self, name)}")
-        if not self.rave_equivalence > 0:
-            raise ValueError(f"rave_equivalence must be above 0, not {self.rave_equivalence}")
 
 
 class Candidate(NamedTuple):
@@ -107,7 +93,7 @@ class GoSearch:
 
     Args:
         evaluate: the network; without one, the search uses playouts.
-        seed: of the playouts and of the noise.
+        seed: of the playouts.
 
     Attributes:
         stats: counters since the last `set_board`.
@@ -285,7 +271,6 @@ class GoSearch:
 
     def _begin(self) -> None:
         """Reset what belongs to one position, even if the subtree is kept."""
-        self._noisy = False
         if not self.evaluate:
             self._owned[:] = 0
             self._ended = 0
@@ -295,8 +280,6 @@ class GoSearch:
         assert self.evaluate
         trees, config = self._trees, self.config
         fresh = trees.states[0, 0] != go_tree.OPEN
-        if not (fresh or self._noisy or config.noise_fraction == 0):
-            self._add_noise()
         result, ended = go_tree.select_leaves(
             trees,
             self._board.boards,
@@ -368,14 +351,6 @@ class GoSearch:
                 list(pool.map(part, range(threads)))
         self._ended += each * threads
         return each * threads
-
-    def _add_noise(self) -> None:
-        priors = self._trees.priors[0, 0]
-        legal = np.flatnonzero(priors)
-        noise = self._rng.dirichlet(np.full(len(legal), NOISE / len(legal)))
-        share = self.config.noise_fraction
-        priors[legal] = np.maximum((1 - share) * priors[legal] + share * noise, 1e-9)
-        self._noisy = True
 
     def _totals(self) -> tuple[np.ndarray, np.ndarray]:
         """Return visits and sums of values of every action at the root, over all trees."""
