@@ -23,6 +23,7 @@ from agents.agent import (
     Agent,
     AgentState,
     Metrics,
+    NumEnvs,
     RunContext,
     UnitInterval,
     generator,
@@ -41,7 +42,7 @@ LOSSES = ("policy_loss", "value_loss", "entropy")
 class A2CConfig(PolicyConfig):
     """Hyperparameters of A2C; the value of Mnih et al. 2016 in brackets."""
 
-    num_envs: PositiveInt = 16
+    num_envs: NumEnvs = 16
     """Environments stepped together [16]."""
     rollout_steps: PositiveInt = 5
     """Steps of each environment in a rollout [5]."""

@@ -41,6 +41,7 @@ STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 """For the dataclass of every agent's hyperparameters: types are checked, and numbers are finite."""
 
 UnitInterval = Annotated[float, Field(ge=0, le=1)]
+NumEnvs = Annotated[int, Field(ge=1, le=1 << 16)]
 
 SEGMENT_STEPS = 100_000
 """`Agent.learn` splits longer trainings into segments of this many steps."""

@@ -32,6 +32,7 @@ from agents.agent import (
     Agent,
     AgentState,
     Metrics,
+    NumEnvs,
     RunContext,
     UnitInterval,
     UnsuitableEnvironmentError,
@@ -92,7 +93,7 @@ class AlphaGoConfig:
     """Weight of the squared error of the predicted owners of the points."""
     average_decay: UnitInterval = 0.998
     """Decay of the exponential average of the weights, which is the network that plays."""
-    num_envs: PositiveInt = 64
+    num_envs: NumEnvs = 64
     """Simultaneous games of self-play."""
     simulations: PositiveInt = 32
     """Simulations of the tree search for each move of self-play."""

@@ -31,6 +31,7 @@ from agents.agent import (
     Agent,
     AgentState,
     Metrics,
+    NumEnvs,
     RunContext,
     UnitInterval,
     episode_metrics,
@@ -51,7 +52,7 @@ IMAGES_IN_MEAN = 1_000  # sampled from the replay memory for `subtract_mean_imag
 class DQNConfig:
     """Hyperparameters of DQN; the value of Mnih et al. 2015 in brackets. The defaults suit small environments."""
 
-    num_envs: PositiveInt = 8
+    num_envs: NumEnvs = 8
     """Environments stepped together [1]."""
     replay_capacity: PositiveInt = 100_000
     """Transitions that are sampled from [1,000,000]."""

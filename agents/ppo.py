@@ -25,6 +25,7 @@ from agents.agent import (
     Agent,
     AgentState,
     Metrics,
+    NumEnvs,
     RunContext,
     UnitInterval,
     generator,
@@ -46,7 +47,7 @@ steps whose ratio is clipped."""
 class PPOConfig(PolicyConfig):
     """Hyperparameters of PPO; the value of Schulman et al. 2017 for Atari in brackets."""
 
-    num_envs: PositiveInt = 8
+    num_envs: NumEnvs = 8
     """Environments stepped together [8]."""
     rollout_steps: PositiveInt = 128
     """Steps of each environment in a rollout [128]."""

@@ -14,7 +14,7 @@ import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
-from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, PositiveFloat
 from pydantic.dataclasses import dataclass
 
 from agents.agent import (
@@ -22,6 +22,7 @@ from agents.agent import (
     Agent,
     AgentState,
     Metrics,
+    NumEnvs,
     RunContext,
     UnitInterval,
     generator,
@@ -38,7 +39,7 @@ LOSSES = ("policy_loss", "baseline_loss", "entropy")
 class REINFORCEConfig(PolicyConfig):
     """Hyperparameters of REINFORCE; the paper names none."""
 
-    num_envs: PositiveInt = 16
+    num_envs: NumEnvs = 16
     """Environments stepped together, which is the number of episodes in an update."""
     learning_rate: PositiveFloat = 1e-3
     """Learning rate of Adam."""

@@ -30,6 +30,7 @@ from agents.agent import (
     Agent,
     AgentState,
     Metrics,
+    NumEnvs,
     RunContext,
     UnitInterval,
     episode_metrics,
@@ -76,7 +77,7 @@ NOT_SB3 = ("num_envs", "anneal_lr", "learning_rate", "reward_clip", "replay_capa
 class SB3Config:
     """Hyperparameters of all; SB3's default in brackets."""
 
-    num_envs: PositiveInt = 1
+    num_envs: NumEnvs = 1
     """Environments stepped together [1]."""
     discount: UnitInterval = 0.99
     """Discount factor γ of one agent step [0.99]."""

@@ -12,10 +12,9 @@ from typing import ClassVar
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import VectorEnv
-from pydantic import PositiveInt
 from pydantic.dataclasses import dataclass
 
-from agents.agent import STRICT, Agent, AgentState, Metrics, RunContext, episode_metrics
+from agents.agent import STRICT, Agent, AgentState, Metrics, NumEnvs, RunContext, episode_metrics
 from agents.parts.rollout import REPORT_EVERY
 from envs.observations import FlatObservation
 from envs.vector import Transitions
@@ -25,7 +24,7 @@ from envs.vector import Transitions
 class ScriptedConfig:
     """Hyperparameters of the scripted agent, which learns nothing."""
 
-    num_envs: PositiveInt = 8
+    num_envs: NumEnvs = 8
     """Environments stepped together."""
 
 

@@ -78,8 +78,3 @@ def test_an_illegal_move_in_tictactoe_loses_and_the_mask_tells_of_it() -> None:
     assert not info["action_mask"][taken]
     _, reward, terminated, _, _ = env.step(taken)
     assert (reward, terminated) == (-1, True)
-
-
-def test_the_readme_shows_the_shortest_example_as_it_is() -> None:
-    readme = (FOLDER.parent / "README.md").read_text()
-    assert (FOLDER / "corridor.py").read_text() in readme
