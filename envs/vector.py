@@ -82,7 +82,7 @@ class Transitions:
         self.action_masks, self.info = self._legal(info), info
         self.episode_starts = np.ones(n, dtype=bool)
         self._resetting = np.zeros(n, dtype=bool)
-        self._lives = np.array(info.get("lives", np.full(n, np.inf)))
+        self._lives = np.array(info.get("lives", np.full(n, np.inf)), dtype=np.float64)
         self._returns = np.zeros(n)
         self._lengths = np.zeros(n, dtype=np.int64)
         self.finished = {}
@@ -127,8 +127,11 @@ class Transitions:
                     "metadata['life_loss'] requires info['lives'], which is missing"
                 )
             # A game may end with lives left; then it does not take one.
-            done &= truncated | (info["lives"] == 0) | (info["lives"] >= self._lives)
-            self._lives = np.array(info["lives"])  # the environment may use its own again
+            lives = np.array(
+                info["lives"], dtype=np.float64
+            )  # the environment may use its own again
+            done &= truncated | (lives == 0) | (lives >= self._lives)
+            self._lives = lives
         self._returns += np.where(valid, rewards, 0)
         self._lengths += valid
         self.finished = {
@@ -187,7 +190,8 @@ def _masks(info: dict) -> np.ndarray | None:
     masks = info.get("action_mask")
     if masks is None:
         return None
-    # Gymnasium pads what an environment left out; no legal action at all then means "all are".
-    masks = np.array([np.asarray(mask, dtype=bool) for mask in masks])
+    # An environment may have left its mask out, and Gymnasium pads then; no legal action means "all are".
+    size = next(len(mask) for mask in masks if mask is not None)
+    masks = np.array([np.zeros(size, bool) if m is None else np.asarray(m, bool) for m in masks])
     masks[~masks.any(axis=1)] = True
     return masks

@@ -18,10 +18,10 @@ from fathom.errors import FathomError, Stopped
 from fathom.statistics import bootstrap_interval
 
 MAX_ENVS = 16
-"""Environments that play side by side, at most."""
+"""Environments that play side by side, at most, unless more are asked for."""
 
-STEP_LIMIT = 200_000
-"""An episode longer than this is taken for one that never ends."""
+STEP_LIMIT = 10_000
+"""An episode is cut after so many agent steps, unless the environment's own time limit is longer."""
 
 EVALUATION_SEED = 1 << 30
 """Seeds from here on are for evaluation; those of training all lie below."""
@@ -61,10 +61,22 @@ class Result:
     """Environments that played side by side."""
     seed: int | None = None
     """Environment i was reset with seed + i."""
+    cut: int | None = None
+    """Episodes that did not end and were cut, if any were; their returns are those up to there."""
     table: list[list[Any]] = field(default_factory=list)
     """Details, such as a row for each class; the first row is the head."""
     pictures: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
     """Matplotlib figures by name."""
+
+    @property
+    def warning(self) -> str:
+        """A sentence about episodes that were cut; empty without any."""
+        if not self.cut:
+            return ""
+        return (
+            f"{self.cut} of {self.count} evaluation episodes had not ended after {max(self.lengths):,} steps"
+            " and were cut; a time limit, for example --env.max_episode_steps 1000, ends them sooner"
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The result as `evaluations.jsonl` holds it; without pictures, and without what is empty."""
@@ -73,7 +85,7 @@ class Result:
             for item in dataclasses.fields(self)
             if item.name not in ("count", "unit", "pictures")
         }
-        optional = ("score", "returns", "lengths", "std", "environments", "seed", "table")
+        optional = ("score", "returns", "lengths", "std", "environments", "seed", "cut", "table")
         content = {
             name: value
             for name, value in content.items()
@@ -87,9 +99,10 @@ def evaluate(
     environment: EnvironmentSpec,
     episodes: int,
     seed: int,
+    num_envs: int = MAX_ENVS,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Result:
-    """Play `episodes` episodes.
+    """Play `episodes` episodes in at most `num_envs` environments side by side.
 
     Every environment plays a fixed number of episodes (of two environments these numbers differ by
     one at most), so that short episodes are not over-represented. The same seed gives the same result.
@@ -97,35 +110,38 @@ def evaluate(
     An environment can name further measures in its `metadata["measures"]`: entries of `info` at an
     episode's end. Their means are over the episodes that have them.
 
+    An episode that does not end is cut (see `STEP_LIMIT`), and its environment plays no more.
+
     Raises:
-        FathomError: an episode does not end, or the environment is broken.
+        FathomError: the environment is broken.
         Stopped: `should_stop` said so.
     """
     if episodes < 1:
         raise FathomError("an evaluation needs at least one episode")
-    quotas = episode_quotas(episodes)
-    returns, lengths, measures = _play(agent, environment, quotas, seed, should_stop)
+    quotas = episode_quotas(episodes, num_envs)
+    returns, lengths, measures, cut = _play(agent, environment, quotas, seed, should_stop)
     return Result(
         mean=float(returns.mean()),
         interval=bootstrap_interval(returns),
-        count=episodes,
+        count=len(returns),
         protocol=environment.describe(),
         measures=measures,
         returns=returns.tolist(),
         lengths=lengths.tolist(),
-        std=float(returns.std(ddof=1)) if episodes > 1 else 0.0,
+        std=float(returns.std(ddof=1)) if len(returns) > 1 else 0.0,
         environments=len(quotas),
         seed=seed,
+        cut=cut or None,
     )
 
 
-def episode_quotas(episodes: int) -> np.ndarray:
+def episode_quotas(episodes: int, num_envs: int = MAX_ENVS) -> np.ndarray:
     """Number of episodes that each environment plays, (n,) int64, the larger ones first.
 
-    Where at least half of `MAX_ENVS` environments can share the episodes out evenly they do; else the
-    numbers differ by one.
+    Where at least half of `num_envs` environments can share the episodes out evenly they do; else all of
+    them play, and the numbers differ by one.
     """
-    most = min(MAX_ENVS, episodes)
+    most = min(num_envs, episodes)
     even = next(n for n in range(most, 0, -1) if episodes % n == 0)
     n = even if 2 * even >= most else most
     return np.array([episodes // n + (i < episodes % n) for i in range(n)], np.int64)
@@ -137,9 +153,10 @@ def _play(
     quotas: np.ndarray,
     seed: int,
     should_stop: Callable[[], bool],
-) -> tuple[np.ndarray, np.ndarray, dict[str, float]]:
-    """Play each environment's quota; returns, lengths and the mean measures."""
+) -> tuple[np.ndarray, np.ndarray, dict[str, float], int]:
+    """Play each environment's quota; returns, lengths, the mean measures, and how many were cut."""
     num_envs = len(quotas)
+    limit, cut = max(STEP_LIMIT, environment.time_limit), 0
     rng = generator(seed)
     returns = np.zeros((quotas.max(), num_envs))
     lengths = np.zeros((quotas.max(), num_envs), dtype=np.int64)
@@ -163,12 +180,13 @@ def _play(
             counted = indices[step.valid & playing]
             returns[played[counted], counted] += step.rewards[counted]
             lengths[played[counted], counted] += 1
-            if lengths.max() > STEP_LIMIT:
-                raise FathomError(
-                    f"an episode of {environment.reference} has not ended after {STEP_LIMIT:,} steps;"
-                    " give it a time limit, for example --env.max_episode_steps 1000"
-                )
             ended = step.valid & playing & (step.terminated | step.truncated)
+            if lengths.max() >= limit:
+                long = lengths[np.minimum(played, quotas - 1), indices] >= limit
+                endless = playing & long & ~ended
+                cut += int(endless.sum())
+                played[endless] += 1
+                quotas = np.where(endless, played, quotas)  # an environment cannot be reset alone
             played += ended
             for name, values in measured.items():
                 known = transitions.info.get(f"_{name}", np.zeros(num_envs, bool))
@@ -189,4 +207,4 @@ def _play(
         env.close()
     means = {name: float(np.mean(values)) for name, values in measured.items() if values}
     real = np.arange(len(returns))[:, None] < quotas
-    return returns[real], lengths[real], means
+    return returns[real], lengths[real], means, cut

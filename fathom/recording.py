@@ -60,7 +60,8 @@ def _frames(
     plain = ObservationFlattener(env.observation_space)
     starts = np.ones(1, dtype=bool)
     observation, info = env.reset(seed=seed)
-    for _ in range(STEP_LIMIT):
+    limit = max(STEP_LIMIT, environment.time_limit)
+    for _ in range(limit):
         mask = info.get("action_mask")
         masks = None if mask is None else np.asarray(mask, dtype=bool)[None]
         batch = plain(_batch(env.observation_space, observation))
@@ -72,9 +73,7 @@ def _frames(
         if terminated or truncated:
             yield picture(environment, env)
             return
-    raise FathomError(
-        f"an episode of {environment.reference} has not ended after {STEP_LIMIT:,} steps"
-    )
+    raise FathomError(f"an episode of {environment.reference} has not ended after {limit:,} steps")
 
 
 def _batch(space: Space, observation: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from fathom.arguments import print_json, quiet, run_argument
+from fathom.arguments import print_json, quiet, run_argument, warn
 from fathom.runs.options import MOST, STRICT, Device
 
 USAGE = "evaluate RUN"
@@ -39,6 +39,8 @@ def run(words: list[str]) -> int:
 
         found = Run.find(reference, flags.runs_dir)
         result, progress = found.evaluate_at(flags.episodes, flags.seed, flags.device)
+        if result.warning:
+            warn(result.warning)
         if flags.json:
             content = {"run": str(found.folder), "steps": progress.steps, **result.to_json()}
             print_json(out, content)

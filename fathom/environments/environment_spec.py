@@ -13,7 +13,7 @@ import gymnasium
 import numpy as np
 from gymnasium import Env, Space
 from gymnasium.envs.registration import EnvSpec, load_env_creator
-from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector import AutoresetMode, VectorEnv
 
 from envs import atari
 from envs.hooks import TrainedRun
@@ -30,6 +30,7 @@ from fathom.environments.reporting import (
     one_line,
     reporting_errors,
 )
+from fathom.environments.side_by_side import SideBySide
 from fathom.errors import FathomError
 
 ExpertAction = Callable[[Any, "np.ndarray | None"], np.ndarray]
@@ -69,6 +70,14 @@ class EnvironmentSpec:
         """How many planes of an observation are a stack of frames (0: it is not one)."""
         return atari.FRAME_STACK if self.is_atari else 0
 
+    @property
+    def time_limit(self) -> int:
+        """The agent steps after which episodes are truncated; 0 if that is not known."""
+        if self.is_atari:
+            return atari.MAX_FRAMES // atari.FRAME_SKIP
+        limit = self.env_args.get("max_episode_steps", self.spec.max_episode_steps)
+        return limit if isinstance(limit, int) else 0
+
     def make_vector(self, num_envs: int, training: bool) -> VectorEnv:
         """Make `num_envs` copies in one vector environment that resets in the next step."""
         if self.is_atari:
@@ -81,7 +90,7 @@ class EnvironmentSpec:
             for i in range(num_envs)
         ]
         try:
-            env = SyncVectorEnv(makers, autoreset_mode=AutoresetMode.NEXT_STEP)
+            env = SideBySide(makers)
         except (RuntimeError, ValueError, AssertionError) as error:
             raise FathomError(
                 f"{self.reference} cannot be made {num_envs} times: {one_line(error)}"

@@ -61,7 +61,14 @@ class AgentLearner:
         episodes = self.config.evaluation_episodes
         if not episodes:
             return None
-        return evaluate(self.agent, self.environment, episodes, evaluation_seed(), should_stop)
+        return evaluate(
+            self.agent,
+            self.environment,
+            episodes,
+            evaluation_seed(),
+            self.config.evaluation_envs,
+            should_stop,
+        )
 
     def state(self) -> AgentState:
         return self.agent.state()

@@ -23,8 +23,9 @@ import fathom
 from agents import PACKAGES
 from fathom.arguments import nearest
 from fathom.errors import FathomError, one_sentence
+from fathom.evaluation import MAX_ENVS
 from fathom.files import replace_file
-from fathom.runs.options import MOST, Episodes, Seed, Steps, Threads
+from fathom.runs.options import MOST, Episodes, NumEnvs, Seed, Steps, Threads
 
 FORMAT = 2
 """Version of the run folder's layout; other versions are refused."""
@@ -50,6 +51,7 @@ class RunConfig:
     segment_steps: Steps
     """Of a fit, the examples of an epoch."""
     evaluation_episodes: Episodes = 0
+    evaluation_envs: NumEnvs = MAX_ENVS
     seed: Seed
     device: Annotated[str, Field(pattern=r"^(cpu|cuda(:\d+)?)$")]
     threads: Threads
@@ -71,6 +73,11 @@ class RunConfig:
     def is_fit(self) -> bool:
         """Whether this is the fit of a task, not the training of an agent."""
         return bool(self.task)
+
+    @property
+    def evaluates(self) -> bool:
+        """Whether every segment is scored."""
+        return self.is_fit or self.evaluation_episodes > 0
 
     @property
     def learner(self) -> str:

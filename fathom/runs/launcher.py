@@ -16,6 +16,7 @@ from fathom.environments import EnvironmentSpec
 from fathom.environments.check import check
 from fathom.environments.presets import preset
 from fathom.errors import FathomError
+from fathom.evaluation import MAX_ENVS
 from fathom.recording import check_rendering
 from fathom.runs.agent_learner import (
     agent_class,
@@ -114,6 +115,7 @@ def new_training(
         steps=_rounded_up(options.steps, num_envs),
         segment_steps=_rounded_up(segment_steps, num_envs),
         evaluation_episodes=options.evaluation_episodes,
+        evaluation_envs=options.evaluation_envs or min(num_envs, MAX_ENVS),
         seed=options.seed,
         device=training_device(options.device),
         threads=options.threads or torch.get_num_threads(),

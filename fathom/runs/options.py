@@ -16,6 +16,7 @@ Steps = Annotated[int, Field(ge=1, le=MOST)]
 Episodes = Annotated[int, Field(ge=0, le=MOST)]
 Seed = Annotated[int, Field(ge=0, le=(1 << 63) - 1)]
 Threads = Annotated[int, Field(ge=1, le=1024)]
+NumEnvs = Annotated[int, Field(ge=1, le=1 << 16)]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -34,6 +35,8 @@ class TrainOptions:
     """Steps from one checkpoint to the next; 10,000 in every environment if not given."""
     evaluation_episodes: Episodes = 20
     """Episodes of the evaluation at each checkpoint; 0 for none."""
+    evaluation_envs: NumEnvs | None = None
+    """Environments that an evaluation plays in side by side; those of training, but 16 at most, if not given."""
     device: Device = "auto"
     """Where networks run; auto takes a GPU where there is one."""
     threads: Threads | None = None

@@ -82,7 +82,8 @@ class Run(RunFolder):
             raise FathomError(f"--episodes must be at least 1, not {episodes}")
         first_seed = evaluation_seed(seed)
         agent, environment, progress = trained_agent(self, _warn, device)
-        return evaluate(agent, environment, episodes, first_seed), progress
+        num_envs = config.evaluation_envs
+        return evaluate(agent, environment, episodes, first_seed, num_envs), progress
 
     def record(
         self,

@@ -64,10 +64,15 @@ def train(
         with display:
             for warning in warnings:
                 display.message(f"warning: {warning}")
-            if unfinished:
-                if checkpoint is None:
-                    run.save_checkpoint(0, learning.state(), progress)
+            if checkpoint is None:
+                run.save_checkpoint(0, learning.state(), progress)
+            unscored = (
+                run.config.evaluates and progress.segment > 0 and not _evaluated(run, progress)
+            )
+            if unfinished or unscored:
                 with Curves(run, progress.steps + 1) as curves:
+                    if unscored:
+                        _evaluate(run, learning, progress, display, curves, should_stop)
                     _segments(run, learning, progress, display, curves, should_stop)
             learning.finish(progress, display.message)
         return progress
@@ -108,16 +113,40 @@ def _segments(
                 display.progress(done, seconds - started_at, metrics)
         progress.seconds += time.perf_counter() - began
         progress.steps, progress.segment = first + steps, k + 1
-        display.activity("evaluating")
-        with _reporting_errors(run):
-            result = learner.evaluate(should_stop)
-        if result is not None:
-            curves.evaluation(k, progress, result)
-            display.evaluation(progress.steps, result.to_json())
-        curves.flush()
-        _check(should_stop)
         display.activity("writing the checkpoint")
         run.save_checkpoint(progress.segment, learner.state(), progress)
+        # Only now: an evaluation may fail, or take long, and undoes nothing that was learnt.
+        _evaluate(run, learner, progress, display, curves, should_stop)
+        _check(should_stop)
+
+
+def _evaluate(
+    run: RunFolder,
+    learner: Learner,
+    progress: Progress,
+    display: Display,
+    curves: Curves,
+    should_stop: ShouldStop,
+) -> None:
+    """Score the segment that ended last; an evaluation that fails is a warning."""
+    display.activity("evaluating")
+    try:
+        with reporting_memory_errors():
+            result = learner.evaluate(should_stop)
+    except FathomError as error:
+        display.message(f"warning: the evaluation at step {progress.steps:,} failed: {error}")
+        return
+    if result is not None:
+        curves.evaluation(progress.segment - 1, progress, result)
+        display.evaluation(progress.steps, result.to_json())
+        if result.warning:
+            display.message(f"warning: {result.warning}")
+    curves.flush()
+
+
+def _evaluated(run: RunFolder, progress: Progress) -> bool:
+    """Whether the segment that ended last was scored, as it may not have been where a run was killed."""
+    return any(line.get("segment") == progress.segment - 1 for line in run.evaluations())
 
 
 def _check(should_stop: ShouldStop) -> None:

@@ -131,7 +131,17 @@ def test_the_interval_is_fixed_and_holds_the_mean() -> None:
 def test_an_episode_without_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fathom.evaluation.STEP_LIMIT", 10)
     agent: Any = Wanderer()
-    with pytest.raises(FathomError, match="max_episode_steps"):
-        evaluate(agent, resolve(f"{EXAMPLE}:Corridor", {"length": "50"}), 2, seed=1)
+    result = evaluate(agent, resolve(f"{EXAMPLE}:Corridor", {"length": "50"}), 40, seed=1)
+    n = len(episode_quotas(40))
+    assert result.lengths == [10] * n, "each environment plays one episode, up to the limit"
+    assert result.cut == result.count == n
+    assert result.returns == pytest.approx([-0.1] * n)
+    assert "max_episode_steps" in result.warning
+    short = evaluate(agent, resolve(f"{EXAMPLE}:Corridor", {"length": "2"}), 40, seed=1)
+    assert (short.count, short.cut, short.warning) == (40, None, "")
+    some = evaluate(agent, resolve(f"{EXAMPLE}:Corridor", {"length": "10"}), 40, seed=1)
+    assert some.cut is not None
+    assert 0 < some.cut < some.count < 40
+    assert max(some.lengths) == 10
     with pytest.raises(FathomError, match="at least one"):
         evaluate(agent, resolve(f"{EXAMPLE}:Corridor", {}), 0, seed=1)

@@ -117,7 +117,6 @@ def _line_that_raises(name: str) -> int:
 LATER = {
     "GivesNaNLater": "is broken: environment 0 gave nan as observation['place'] at its step 5",
     "PaysNaNLater": "is broken: environment 0 gave nan as reward at its step 5",
-    "PaysInfinityInTests": "is broken, in an evaluation: environment 0 gave inf as reward at its step 5",
     "RaisesLater": "failed at line {line}, in step 5 of environment 0: KeyError: 'door'",
     "HasAnotherShapeLater": "failed in step 5: ValueError: Output array is the wrong shape",
     "LeavesPythonLater": "failed at line {line}, in step 5 of environment 0: SystemExit: 3",
@@ -125,10 +124,25 @@ LATER = {
     "MaskChangesLater": "info['action_mask'] has another shape at step 5 of this segment",
     "LeavesItsSpaceLater": "the observation of step 5 of this segment is not in Discrete(3)",
     "HasNoLives": "metadata['life_loss'] requires info['lives'], which is missing",
+}
+
+
+IN_EVALUATIONS = {
+    "PaysInfinityInTests": "is broken, in an evaluation: environment 0 gave inf as reward at its step 5",
     "MeasureIsADict": "as info['grade'], and a measure must be a finite number",
     "MeasureIsInfinite": "as info['grade'], and a measure must be a finite number",
     "MeasureIsText": "gives 'A' as info['grade'], and a measure must be a finite number",
 }
+
+
+@pytest.mark.parametrize("name", IN_EVALUATIONS)
+def test_one_that_breaks_in_evaluations_is_trained_all_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    assert _train(tmp_path, f"{FILE}:{name}") == 0
+    message = " ".join(capsys.readouterr().out.split())
+    assert "warning: the evaluation at step" in message
+    assert IN_EVALUATIONS[name] in message
 
 
 @pytest.mark.parametrize("name", LATER)

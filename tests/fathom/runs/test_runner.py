@@ -26,7 +26,7 @@ QUIET = Display(quiet=True)
 def new_run(folder: Path, steps: int = 40, **changes: Any) -> RunFolder:
     config = RunConfig(
         agent="ppo", environment="CartPole-v1", steps=steps, segment_steps=10, seed=5, device="cpu",
-        threads=1, **changes,
+        threads=1, evaluation_episodes=2, **changes,
     )  # fmt: skip
     return RunFolder.create(folder, None, config)
 
@@ -87,6 +87,39 @@ def test_a_run_stopped_anywhere_ends_with_the_same_bits(tmp_path: Path) -> None:
         assert [line["mean"] for line in run.evaluations()] == [
             line["mean"] for line in whole.evaluations()
         ]
+
+
+def test_an_evaluation_that_fails_loses_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Failing(Walker):
+        def evaluate(self, should_stop: Any) -> Result | None:
+            raise FathomError("no display")
+
+    run = new_run(tmp_path)
+    assert train(run, Display(), learner=Failing).steps == 40
+    assert "warning: the evaluation at step 10 failed: no display" in capsys.readouterr().out
+    assert not run.evaluations()
+    assert run.checkpoint_numbers()[0] == 4
+
+
+def test_a_run_killed_in_an_evaluation_does_it_again(tmp_path: Path) -> None:
+    class Killed(Walker):
+        def evaluate(self, should_stop: Any) -> Result | None:
+            if float(self.total[0]) > 5:
+                raise KeyboardInterrupt
+            return super().evaluate(should_stop)
+
+    whole, run = new_run(tmp_path / "whole"), new_run(tmp_path / "killed")
+    train(whole, QUIET, learner=Walker)
+    with pytest.raises(KeyboardInterrupt):
+        train(run, QUIET, learner=Killed)
+    assert len(run.evaluations()) < run.checkpoint_numbers()[0], "the checkpoint came first"
+    train(run, QUIET, learner=Walker)
+    assert [line["mean"] for line in run.evaluations()] == [
+        line["mean"] for line in whole.evaluations()
+    ]
+    assert torch.equal(total_of(run), total_of(whole))
 
 
 def test_the_caller_s_random_generators_are_left_as_they_were(tmp_path: Path) -> None:
