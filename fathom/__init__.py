@@ -77,12 +77,18 @@ def train(
     """
     from fathom.display import Display
     from fathom.environments import resolve
+    from fathom.runs.config import plain_text
     from fathom.runs.launcher import defaults_for, new_training
     from fathom.runs.run import Run
     from fathom.runs.runner import train as train_run
     from fathom.runs.trained_run import open_run
 
-    texts = {name: _as_text(value) for name, value in (env_args or {}).items()}
+    if not isinstance(environment, str):
+        raise FathomError(
+            'an environment is given by its reference, such as "CartPole-v1" or "path/to/file.py:Class",'
+            f" not by {environment!r}"
+        )
+    texts = {name: plain_text(value) for name, value in (env_args or {}).items()}
     spec = resolve(environment, texts, open_run)
     defaults = defaults_for(agent, spec.reference)
     run_options, config = _split(options, defaults.options, defaults.config)
@@ -142,20 +148,28 @@ def load(run: str | Path, runs_dir: str | Path = "runs") -> Run:
     return Run.find(run, Path(runs_dir))
 
 
-def resume(run: str | Path, steps: int | None = None, *, progress: bool = True) -> Run:
+def resume(
+    run: str | Path,
+    steps: int | None = None,
+    *,
+    runs_dir: str | Path = "runs",
+    progress: bool = True,
+) -> Run:
     """Go on with a run exactly where it was, to its end.
 
     Args:
         steps: new number of steps in all, to extend the run.
+        runs_dir: folder in which a run's name is looked up.
+        progress: show it.
 
     Raises:
         FathomError: it cannot go on.
     """
     from fathom.display import Display
 
-    found = load(run)
-    found.resume(steps, display=Display(quiet=not progress))
-    return found
+    resumed = load(run, runs_dir)
+    resumed.resume(steps, display=Display(quiet=not progress))
+    return resumed
 
 
 def list_runs(runs_dir: str | Path = "runs") -> list[Run]:
@@ -185,8 +199,3 @@ def _split(given: Mapping[str, Any], options: Any, config: Any) -> tuple[Any, An
     except ValueError as error:
         raise FathomError(one_sentence(error)) from error  # type: ignore[arg-type]
     return options, build_config(type(config), table)
-
-
-def _as_text(value: Any) -> str:
-    """An environment's argument as it is typed on the command line."""
-    return str(value).lower() if isinstance(value, bool) else str(value)

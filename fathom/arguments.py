@@ -111,12 +111,19 @@ def parse(
 
 
 def parse_with_config(
-    options: Any, config: Any, words: list[str], prog: str, out: TextIO, description: str
+    options: Any,
+    config: Any,
+    learner: str,
+    words: list[str],
+    prog: str,
+    out: TextIO,
+    description: str,
 ) -> tuple[Any, Any]:
     """Read the options of a run and the hyperparameters of what learns in it.
 
     Args:
         options, config: dataclasses whose values are the defaults.
+        learner: the name of the agent or the task, for the help.
         description: what the help says first.
     """
     clash = {item.name for item in dataclasses.fields(options)} & {
@@ -126,11 +133,12 @@ def parse_with_config(
         raise FathomError(
             f"the hyperparameters {', '.join(sorted(clash))} have the names of flags of the run"
         )
+    learner = learner.replace("-", "_")
     pair = dataclasses.make_dataclass(
-        "Flags", [("options", type(options), options), ("config", type(config), config)]
+        "Flags", [("run", type(options), options), (learner, type(config), config)]
     )
     flags = _parse(pair, pair(), words, prog, [options, config], out, description)
-    return flags.options, flags.config
+    return flags.run, getattr(flags, learner)
 
 
 def _parse(

@@ -52,8 +52,8 @@ def _forget_output() -> None:
 
 def command_names() -> list[str]:
     """The commands: modules of `fathom.commands`."""
-    found = pkgutil.iter_modules(fathom.commands.__path__)
-    return sorted(module.name for module in found if not module.name.startswith("_"))
+    modules = pkgutil.iter_modules(fathom.commands.__path__)
+    return sorted(module.name for module in modules if not module.name.startswith("_"))
 
 
 def command_module(name: str) -> ModuleType:

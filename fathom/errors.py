@@ -1,4 +1,4 @@
-"""The error that a person causes, and sentences for wrong values."""
+"""Errors for the user, and sentences for values that were refused."""
 
 from __future__ import annotations
 

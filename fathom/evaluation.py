@@ -27,11 +27,11 @@ EVALUATION_SEED = 1 << 30
 """Seeds from here on are for evaluation; those of training all lie below."""
 
 
-def evaluation_seed(choice: int = 0) -> int:
-    """Seed of the ``choice``-th set of evaluation episodes; a run's own evaluations use set 0."""
-    if not 0 <= choice < 10_000:
-        raise FathomError(f"an evaluation seed lies between 0 and 9,999, not {choice}")
-    return EVALUATION_SEED + choice * 100_000
+def evaluation_seed(index: int = 0) -> int:
+    """Seed of the set number `index` of evaluation episodes; a run's own evaluations use set 0."""
+    if not 0 <= index < 10_000:
+        raise FathomError(f"an evaluation seed lies between 0 and 9,999, not {index}")
+    return EVALUATION_SEED + index * 100_000
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,6 @@ class Result:
     """Episodes that did not end and were cut, if any were; their returns are those up to there."""
     table: list[list[Any]] = field(default_factory=list)
     """Details, such as a row for each class; the first row is the head."""
-    pictures: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
-    """Matplotlib figures by name."""
 
     @property
     def warning(self) -> str:
@@ -79,11 +77,11 @@ class Result:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """The result as `evaluations.jsonl` holds it; without pictures, and without what is empty."""
+        """The result as `evaluations.jsonl` holds it, without what is empty."""
         content = {
             item.name: getattr(self, item.name)
             for item in dataclasses.fields(self)
-            if item.name not in ("count", "unit", "pictures")
+            if item.name not in ("count", "unit")
         }
         optional = ("score", "returns", "lengths", "std", "environments", "seed", "cut", "table")
         content = {

@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and what a disk's errors mean."""
+"""Atomic file writes, and sentences for disk errors."""
 
 from __future__ import annotations
 
@@ -16,8 +16,12 @@ _NO_PLACE = (errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAM
 
 
 @contextmanager
-def reporting_disk_errors(folder: Path, expert: str | None = None) -> Iterator[None]:
-    """Turn the errors of a disk that is full, or of a place where nothing can be written, into a sentence."""
+def reporting_disk_errors(folder: Path, advice: str | None = None) -> Iterator[None]:
+    """Turn errors of a full or read-only disk into a FathomError.
+
+    Args:
+        advice: what to do when the disk is full; to make room and resume, if not given.
+    """
     resume = f"the last checkpoint is intact: make room and run `fathom resume {folder}`"
     try:
         yield
@@ -25,7 +29,7 @@ def reporting_disk_errors(folder: Path, expert: str | None = None) -> Iterator[N
         if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
             raise FathomError(
                 f"the disk that holds {folder} is full, or a limit on file sizes was reached; "
-                f"{expert or resume}"
+                f"{advice or resume}"
             ) from error
         if error.errno in _NOT_OURS:
             raise FathomError(

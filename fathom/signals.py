@@ -7,21 +7,23 @@ import signal
 from collections.abc import Callable, Iterator
 
 from fathom.errors import Stopped
+from fathom.runs import curves
 
 
 @contextlib.contextmanager
 def stopping_signals() -> Iterator[Callable[[], bool]]:
     """Raise Stopped at the first SIGINT or SIGTERM; gives a function that tells whether one came.
 
-    The function is needed because an exception raised by a handler is lost when it strikes inside a
-    finalizer.
+    The function is needed because an exception raised by a handler is lost inside a finalizer, and none is
+    raised while curves are written.
     """
     received: list[int] = []
 
     def stop(number: int, _: object) -> None:
         if not received:
             received.append(number)
-            raise Stopped(number)
+            if not curves.writing:
+                raise Stopped(number)
 
     def check() -> bool:
         if received:

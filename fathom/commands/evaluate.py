@@ -37,15 +37,15 @@ def run(words: list[str]) -> int:
         from fathom.display import score, table
         from fathom.runs.run import Run
 
-        found = Run.find(reference, flags.runs_dir)
-        result, progress = found.evaluate_at(flags.episodes, flags.seed, flags.device)
+        loaded = Run.find(reference, flags.runs_dir)
+        result, progress = loaded.evaluate_at(flags.episodes, flags.seed, flags.device)
         if result.warning:
             warn(result.warning)
         if flags.json:
-            content = {"run": str(found.folder), "steps": progress.steps, **result.to_json()}
+            content = {"run": str(loaded.folder), "steps": progress.steps, **result.to_json()}
             print_json(out, content)
             return 0
-        print(f"{found.name} after {progress.steps:,} steps: {score(result.to_json())}", file=out)
+        print(f"{loaded.name} after {progress.steps:,} steps: {score(result.to_json())}", file=out)
         for line in table(result.table) if result.table else []:
             print(line, file=out)
         protocol = ", ".join(f"{key} {value}" for key, value in result.protocol.items())

@@ -54,6 +54,7 @@ def run(words: list[str]) -> int:
         flags, config = parse_with_config(
             FitFlags(),
             kind.Config(),
+            given[0],
             [*given[1:], *rest],
             f"fathom fit {given[0]}",
             out,

@@ -1,4 +1,4 @@
-"""What a fitted task says of inputs of one's own, e.g. fathom predict RUN image.png."""
+"""Apply a fitted task to your own inputs, e.g. fathom predict RUN image.png."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ USAGE = "predict RUN INPUT ..."
 
 @dataclass(frozen=True, config=STRICT)
 class PredictFlags:
-    """Ask a fitted task about inputs: files or texts, as the task takes them; - reads lines of standard input."""
+    """Predict for files or texts; `-` reads lines from standard input."""
 
     device: Device = "auto"
     """Where the network runs; auto takes what the run was fitted on."""
@@ -41,20 +41,20 @@ def run(words: list[str]) -> int:
         from fathom.display import number
         from fathom.runs.run import Run
 
-        found = Run.find(given[0], flags.runs_dir)
+        loaded = Run.find(given[0], flags.runs_dir)
         inputs = [
             item
             for word in given[1:]
             for item in (sys.stdin.read().splitlines() if word == "-" else [word])
         ]
-        answers = found.predict(inputs, device=flags.device)
+        answers = loaded.predict(inputs, device=flags.device)
         if flags.json:
-            print_json(out, {"run": str(found.folder), "predictions": answers})
+            print_json(out, {"run": str(loaded.folder), "predictions": answers})
             return 0
         for item, answer in zip(inputs, answers, strict=True):
-            said = ", ".join(
+            text = ", ".join(
                 f"{name} {number(value) if isinstance(value, float) else value}"
                 for name, value in answer.items()
             )
-            print(f"{item}: {said}", file=out)
+            print(f"{item}: {text}", file=out)
     return 0

@@ -38,12 +38,12 @@ def run(words: list[str]) -> int:
     with quiet(flags.json) as out:
         from fathom.runs.run import Run
 
-        found = Run.find(reference, flags.runs_dir)
-        paths = found.record(
+        loaded = Run.find(reference, flags.runs_dir)
+        paths = loaded.record(
             flags.episodes, folder=flags.folder, seed=flags.seed, device=flags.device
         )
         if flags.json:
-            print_json(out, {"run": str(found.folder), "videos": [str(path) for path in paths]})
+            print_json(out, {"run": str(loaded.folder), "videos": [str(path) for path in paths]})
             return 0
         for path in paths:
             print(path, file=out)

@@ -1,4 +1,4 @@
-"""Go on with a run exactly where it was, or extend it."""
+"""Resume a run from its latest checkpoint, or extend it."""
 
 from __future__ import annotations
 
@@ -31,14 +31,11 @@ def run(words: list[str]) -> int:
     with quiet(flags.json) as out:
         from fathom.commands._training import train_and_report
         from fathom.display import Display
-        from fathom.runs.config import changed_versions
         from fathom.runs.folder import RunFolder
         from fathom.runs.launcher import extend, protocol_line
 
-        found = RunFolder.find(reference, flags.runs_dir)
-        for change in changed_versions(found.config):
-            print(f"fathom: warning: {change}", file=sys.stderr)
+        resumed = RunFolder.find(reference, flags.runs_dir)
         if flags.steps is not None:
-            extend(found, flags.steps)
-        print(protocol_line(found.config), file=sys.stderr if flags.json else out)
-        return train_and_report(found, Display(stderr=flags.json), flags.json, out)
+            extend(resumed, flags.steps)
+        print(protocol_line(resumed.config), file=sys.stderr if flags.json else out)
+        return train_and_report(resumed, Display(stderr=flags.json), flags.json, out)

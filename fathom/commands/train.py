@@ -63,6 +63,7 @@ def run(words: list[str]) -> int:
         flags, config = parse_with_config(
             defaults.options,
             defaults.config,
+            agent,
             [*given[2:], *rest],
             prog,
             out,

@@ -38,9 +38,12 @@ def trained_agent(
     run: RunFolder, warn: Callable[[str], None], device: str
 ) -> tuple[Agent, EnvironmentSpec]:
     """Return a run's agent as its latest checkpoint has it, and its environment."""
+    import torch
+
     from fathom.runs import agent_learner
 
     agent, environment, _ = agent_learner.trained_agent(run, warn, device)
+    torch.set_num_threads(max(1, min(run.config.threads, os.cpu_count() or 1)))
     return agent, environment
 
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from agents import MissingPackageError, load_agent
 from agents.agent import Agent, AgentState, Metrics, RunContext, UnsuitableEnvironmentError
@@ -21,10 +18,16 @@ from fathom.errors import FathomError
 from fathom.evaluation import Result, evaluate, evaluation_seed
 from fathom.recording import record
 from fathom.runs.checkpoint import Progress
-from fathom.runs.config import RunConfig, build_config
+from fathom.runs.config import RunConfig, build_config, plain_text
 from fathom.runs.folder import RunFolder
 from fathom.runs.learner import ShouldStop
-from fathom.runs.process import BUILDING, inference_device, reporting_memory_errors, segment_seed
+from fathom.runs.process import (
+    BUILDING,
+    inference_device,
+    random_generators,
+    reporting_memory_errors,
+    segment_seed,
+)
 from fathom.runs.trained_run import open_run
 
 
@@ -125,10 +128,7 @@ def agent_config(config: RunConfig) -> Any:
 
 def environment_of(config: RunConfig) -> EnvironmentSpec:
     """The environment of a run."""
-    arguments = {
-        key: str(value).lower() if isinstance(value, bool) else str(value)
-        for key, value in config.environment_arguments.items()
-    }
+    arguments = {key: plain_text(value) for key, value in config.environment_arguments.items()}
     return resolve(config.environment, arguments, open_run)
 
 
@@ -142,9 +142,9 @@ def build_agent(
     """
     kind, hyperparameters = agent_class(config.agent), agent_config(config)
     observation_space, action_space = environment.spaces()
-    segment_seed(config.seed, BUILDING)
     try:
-        with reporting_memory_errors():
+        with reporting_memory_errors(), random_generators():
+            segment_seed(config.seed, BUILDING)
             context = _context(config, environment, hyperparameters, storage)
             agent = kind(observation_space, action_space, hyperparameters, context)
             agent.env_observation_space = environment.observation_space
@@ -166,7 +166,6 @@ def trained_agent(
             " and can predict"
         )
     config = dataclasses.replace(run.config, device=inference_device(run.config, device))
-    torch.set_num_threads(max(1, min(config.threads, os.cpu_count() or 1)))
     checkpoint = run.load_checkpoint(warn, weights_only=True)
     if checkpoint is None:
         raise FathomError(f"{run.folder} has no checkpoint yet")

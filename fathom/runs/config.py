@@ -1,4 +1,4 @@
-"""What was asked of a run, and on what machine: its `run.toml`."""
+"""The contents of `run.toml`: what a run was asked for, versions, machine."""
 
 from __future__ import annotations
 
@@ -211,6 +211,11 @@ def plain_value(text: str) -> Value:
         with contextlib.suppress(ValueError):
             return kind(text)
     return text
+
+
+def plain_text(value: Any) -> str:
+    """A value as it is typed for a flag: the inverse of `plain_value`."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def changed_versions(config: RunConfig) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self
 
@@ -11,6 +12,20 @@ from fathom.errors import FathomError
 from fathom.evaluation import Result
 from fathom.runs.checkpoint import Progress
 from fathom.runs.folder import RunFolder
+
+writing = False
+"""Whether the writer is at work, whose thread would wait for ever for a lock that an exception raised by a
+signal handler leaves behind. A handler raises none then."""
+
+
+@contextlib.contextmanager
+def _writing() -> Iterator[None]:
+    global writing
+    writing = True
+    try:
+        yield
+    finally:
+        writing = False
 
 
 class Curves:
@@ -25,7 +40,8 @@ class Curves:
         from torch.utils.tensorboard import SummaryWriter
 
         self._run = run
-        self._writer = SummaryWriter(str(run.folder), purge_step=from_step)
+        with _writing():
+            self._writer = SummaryWriter(str(run.folder), purge_step=from_step)
 
     def __enter__(self) -> Self:
         return self
@@ -36,7 +52,7 @@ class Curves:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        with contextlib.suppress(OSError):
+        with _writing(), contextlib.suppress(OSError):
             self._writer.close()
 
     def metrics(self, segment: int, steps: int, seconds: float, metrics: dict[str, float]) -> None:
@@ -60,7 +76,7 @@ class Curves:
         )
 
     def evaluation(self, segment: int, progress: Progress, result: Result) -> None:
-        """Write the evaluation at the end of a segment, with its pictures."""
+        """Write the evaluation at the end of a segment."""
         line: dict[str, Any] = {"segment": segment, "steps": progress.steps}
         self._run.log_evaluation({**line, "seconds": progress.seconds, **result.to_json()})
         low, high = result.interval
@@ -69,8 +85,10 @@ class Curves:
 
     def flush(self) -> None:
         """Bring TensorBoard's events to the file."""
-        self._writer.flush()
+        with _writing():
+            self._writer.flush()
 
     def _add(self, step: int, values: dict[str, float]) -> None:
-        for name, value in values.items():
-            self._writer.add_scalar(name, value, step)
+        with _writing():
+            for name, value in values.items():
+                self._writer.add_scalar(name, value, step)

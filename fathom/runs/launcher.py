@@ -41,12 +41,12 @@ from fathom.runs.task_learner import (
 from perception.tasks import TASKS
 
 SEGMENT_STEPS = 10_000
-"""Steps from one checkpoint to the next in every environment, unless asked otherwise."""
+"""Default steps between checkpoints, per environment."""
 
 
 @dataclass(frozen=True)
-class Defaults:
-    """What an agent is trained with in an environment unless asked otherwise."""
+class TrainingRequest:
+    """Options of a run and hyperparameters of its agent: from the preset or the defaults, then as asked."""
 
     preset: str
     """Name of the preset they are from; empty for none."""
@@ -73,7 +73,9 @@ def known_task(name: str) -> str:
     return name
 
 
-def defaults_for(agent: str, reference: str | None, options: type = TrainOptions) -> Defaults:
+def defaults_for(
+    agent: str, reference: str | None, options: type = TrainOptions
+) -> TrainingRequest:
     """The defaults of an agent, with those of the preset that fits the environment best.
 
     Args:
@@ -87,22 +89,24 @@ def defaults_for(agent: str, reference: str | None, options: type = TrainOptions
     of_run = tables.get("run", {})
     if unknown := sorted(of_run.keys() - known):
         raise FathomError(f"the preset {name} sets {', '.join(unknown)}, which no run has")
-    return Defaults(name, options(**of_run), build_config(kind.Config, tables.get("agent", {})))
+    return TrainingRequest(
+        name, options(**of_run), build_config(kind.Config, tables.get("agent", {}))
+    )
 
 
 def new_training(
     agent: str,
     environment: EnvironmentSpec,
-    defaults: Defaults,
+    request: TrainingRequest,
     message: Callable[[str], None],
 ) -> RunFolder:
     """Check everything that can be checked before hours are spent, then make the run's folder.
 
     Args:
-        defaults: as `defaults_for` gives them, with what was asked for in place.
+        request: as `defaults_for` gives it, with what was asked for in place.
         message: told what the run resolved to, line by line.
     """
-    options, hyperparameters = defaults.options, defaults.config
+    options, hyperparameters = request.options, request.config
     num_envs = hyperparameters.num_envs
     segment_steps = options.segment_steps or SEGMENT_STEPS * num_envs
     if options.name is not None:
@@ -119,7 +123,7 @@ def new_training(
         seed=options.seed,
         device=training_device(options.device),
         threads=options.threads or torch.get_num_threads(),
-        preset=defaults.preset,
+        preset=request.preset,
         record=options.record,
         keep_replay=options.keep_replay,
         environment_arguments=dict(environment.env_args),
@@ -182,9 +186,10 @@ def extend(run: RunFolder, steps: int) -> None:
         FathomError: the run can no longer go on.
     """
     config = run.config
-    if steps < config.steps:
+    if type(steps) is not int or steps < config.steps:
         raise FathomError(
-            f"{run.folder} was asked for {config.steps:,} steps already; --steps can only extend that"
+            f"{run.folder} was asked for {config.steps:,} steps already; the steps can only extend that, to"
+            f" a larger whole number, not to {steps}"
         )
     with run.lock():
         whole = config.segment_steps

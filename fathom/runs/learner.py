@@ -1,4 +1,4 @@
-"""What the runner knows of whatever learns: an agent in its environment, or a task with its data."""
+"""The interface between the runner and what it trains: an agent in its environment, or a task with its data."""
 
 from __future__ import annotations
 

@@ -28,19 +28,19 @@ class TrainOptions:
     seed: Seed = 0
     """All randomness of the run derives from it."""
     name: str | None = None
-    """Name of the run's folder; made from environment and agent if not given."""
+    """Name of the run's folder; None makes one from environment and agent."""
     runs_dir: Path = Path("runs")
     """Folder in which runs are written."""
     segment_steps: Steps | None = None
-    """Steps from one checkpoint to the next; 10,000 in every environment if not given."""
+    """Steps from one checkpoint to the next; None means 10,000 times num_envs."""
     evaluation_episodes: Episodes = 20
     """Episodes of the evaluation at each checkpoint; 0 for none."""
     evaluation_envs: NumEnvs | None = None
-    """Environments that an evaluation plays in side by side; those of training, but 16 at most, if not given."""
+    """Environments of an evaluation side by side; None means num_envs, but 16 at most."""
     device: Device = "auto"
     """Where networks run; auto takes a GPU where there is one."""
     threads: Threads | None = None
-    """Threads for computing, one a core if not given; exact results hold for the same number."""
+    """CPU threads; None means one a core. Results are bit-identical only for the same number."""
     record: bool = False
     """Record an episode at the end."""
     keep_replay: bool = False
@@ -56,10 +56,10 @@ class FitOptions:
     seed: Seed = 0
     """All randomness of the run derives from it."""
     name: str | None = None
-    """Name of the run's folder; made from data and task if not given."""
+    """Name of the run's folder; None makes one from data and task."""
     runs_dir: Path = Path("runs")
     """Folder in which runs are written."""
     device: Device = "auto"
     """Where networks run; auto takes a GPU where there is one."""
     threads: Threads | None = None
-    """Threads for computing, one a core if not given; exact results hold for the same number."""
+    """CPU threads; None means one a core. Results are bit-identical only for the same number."""

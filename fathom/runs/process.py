@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fathom.runs.config import RunConfig
 
 BUILDING = 1 << 32
-"""Stands for a segment's number while the learner is built."""
+"""Segment number that seeds the construction of a learner."""
 
 _TRAINING_SEEDS = EVALUATION_SEED - (1 << 20)
 """Training draws its seeds below this, so that a seed for each environment still fits."""
@@ -42,23 +42,42 @@ def segment_seed(run_seed: int, segment: int) -> int:
 
 
 @contextlib.contextmanager
-def training_process(config: RunConfig) -> Iterator[None]:
-    """Set this process up to train, and put its random generators and threads back afterwards.
+def random_generators() -> Iterator[None]:
+    """Own the global random generators of the process, and put them back afterwards.
 
-    The global random generators belong to the whole process, so its threads train one after the other.
-    Trainings side by side need a process each.
+    They belong to the whole process, so other threads wait: a training holds them for one segment at a
+    time.
     """
-    with _lock:
-        states = random.getstate(), np.random.get_state(), torch.get_rng_state()
-        threads = torch.get_num_threads()
-        prepare(config.threads, config.device)
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
+    with _lock, torch.random.fork_rng(devices):
+        python, numpy = random.getstate(), np.random.get_state()
         try:
             yield
         finally:
-            random.setstate(states[0])
-            np.random.set_state(states[1])
-            torch.set_rng_state(states[2])
-            torch.set_num_threads(threads)
+            random.setstate(python)
+            np.random.set_state(numpy)
+
+
+@contextlib.contextmanager
+def threads_for(config: RunConfig) -> Iterator[None]:
+    """Compute with the threads of a run, as far as there are cores; the number is put back afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(1, min(config.threads, os.cpu_count() or 1)))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextlib.contextmanager
+def training_process(config: RunConfig) -> Iterator[None]:
+    """`prepare`, and the number of PyTorch's threads put back afterwards."""
+    before = torch.get_num_threads()
+    prepare(config.threads, config.device)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def prepare(threads: int, device: str) -> None:
@@ -94,6 +113,8 @@ def training_device(asked: str) -> str:
 
 def inference_device(config: RunConfig, asked: str) -> str:
     """Where a run's network computes when it is used: where asked, by default where it learnt."""
+    if asked not in ("auto", "cpu", "cuda"):
+        raise FathomError(f"device must be auto, cpu or cuda, not {asked!r}")
     device = config.device if asked == "auto" else asked
     if device.startswith("cuda") and not torch.cuda.is_available():
         if asked != "auto":

@@ -19,7 +19,7 @@ from fathom.runs.checkpoint import Progress
 from fathom.runs.folder import RunFolder
 from fathom.runs.launcher import extend
 from fathom.runs.learner import ShouldStop
-from fathom.runs.process import inference_device
+from fathom.runs.process import random_generators, threads_for
 from fathom.runs.runner import never, train
 from fathom.runs.task_learner import data_of, evaluate_task, trained_task
 from perception.data.source import DataError
@@ -74,16 +74,16 @@ class Run(RunFolder):
                 )
             task, progress = trained_task(self, _warn, device)
             data = data_of(self)
-            config.device = inference_device(config, device)
-            return evaluate_task(task, data, config), progress
+            with threads_for(config):
+                return evaluate_task(task, data, config), progress
         if episodes is None:
             episodes = config.evaluation_episodes or 20
-        if episodes < 1:
-            raise FathomError(f"--episodes must be at least 1, not {episodes}")
+        _check_episodes(episodes)
         first_seed = evaluation_seed(seed)
         agent, environment, progress = trained_agent(self, _warn, device)
         num_envs = config.evaluation_envs
-        return evaluate(agent, environment, episodes, first_seed, num_envs), progress
+        with threads_for(config):
+            return evaluate(agent, environment, episodes, first_seed, num_envs), progress
 
     def record(
         self,
@@ -99,8 +99,7 @@ class Run(RunFolder):
             folder: where they go; the run's own folder of videos if not given.
             seed: which set of evaluation episodes.
         """
-        if episodes < 1:
-            raise FathomError(f"--episodes must be at least 1, not {episodes}")
+        _check_episodes(episodes)
         first_seed = evaluation_seed(seed)
         agent, environment, progress = trained_agent(self, _warn, device)
         name = f"step-{progress.steps}" + (f"-seed-{seed}" if seed else "")
@@ -118,7 +117,8 @@ class Run(RunFolder):
         """
         task = self.task(device)
         try:
-            return task.predict(inputs)
+            with random_generators():
+                return task.predict(inputs)
         except DataError as error:
             raise FathomError(str(error)) from error
 
@@ -141,6 +141,11 @@ class Run(RunFolder):
             extend(self, steps)
         shown = Display() if display is None else display
         return train(self, shown, should_stop)
+
+
+def _check_episodes(episodes: int) -> None:
+    if type(episodes) is not int or episodes < 1:
+        raise FathomError(f"episodes must be a whole number of at least 1, not {episodes!r}")
 
 
 def _warn(message: str) -> None:

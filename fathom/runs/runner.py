@@ -10,21 +10,27 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 
-from agents.agent import AgentState
+from agents.agent import AgentState, Metrics
 from fathom.display import Display
 from fathom.errors import FathomError, Stopped
 from fathom.files import reporting_disk_errors
 from fathom.runs.agent_learner import AgentLearner
 from fathom.runs.checkpoint import Progress
+from fathom.runs.config import changed_versions
 from fathom.runs.curves import Curves
 from fathom.runs.folder import RunFolder
 from fathom.runs.learner import Learner, ShouldStop
-from fathom.runs.process import reporting_memory_errors, segment_seed, training_process
+from fathom.runs.process import (
+    random_generators,
+    reporting_memory_errors,
+    segment_seed,
+    training_process,
+)
 from fathom.runs.task_learner import TaskLearner
 
 
 def never() -> bool:
-    """Do not stop."""
+    """Always False: the default `should_stop`."""
     return False
 
 
@@ -56,6 +62,7 @@ def train(
         progress = Progress() if checkpoint is None else checkpoint.progress
         unfinished = progress.steps < run.config.steps
         if unfinished:
+            warnings += changed_versions(run.config) if progress.steps else []
             warnings += learning.check_resume(progress)
         if checkpoint is not None:
             load(learning, checkpoint.state, run)
@@ -102,10 +109,10 @@ def _segments(
         k, first = progress.segment, progress.steps
         steps = min(config.segment_steps, config.steps - first)
         display.activity(f"training, segment {k + 1}")
-        seed = segment_seed(config.seed, k)
         began = time.perf_counter()
-        with _reporting_errors(run):
-            for metrics in learner.segment(k, steps, seed):
+        with _reporting_errors(run), random_generators():
+            seed = segment_seed(config.seed, k)
+            for metrics in _closing(learner.segment(k, steps, seed)):
                 _check(should_stop)
                 seconds = progress.seconds + time.perf_counter() - began
                 done = first + int(metrics["steps"])
@@ -147,6 +154,12 @@ def _evaluate(
 def _evaluated(run: RunFolder, progress: Progress) -> bool:
     """Whether the segment that ended last was scored, as it may not have been where a run was killed."""
     return any(line.get("segment") == progress.segment - 1 for line in run.evaluations())
+
+
+def _closing(reports: Iterator[Metrics]) -> Iterator[Metrics]:
+    """The reports of a generator that is closed as soon as the loop over them ends, however it ends."""
+    with contextlib.closing(reports):  # type: ignore[type-var]
+        yield from reports
 
 
 def _check(should_stop: ShouldStop) -> None:

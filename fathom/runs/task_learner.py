@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
@@ -16,21 +16,27 @@ import torch
 import envs
 from agents.agent import AgentState, Metrics
 from envs.hooks import WorldError
-from fathom.errors import FathomError
+from fathom.errors import FathomError, Stopped
 from fathom.evaluation import Result
 from fathom.files import replace_file
 from fathom.runs.checkpoint import Progress
 from fathom.runs.config import RunConfig, Value, build_config
 from fathom.runs.folder import RunFolder
 from fathom.runs.learner import ShouldStop
-from fathom.runs.process import BUILDING, inference_device, reporting_memory_errors, segment_seed
+from fathom.runs.process import (
+    BUILDING,
+    inference_device,
+    random_generators,
+    reporting_memory_errors,
+    segment_seed,
+)
 from fathom.statistics import bootstrap_interval
 from perception.data.source import DataError, DataSource
 from perception.tasks import load_task
 from perception.tasks.task import Task, TaskData, load_optimizer_tensors, optimizer_tensors
 
 METADATA = "model.json"
-"""File beside the checkpoints: what a task is built from beside its config, such as the words it knows."""
+"""File of the metadata that a task is built from, so that it can be used without its data."""
 
 _LARGEST_METADATA = 50_000_000
 _REPORT_SECONDS = 0.5
@@ -54,7 +60,7 @@ class TaskLearner:
         task.train()
         reported = time.monotonic()
         for batch in task.batches(self.data.train, training=True):
-            losses = task.train_step(to_device(batch, self.config.device), self._updates)
+            losses = task.train_step(batch, self._updates)
             self._updates += 1
             done += task.batch_size_of(batch)
             count += 1
@@ -68,7 +74,7 @@ class TaskLearner:
                 sums, count = {}, 0
 
     def evaluate(self, should_stop: ShouldStop) -> Result | None:
-        return evaluate_task(self.task, self.data, self.config)
+        return evaluate_task(self.task, self.data, self.config, should_stop)
 
     def state(self) -> AgentState:
         weights = dict(self.task.state_dict())
@@ -84,8 +90,9 @@ class TaskLearner:
 
     def finish(self, progress: Progress, message: Callable[[str], None]) -> None:
         self.task.eval()
-        batches = device_batches(self.task, self.data, self.config.device)
-        for path in save_pictures(self.run, self.task.pictures(batches)):
+        with random_generators():
+            pictures = self.task.pictures(self.task.batches(self.data.test, training=False))
+        for path in save_pictures(self.run, pictures):
             message(f"picture {path}")
 
 
@@ -148,11 +155,11 @@ def protocol_of(data: TaskData) -> dict[str, Any]:
 def build_task(config: RunConfig, metadata: Any) -> Task:
     """Build a run's task, untrained."""
     kind, hyperparameters = task_class(config.task), task_config(config)
-    segment_seed(config.seed, BUILDING)
     try:
-        with reporting_memory_errors():
+        with reporting_memory_errors(), random_generators():
+            segment_seed(config.seed, BUILDING)
             return kind(hyperparameters, metadata).to(config.device)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError) as error:
         raise FathomError(f"the task {config.task} cannot be built: {error}") from error
 
 
@@ -176,7 +183,6 @@ def trained_task(
             f"{run.folder} is a run of the agent {run.config.agent}, not the fit of a task"
         )
     config = dataclasses.replace(run.config, device=inference_device(run.config, device))
-    torch.set_num_threads(max(1, min(config.threads, os.cpu_count() or 1)))
     checkpoint = run.load_checkpoint(warn, weights_only=True)
     if checkpoint is None:
         raise FathomError(f"{run.folder} has no checkpoint yet")
@@ -194,16 +200,31 @@ def _read_metadata(path: Path) -> Any:
     try:
         if path.stat().st_size > _LARGEST_METADATA:
             raise ValueError("it is too large")
-        return json.loads(path.read_bytes())
+        metadata = json.loads(path.read_bytes())
+        if not isinstance(metadata, dict):
+            raise ValueError("it is no table of names and values")
+        return metadata
     except (OSError, ValueError, RecursionError) as error:
         raise FathomError(f"{path} cannot be used: {error}") from error
 
 
-def evaluate_task(task: Task, data: TaskData, config: RunConfig) -> Result:
+def evaluate_task(
+    task: Task, data: TaskData, config: RunConfig, should_stop: ShouldStop = lambda: False
+) -> Result:
     """Score a task on its test examples; the first of its metrics is the score."""
+
+    def batches() -> Iterator[Any]:
+        for batch in task.batches(data.test, training=False):
+            if should_stop():
+                raise Stopped
+            yield batch
+
     task.eval()
-    with torch.no_grad():
-        metrics = task.evaluate(device_batches(task, data, config.device))
+    with (
+        torch.no_grad(),
+        random_generators(),
+    ):  # a DataLoader draws a seed, even if it shuffles nothing
+        metrics = task.evaluate(batches())
     (name, score), *others = metrics.items()
     return Result(
         mean=score.mean,
@@ -217,29 +238,8 @@ def evaluate_task(task: Task, data: TaskData, config: RunConfig) -> Result:
     )
 
 
-def device_batches(task: Task, data: TaskData, device: str) -> Iterator[Any]:
-    """Batches of the test examples, on a device."""
-    for batch in task.batches(data.test, training=False):
-        yield to_device(batch, device)
-
-
-def to_device(batch: Any, device: str) -> Any:
-    """A batch with all its tensors on a device: a tensor, or tuples, lists and dicts of them."""
-    if isinstance(batch, torch.Tensor):
-        return batch.to(device)
-    if isinstance(batch, dict):
-        return {key: to_device(value, device) for key, value in batch.items()}
-    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
-        return type(batch)(*(to_device(value, device) for value in batch))
-    if isinstance(batch, (list, tuple)):
-        return type(batch)(to_device(value, device) for value in batch)
-    return batch
-
-
 def save_pictures(run: RunFolder, pictures: Mapping[str, Any]) -> list[Path]:
     """Write figures to a run's folder of pictures as PNG; gives the files."""
-    import io
-
     paths = []
     for name, figure in pictures.items():
         run.pictures.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""A run that an environment gets as an argument: an opponent, a model that understands sentences."""
+"""A trained run that is passed to the constructor of an environment."""
 
 from __future__ import annotations
 

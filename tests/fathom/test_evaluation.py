@@ -83,7 +83,6 @@ def test_a_score_says_what_it_is() -> None:
     assert score.protocol["env.length"] == 6
     content = score.to_json()
     assert content["episodes"] == 34
-    assert "pictures" not in content
     # A goal after n steps returns 1 - 0.01 (n - 1): steps that only reset are not counted.
     for total, length in zip(score.returns, score.lengths, strict=True):
         assert total == pytest.approx(1 - 0.01 * (length - 1)) or length == 24

@@ -4,11 +4,14 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import numpy as np
 import pytest
+import torch
 from nbclient import NotebookClient
 
 import fathom
@@ -72,6 +75,74 @@ def test_training_in_a_thread(tmp_path: Path) -> None:
     thread.start()
     thread.join(120)
     assert runs[0].evaluate(episodes=1).count == 1
+
+
+def test_fits_in_threads_are_what_they_are_alone(tmp_path: Path) -> None:
+    options = {"epochs": 3, "filters": 4, "hidden_size": 16, "threads": 1, "progress": False}
+    alone = fathom.fit("digits", runs_dir=tmp_path, name="alone", **options)  # type: ignore[arg-type]
+    errors: list[BaseException] = []
+
+    def fit(number: int) -> None:
+        try:
+            fathom.fit("digits", runs_dir=tmp_path, name=f"thread-{number}", **options)  # type: ignore[arg-type]
+        except BaseException as error:
+            errors.append(error)
+
+    def use() -> None:
+        try:
+            for _ in range(5):
+                alone.evaluate()
+                alone.task()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=fit, args=(number,)) for number in range(3)]
+    threads.append(threading.Thread(target=use))
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    for number in range(3):
+        other = fathom.load(f"thread-{number}", tmp_path)
+        scores = [line["mean"] for line in other.evaluations()]
+        assert scores == [line["mean"] for line in alone.evaluations()]
+        one, same = alone.task().state_dict(), other.task().state_dict()
+        assert all(torch.equal(one[name], same[name]) for name in one)
+
+
+def test_using_a_run_leaves_the_process_as_it_was(tmp_path: Path) -> None:
+    run = fathom.train("ppo", CORRIDOR, runs_dir=tmp_path, progress=False, **SHORT)
+    before = torch.get_num_threads()
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    run.agent()
+    run.evaluate(episodes=1)
+    run.record()
+    assert torch.equal(torch.rand(3), expected)
+    assert torch.get_num_threads() == before
+    assert run.config.device == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda run: run.evaluate(episodes=2.5), "episodes must be a whole number"),
+        (lambda run: run.evaluate(episodes=0), "episodes must be a whole number of at least 1"),
+        (lambda run: run.record(episodes="x"), "episodes must be a whole number"),
+        (lambda run: run.evaluate(device="gpu"), "device must be auto, cpu or cuda, not 'gpu'"),
+        (lambda run: run.resume(steps=3000.5), "a larger whole number"),
+        (lambda run: run.resume(steps=3), "can only extend"),
+        (lambda run: fathom.train("ppo", object), "path/to/file.py:Class"),
+    ],
+)
+def test_wrong_arguments_of_a_run_are_one_sentence(
+    tmp_path: Path, call: Callable[[Any], Any], message: str
+) -> None:
+    run = fathom.train("ppo", CORRIDOR, runs_dir=tmp_path, progress=False, **SHORT)
+    with pytest.raises(fathom.FathomError, match=message):
+        call(run)
 
 
 @pytest.mark.parametrize(

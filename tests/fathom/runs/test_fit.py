@@ -180,7 +180,7 @@ def test_what_a_fit_cannot_do_is_said(
     assert main(["evaluate", "f", *at]) == 2
     assert "are not those" in capsys.readouterr().err
     (tmp_path / "f" / "model.json").write_text("[]")
-    with pytest.raises(FathomError, match="cannot be built"):
+    with pytest.raises(FathomError, match="no table of names"):
         Run.find("f", tmp_path).task()
     (tmp_path / "f" / "model.json").write_text("[")
     with pytest.raises(FathomError, match=r"model\.json cannot be used"):
