@@ -33,13 +33,13 @@ def run(words: list[str]) -> int:
     with quiet("--json" in words) as out:
         from perception.tasks import TASKS
 
-        kinds: list[type] = [FitFlags]
-        task = next((word for word in words if word in TASKS), None)
-        if task is not None:
+        given, rest = split_positional(words, [FitFlags])
+        for word in TASKS.keys() & set(words):  # which flags take a value depends on the task
             from fathom.runs.task_learner import task_class
 
-            kinds.append(task_class(task).Config)
-        given, rest = split_positional(words, kinds)
+            positional, flags_then = split_positional(words, [FitFlags, task_class(word).Config])
+            if positional[:1] == [word]:
+                given, rest = positional, flags_then
         if not given and asks_for_help(words):
             parse(FitFlags(), ["--help"], "fathom fit TASK", out, HELP)
         if not given:

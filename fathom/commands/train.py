@@ -36,13 +36,13 @@ def run(words: list[str]) -> int:
     with quiet("--json" in words) as out:
         from agents import AGENTS
 
-        config_kinds: list[type] = [TrainFlags]
-        agent = next((word for word in words if word in AGENTS), None)
-        if agent is not None:
+        given, rest = split_positional(words, [TrainFlags])
+        for word in AGENTS.keys() & set(words):  # which flags take a value depends on the agent
             from fathom.runs.agent_learner import agent_class
 
-            config_kinds.append(agent_class(agent).Config)
-        given, rest = split_positional(words, config_kinds)
+            positional, flags_then = split_positional(words, [TrainFlags, agent_class(word).Config])
+            if positional[:1] == [word]:
+                given, rest = positional, flags_then
         if not given and asks_for_help(words):
             parse(TrainFlags(), ["--help"], "fathom train AGENT ENV", out, HELP)
         if not given or (len(given) < 2 and not asks_for_help(words)):
