@@ -58,7 +58,13 @@ class DialogueVector(VectorEnv):
     ) -> None:
         self.num_envs = num_envs
         self.config = DialogueConfig(
-            domain, split, slot_error, intent_error, max_turns, rule, language
+            domain=domain,
+            split=split,
+            slot_error=slot_error,
+            intent_error=intent_error,
+            max_turns=max_turns,
+            rule=rule,
+            language=language,
         )
         self.render_mode = None
         parts = self.config.load()

@@ -16,18 +16,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from pydantic import ValidationError
 
 from agents.agent import Agent
 from agents.parts.positions import in_all_symmetries
 from agents.search.go_search import Candidate, Evaluate, GoSearch, SearchConfig
-from envs.go import core
 from envs.go.board import BLACK, Board, Rules
+from envs.go.config import GoConfig
 from envs.go.counting import dead_stones, ownership, won
 from envs.go.opponents import PLAYOUT, RANDOM, move_of, new_work
 from envs.go.playouts import mask_eyes
 from envs.go.program import Program, ProgramError, ProgramRefusedError
 from envs.go.vertices import action_at, vertex
-from fathom.errors import FathomError
+from fathom.errors import FathomError, one_sentence
 from fathom.play.runs import find_run, names_run, trained_agent
 
 NAMES = ("random", "playout", "rave")
@@ -416,12 +417,9 @@ def rules_from(arguments: dict[str, str], players: Iterable[Player] = ()) -> Rul
     for size in sizes:
         values.setdefault("size", size)
     try:
-        rules = Rules(**values)  # type: ignore[arg-type]
-    except ValueError as error:
-        raise FathomError(str(error)) from None
-    if not 5 <= rules.size <= core.LARGEST:
-        raise FathomError(f"size must be a whole number from 5 to {core.LARGEST}, not {rules.size}")
-    return rules
+        return GoConfig(**values).rules  # type: ignore[arg-type]
+    except ValidationError as error:
+        raise FathomError(one_sentence(error, "--env.{}".format)) from None
 
 
 def _whole(text: str) -> int:
