@@ -218,6 +218,11 @@ def test_what_makes_no_maze_is_said(arguments: dict, says: str) -> None:
         Maze(**arguments)
 
 
+def test_numpy_numbers_are_arguments_too() -> None:
+    config = Maze(width=np.int64(7), doors=np.int32(1), braid=np.float32(0.5)).config  # type: ignore[arg-type]
+    assert (config.width, config.doors, config.braid) == (7, 1, 0.5)
+
+
 @pytest.mark.parametrize("arguments", [{}, {"view": "local"}, {"doors": 2, "width": 13}])
 def test_mazes_can_be_drawn(arguments: dict) -> None:
     env = Maze(**arguments, render_mode="rgb_array")
