@@ -121,7 +121,7 @@ class Dialogue(gym.Env):
             self.state.random[0] = seed
         self._seeded = True
         state = self.state
-        new_goal(self.tables, state.goal, state.found, state.random)
+        new_goal(self.tables, state.goal, state.rows, state.random)
         self.brief = self.goal
         self.begin()
         user.begin(self.tables, state)

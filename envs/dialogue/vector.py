@@ -202,7 +202,7 @@ def _speak(
         state = one_of(states, i)
         numbers = state.numbers
         if numbers[OVER]:
-            new_goal(tables, state.goal, state.found, state.random)
+            new_goal(tables, state.goal, state.rows, state.random)
             clear(tables, state)
             user.begin(tables, state)
             continue
