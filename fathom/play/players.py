@@ -95,7 +95,7 @@ class Player(ABC):
 
     @abstractmethod
     def choose(
-        self, board: Board, limit: SearchBudget, stop: Callable[[], bool] | None = None
+        self, board: Board, budget: SearchBudget, stop: Callable[[], bool] | None = None
     ) -> Move:
         """Return a move for the player to move; the board is not changed.
 
@@ -124,9 +124,9 @@ class Player(ABC):
         """Whether it agrees to end the game after the opponent's pass, dead stones removed."""
         return False
 
-    def clean_up(self, board: Board, limit: SearchBudget) -> Move:
+    def clean_up(self, board: Board, budget: SearchBudget) -> Move:
         """Return a move after both passed and disagree about dead stones; all stones now count as alive."""
-        return self.choose(board, limit)
+        return self.choose(board, budget)
 
     def close(self) -> None:
         """Release what it holds, such as a process."""
@@ -145,7 +145,7 @@ class _Simple(Player):
         self._random = np.array([seed], np.uint64)
 
     def choose(
-        self, board: Board, limit: SearchBudget, stop: Callable[[], bool] | None = None
+        self, board: Board, budget: SearchBudget, stop: Callable[[], bool] | None = None
     ) -> Move:
         komi = float(board.rules.komi)
         return Move(int(move_of(self._kind, board.boards, 0, *self._work, komi, self._random)))
@@ -172,32 +172,32 @@ class _Searcher(Player):
         self._hopeless = 0
 
     def choose(
-        self, board: Board, limit: SearchBudget, stop: Callable[[], bool] | None = None
+        self, board: Board, budget: SearchBudget, stop: Callable[[], bool] | None = None
     ) -> Move:
         if not board.passes or won(board):
-            return self._think(board, limit, stop)
+            return self._think(board, budget, stop)
         # A second pass would lose, because dead stones are removed before the count. A player that still
         # expects to win has something left to play.
         board = board.copy()
         board.resume()
-        move = self._think(board, limit, stop)
+        move = self._think(board, budget, stop)
         others = [c for c in move.candidates if c.action != board.rules.size**2]
         passing = move.action == board.rules.size**2
         if passing and others and move.win_rate is not None and move.win_rate > 0.5:
             return dataclasses.replace(move, action=others[0].action)
         return move
 
-    def clean_up(self, board: Board, limit: SearchBudget) -> Move:
-        return self._think(board, limit)
+    def clean_up(self, board: Board, budget: SearchBudget) -> Move:
+        return self._think(board, budget)
 
     def _think(
-        self, board: Board, limit: SearchBudget, stop: Callable[[], bool] | None = None
+        self, board: Board, budget: SearchBudget, stop: Callable[[], bool] | None = None
     ) -> Move:
-        if limit.simulations == 0:
+        if budget.simulations == 0:
             return self._with_resignation(self._intuition(board))
         search = self._search
         search.set_board(board)
-        search.run(limit.simulations, limit.seconds, stop)
+        search.run(budget.simulations, budget.seconds, stop)
         result = Move(search.best(), search.win_rate, search.candidates())
         return self._with_resignation(result)
 
@@ -250,7 +250,7 @@ class _Actor(Player):
         self._seen: list[tuple[int, int]] | None = None
 
     def choose(
-        self, board: Board, limit: SearchBudget, stop: Callable[[], bool] | None = None
+        self, board: Board, budget: SearchBudget, stop: Callable[[], bool] | None = None
     ) -> Move:
         planes, mask = board.planes()[None], board.legal().astype(np.int8)[None]
         # A recurrent policy's memory is valid while the game continues from the last position.
@@ -294,7 +294,7 @@ class _Other(Player):
             self._told.append((colour, action))
 
     def choose(
-        self, board: Board, limit: SearchBudget, stop: Callable[[], bool] | None = None
+        self, board: Board, budget: SearchBudget, stop: Callable[[], bool] | None = None
     ) -> Move:
         self._tell(board)
         return self._played(board, self._program.genmove(board.to_play))
@@ -316,9 +316,9 @@ class _Other(Player):
         except ValueError:  # no points in the answer: no dead stones
             return set()
 
-    def clean_up(self, board: Board, limit: SearchBudget) -> Move:
+    def clean_up(self, board: Board, budget: SearchBudget) -> Move:
         if not self._knows("kgs-genmove_cleanup"):
-            return self.choose(board, limit)
+            return self.choose(board, budget)
         self._tell(board)
         answer = self._program.command(f"kgs-genmove_cleanup {'bw'[board.to_play - 1]}")
         try:
