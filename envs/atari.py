@@ -13,8 +13,8 @@ Two protocols are in use in the field, and a score means nothing without its nam
   lost life ends an episode.
 """
 
+import dataclasses
 import re
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import ale_py
@@ -23,7 +23,9 @@ import numpy as np
 from ale_py import roms
 from ale_py.vector_env import AtariVectorEnv
 from gymnasium.vector import AutoresetMode, VectorEnv
+from pydantic.dataclasses import dataclass
 
+from envs.arguments import STRICT
 from envs.hooks import WorldError
 
 FRAME_SKIP = 4
@@ -31,7 +33,7 @@ FRAME_STACK = 4
 MAX_FRAMES = 108_000  # 30 minutes of play, as in all the literature
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Protocol:
     """The settings of the emulator that make a protocol."""
 
@@ -46,7 +48,7 @@ class Protocol:
 PROTOCOLS = {"machado": Protocol(0.25, 0, False), "nature": Protocol(0.0, 30, True)}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class AtariConfig:
     """The environment's own arguments."""
 

@@ -6,7 +6,7 @@ its name, so a world need not inherit from anything here.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -15,6 +15,7 @@ class WorldError(ValueError):
     """A world cannot be made or played as asked. The message is one sentence for the user."""
 
 
+@runtime_checkable
 class TrainedRun(Protocol):
     """A trained run, as a world gets it in place of the name or folder that the user gave."""
 

@@ -470,7 +470,7 @@ class GoSearches:
 
     def _step(self, wanted: np.ndarray, logits: np.ndarray) -> None:
         """Run one simulation in every game."""
-        go_tree.gather_each(
+        go_tree.select_leaf_each(
             self._trees,
             self.boards,
             self._work,
@@ -487,7 +487,7 @@ class GoSearches:
             size = self.rules.size
             planes = self._planes if len(games) == len(wanted) else self._planes[games]
             answers = self.evaluate(planes.reshape(-1, core.PLANES, size, size))
-            go_tree.absorb_each(
+            go_tree.expand_and_backup_each(
                 self._trees, games, self._leaves, answers[0], self._legal, answers[1]
             )
 

@@ -365,7 +365,7 @@ def _scrambled(number: int) -> np.uint64:
 
 
 @numba.njit(cache=True, nogil=True)
-def gather_each(
+def select_leaf_each(
     trees: Trees,
     roots: Boards,
     work: Boards,
@@ -424,7 +424,7 @@ def root_choice(trees: Trees, g: int, wanted: int, logits: np.ndarray, scale: fl
 
 
 @numba.njit(cache=True, nogil=True)
-def absorb_each(
+def expand_and_backup_each(
     trees: Trees,
     games: np.ndarray,
     leaves: np.ndarray,

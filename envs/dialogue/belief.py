@@ -206,15 +206,15 @@ def _look_up(tables: DialogueTables, state: DialogueState) -> None:
         others = numbers[MATCHES] > 1
         if others and value != NONE:
             others = False
-            for word in range(len(state.found)):
-                others |= state.found[word] & ~tables.matches[slot, value, word] != 0
+            for word in range(len(state.rows)):
+                others |= state.rows[word] & ~tables.matches[slot, value, word] != 0
         marks[slot, AGREED] = not others
 
 
 @internal
 def _search(tables: DialogueTables, state: DialogueState, without: int) -> None:
     """Search the rows by all conditions but that of one slot (S: none is left out)."""
-    rows_found, numbers, rows = state.found, state.numbers, len(tables.rows)
+    rows_found, numbers, rows = state.rows, state.numbers, len(tables.rows)
     rows_found[:] = ~np.uint64(0)
     if rows % 64:
         rows_found[-1] >>= np.uint64(64 - rows % 64)

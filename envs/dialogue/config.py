@@ -1,25 +1,27 @@
 """The arguments of the dialogue environments."""
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+import dataclasses
+from typing import Annotated, Literal
 
 import numpy as np
 from gymnasium import spaces
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 
+from envs.arguments import STRICT, Probability, Whole
 from envs.dialogue.belief import observation_size
 from envs.dialogue.domain import Domain, DomainError
 from envs.dialogue.domains import load_domain
 from envs.dialogue.frames import AgentAct, agent_acts
 from envs.dialogue.goals import TRIES, new_goal
 from envs.dialogue.tables import DialogueTables, tables_of
-from envs.hooks import WorldError
 
 Split = Literal["train", "test"]
 Rule = Literal["worthy", "weak"]
 Language = Literal["frames", "text"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False)
 class DialogueParts:
     """The common parts of the single and the vector environment."""
 
@@ -38,36 +40,25 @@ class DialogueParts:
         return spaces.Discrete(len(self.acts))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class DialogueConfig:
-    """The arguments of `Dialogue`. A wrong one raises a WorldError."""
+    """The arguments of `Dialogue`. A wrong one raises a ValueError."""
 
     domain: str = "movie"
     """Name of a domain that ships, or path of a file; see `envs.dialogue.domains.load_domain`."""
     split: Split = "train"
     """The users' goals: those for training, or those held out."""
-    slot_error: float = 0.0
+    slot_error: Probability = 0.0
     """Probability that a value is misheard."""
-    intent_error: float = 0.0
+    intent_error: Probability = 0.0
     """Probability that an act is misheard."""
-    max_turns: int = 20
+    max_turns: Annotated[Whole, Field(ge=1, le=100)] = 20
     """Turns of the agent after which a dialogue fails, 1 to 100."""
     rule: Rule = "worthy"
     """The rule agent behind `expert_action`; see `envs.dialogue.rules`."""
     language: Language = "frames"
     """"frames": the agent hears the users' frames; "text": what a model understands of their words; see
     `envs.dialogue.text`."""
-
-    def __post_init__(self) -> None:
-        _check_choice("split", self.split, get_args(Split))
-        _check_choice("rule", self.rule, get_args(Rule))
-        _check_choice("language", self.language, get_args(Language))
-        for name in ("slot_error", "intent_error"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise WorldError(f"{name} must lie in 0…1, not {getattr(self, name)}")
-        turns = self.max_turns
-        if isinstance(turns, bool) or not isinstance(turns, int) or not 1 <= turns <= 100:
-            raise WorldError(f"max_turns must be a whole number from 1 to 100, not {turns}")
 
     def load(self) -> DialogueParts:
         """Read the domain; DomainError if it cannot be used or has no goals of this split."""
@@ -83,8 +74,3 @@ class DialogueConfig:
                 " none belongs to that split"
             )
         return DialogueParts(domain, tables, agent_acts(domain))
-
-
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise WorldError(f"{name} must be one of {', '.join(choices)}, not {value!r}")

@@ -44,7 +44,7 @@ class Dialogue(gym.Env):
         arguments: the other arguments are the fields of `DialogueConfig`.
 
     Raises:
-        WorldError: an argument is wrong.
+        ValueError: an argument is wrong.
     """
 
     metadata = {
@@ -70,7 +70,13 @@ class Dialogue(gym.Env):
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise WorldError(f"there is no render mode {render_mode!r}")
         self.config = DialogueConfig(
-            domain, split, slot_error, intent_error, max_turns, rule, language
+            domain=domain,
+            split=split,
+            slot_error=slot_error,
+            intent_error=intent_error,
+            max_turns=max_turns,
+            rule=rule,
+            language=language,
         )
         self.render_mode = render_mode
         parts = self.config.load()
@@ -115,7 +121,7 @@ class Dialogue(gym.Env):
             self.state.random[0] = seed
         self._seeded = True
         state = self.state
-        new_goal(self.tables, state.goal, state.found, state.random)
+        new_goal(self.tables, state.goal, state.rows, state.random)
         self.brief = self.goal
         self.begin()
         user.begin(self.tables, state)

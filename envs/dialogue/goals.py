@@ -40,9 +40,9 @@ def goal_of(domain: Domain, ints: np.ndarray) -> Goal:
 
 @compiled
 def new_goal(
-    tables: DialogueTables, goal: np.ndarray, found: np.ndarray, random: np.ndarray
+    tables: DialogueTables, goal: np.ndarray, rows: np.ndarray, random: np.ndarray
 ) -> bool:
-    """Draw a goal into `goal` (see `DialogueState.goal`); False if there is none. `found` is working memory."""
+    """Draw a goal into `goal` (see `DialogueState.goal`); False if there is none. `rows` is working memory."""
     for _ in range(TRIES):
         if len(tables.goals):
             number = below(random, len(tables.goals))
@@ -54,7 +54,7 @@ def new_goal(
             for slot in range(len(tables.column)):
                 if not tables.column[slot] and goal[slot] == NONE:
                     goal[slot] = below(random, tables.counts[slot])
-            _wish(tables, goal, found, random)
+            _wish(tables, goal, rows, random)
             return True
     return False
 
@@ -95,7 +95,7 @@ def _says_something(tables: DialogueTables, goal: np.ndarray) -> bool:
 
 
 @internal
-def _wish(tables: DialogueTables, goal: np.ndarray, found: np.ndarray, random: np.ndarray) -> None:
+def _wish(tables: DialogueTables, goal: np.ndarray, rows: np.ndarray, random: np.ndarray) -> None:
     """Perhaps draw a first wish: another value for one constraint, with which no row meets the others."""
     goal[-2] = goal[-1] = NONE
     if chance(random) >= tables.change_of_mind:
@@ -108,21 +108,21 @@ def _wish(tables: DialogueTables, goal: np.ndarray, found: np.ndarray, random: n
         return
     left = below(random, constraints)
     wish = 0
-    found[:] = ~np.uint64(0)
+    rows[:] = ~np.uint64(0)
     for slot in range(slots):
         if tables.column[slot] and goal[slot] >= 0:
             if left == 0:
                 wish = slot
             else:
-                for word in range(len(found)):
-                    found[word] &= tables.matches[slot, goal[slot], word]
+                for word in range(len(rows)):
+                    rows[word] &= tables.matches[slot, goal[slot], word]
             left -= 1
     first = below(random, tables.counts[wish])
     for step in range(tables.counts[wish]):
         value = (first + step) % tables.counts[wish]
         meets = np.uint64(0)
-        for word in range(len(found)):
-            meets |= found[word] & tables.matches[wish, value, word]
+        for word in range(len(rows)):
+            meets |= rows[word] & tables.matches[wish, value, word]
         if meets == 0 and value != goal[wish]:
             goal[-2], goal[-1] = wish, value
             return

@@ -84,8 +84,8 @@ class DialogueState(NamedTuple):
     """(`NUMBERS`,) int64: see `envs.dialogue.belief`."""
     trust: np.ndarray
     """(2,) float64: confidence in `heard`; probability that the user has nothing more to say."""
-    found: np.ndarray
-    """(W,) uint64: set of rows."""
+    rows: np.ndarray
+    """(W,) uint64: the set of rows that the last look-up gave, as bits."""
     random: np.ndarray
     """(1,) uint64: see `envs.random`."""
 
@@ -131,7 +131,7 @@ def new_states(tables: DialogueTables, n: int) -> DialogueState:
         marks=np.zeros((n, slots, MARKS), np.int16),
         numbers=np.zeros((n, NUMBERS), np.int64),
         trust=np.zeros((n, 2)),
-        found=np.zeros((n, words), np.uint64),
+        rows=np.zeros((n, words), np.uint64),
         random=np.zeros((n, 1), np.uint64),
     )
 
@@ -149,6 +149,6 @@ def one_of(states: DialogueState, i: int) -> DialogueState:
         states.marks[i],
         states.numbers[i],
         states.trust[i],
-        states.found[i],
+        states.rows[i],
         states.random[i],
     )

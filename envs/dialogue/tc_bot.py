@@ -25,14 +25,16 @@ replay memory, and the best of many tests is reported. They also train and test 
 `goals="held_out"` keeps a fifth of the different goals for tests (their list of 128 has 90 different ones).
 """
 
+import dataclasses
 from collections import Counter
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
+from pydantic.dataclasses import dataclass
 
+from envs.arguments import STRICT, Probability
 from envs.dialogue.tc_bot_data import (
     ACTS,
     ANY,
@@ -106,17 +108,17 @@ Goals = Literal["all", "held_out"]
 Split = Literal["train", "test"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class TCBotConfig:
-    """The arguments of `TCBot`. A wrong one raises a WorldError."""
+    """The arguments of `TCBot`. A wrong one raises a ValueError."""
 
     data: str = ""
     """Folder of the data; "" for $FATHOM_DATA/movie-dialogue. See `envs.dialogue.tc_bot_data`."""
-    slot_error: float = 0.0
+    slot_error: Probability = 0.0
     """Probability that a slot's value is misheard."""
     slot_error_kind: SlotErrors = "value"
     """The error: another value, another slot with a value, dropped, or a random one of these."""
-    intent_error: float = 0.0
+    intent_error: Probability = 0.0
     """Probability that the user's act is replaced by a random one."""
     errors: Errors = "paper"
     """Whether the channel has the faults of the paper's program; see `envs.dialogue.tc_bot`."""
@@ -124,20 +126,6 @@ class TCBotConfig:
     """"all": the same goals for training and test, as in the paper; "held_out": a fifth only for tests."""
     split: Split = "train"
     """Which of the goals, if some are held out."""
-
-    def __post_init__(self) -> None:
-        for name in ("slot_error", "intent_error"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise WorldError(f"{name} must lie in 0…1, not {getattr(self, name)}")
-        for name, choices in (
-            ("slot_error_kind", get_args(SlotErrors)),
-            ("errors", get_args(Errors)),
-            ("goals", get_args(Goals)),
-            ("split", get_args(Split)),
-        ):
-            if getattr(self, name) not in choices:
-                listed = ", ".join(choices)
-                raise WorldError(f"{name} must be one of {listed}, not {getattr(self, name)!r}")
 
     def goals_of(self, data: MovieData) -> list[int]:
         """Return the numbers of the goals of this split."""
@@ -158,7 +146,7 @@ def _key(goal: Goal) -> tuple:
     return tuple(sorted(goal.constraints.items())), goal.questions
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Utterance:
     """What one side said: an act, values, and slots that are asked for."""
 
@@ -307,7 +295,7 @@ class TCBot(gym.Env):
         arguments: the fields of `TCBotConfig`.
 
     Raises:
-        WorldError: an argument is wrong, or the data are missing or wrong.
+        ValueError: an argument is wrong, or the data are missing or wrong.
     """
 
     metadata = {"render_modes": [], "measures": ("success", "turns")}
@@ -327,7 +315,13 @@ class TCBot(gym.Env):
         if render_mode is not None:
             raise WorldError(f"there is no render mode {render_mode!r}")
         self.config = TCBotConfig(
-            data, slot_error, slot_error_kind, intent_error, errors, goals, split
+            data=data,
+            slot_error=slot_error,
+            slot_error_kind=slot_error_kind,
+            intent_error=intent_error,
+            errors=errors,
+            goals=goals,
+            split=split,
         )
         self.render_mode = None
         self.observation_space = OBSERVATION_SPACE

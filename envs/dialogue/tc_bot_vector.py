@@ -111,7 +111,15 @@ class TCBotVector(VectorEnv):
         goals: Any = "all",
         split: Any = "train",
     ) -> None:
-        config = TCBotConfig(data, slot_error, slot_error_kind, intent_error, errors, goals, split)
+        config = TCBotConfig(
+            data=data,
+            slot_error=slot_error,
+            slot_error_kind=slot_error_kind,
+            intent_error=intent_error,
+            errors=errors,
+            goals=goals,
+            split=split,
+        )
         movies = load_movie_data(data)
         self.num_envs, self.config = num_envs, config
         self.render_mode = None

@@ -58,7 +58,13 @@ class DialogueVector(VectorEnv):
     ) -> None:
         self.num_envs = num_envs
         self.config = DialogueConfig(
-            domain, split, slot_error, intent_error, max_turns, rule, language
+            domain=domain,
+            split=split,
+            slot_error=slot_error,
+            intent_error=intent_error,
+            max_turns=max_turns,
+            rule=rule,
+            language=language,
         )
         self.render_mode = None
         parts = self.config.load()
@@ -196,7 +202,7 @@ def _speak(
         state = one_of(states, i)
         numbers = state.numbers
         if numbers[OVER]:
-            new_goal(tables, state.goal, state.found, state.random)
+            new_goal(tables, state.goal, state.rows, state.random)
             clear(tables, state)
             user.begin(tables, state)
             continue

@@ -8,6 +8,7 @@ from gymnasium import spaces
 
 from envs.go.board import BLACK, Board
 from envs.go.config import GoConfig
+from envs.go.core import Ko
 from envs.go.rendering import ansi, picture
 from envs.hooks import WorldError
 
@@ -32,7 +33,7 @@ class GoGame(AECEnv):
         render_mode: "rgb_array" or "ansi".
 
     Raises:
-        WorldError: an argument is wrong.
+        ValueError: an argument is wrong.
     """
 
     metadata: dict[str, Any] = {
@@ -46,7 +47,7 @@ class GoGame(AECEnv):
         self,
         size: int = 9,
         komi: float = 7.0,
-        ko: str = "positional",
+        ko: Ko = "positional",
         suicide: bool = False,
         handicap: int = 0,
         max_moves: int = 0,
@@ -55,7 +56,15 @@ class GoGame(AECEnv):
         super().__init__()
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
             raise WorldError(f"there is no render mode {render_mode!r}")
-        self.config = GoConfig(size, komi, ko, suicide, handicap, "self", "black", max_moves)
+        self.config = GoConfig(
+            size=size,
+            komi=komi,
+            ko=ko,
+            suicide=suicide,
+            handicap=handicap,
+            opponent="self",
+            max_moves=max_moves,
+        )
         self.render_mode = render_mode
         self.possible_agents = ["black_0", "white_0"]
         self.agents: list[str] = []

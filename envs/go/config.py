@@ -1,67 +1,59 @@
 """The arguments of the Go environments."""
 
 import dataclasses
-from dataclasses import dataclass
-from typing import Any, Literal, cast, get_args
+from typing import Annotated, Any, Literal, cast
 
 import numpy as np
 from gymnasium import spaces
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 
+from envs.arguments import STRICT, Whole
 from envs.go.board import Board, Rules, handicap_points
-from envs.go.core import BLACK, PLANES, WHITE
+from envs.go.core import BLACK, LARGEST, PLANES, WHITE, Ko
 from envs.go.opponents import OPPONENTS
 from envs.go.program import Program
-from envs.hooks import TrainedRun, WorldError
+from envs.hooks import TrainedRun
 
-Ko = Literal["simple", "positional", "situational"]
 Colour = Literal["black", "white", "both"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class GoConfig:
-    """The arguments of `Go`. A wrong one raises a WorldError."""
+    """The arguments of `Go`. A wrong one raises a ValueError."""
 
-    size: int = 9
+    size: Annotated[Whole, Field(ge=5, le=LARGEST)] = 9
     """Points along an edge, 5 to 19."""
     komi: float = 7.0
     """Points added to white's score."""
-    ko: str = "positional"
+    ko: Ko = "positional"
     """The positions that no move may repeat: "simple", "positional" or "situational"; see `Rules`."""
     suicide: bool = False
     """Whether a move may take the last liberty of its own chain."""
-    handicap: int = 0
+    handicap: Annotated[Whole, Field(ge=0, le=9)] = 0
     """Black stones on the board at the start, 2 to 9, on GTP's handicap points; white moves first."""
     opponent: str | TrainedRun = "random"
     """"random": any legal move that fills no eye of its own, a pass if there is none; "playout": the best
     move by `envs.go.opponents.PLAYOUTS` random games; "self": the learner plays both colours; a trained
     run, which the user gives by its name or folder; any other text: the command line of a GTP program."""
-    colour: str = "black"
+    colour: Colour = "black"
     """The learner's colour: "black", "white", or "both" for a random one in every game."""
-    max_moves: int = 0
+    max_moves: Annotated[Whole, Field(ge=0)] = 0
     """Moves of both players after which a game ends and is counted as it stands; 0 for 3 · size²."""
 
     def __post_init__(self) -> None:
-        if (
-            isinstance(self.size, bool)
-            or not isinstance(self.size, int)
-            or not 5 <= self.size <= 19
-        ):
-            raise WorldError(f"size must be a whole number from 5 to 19, not {self.size}")
-        assert self.rules  # raises a WorldError for wrong fields
-        if self.colour not in get_args(Colour):
-            raise WorldError(f"colour must be black, white or both, not {self.colour!r}")
-        if self.max_moves < 0:
-            raise WorldError(f"max_moves must be 0 or more, not {self.max_moves}")
         if isinstance(self.opponent, str) and not self.opponent.strip():
-            raise WorldError(
+            raise ValueError(
                 'opponent must be "random", "playout", "self", a run or the command line of a program'
             )
-        assert self.handicap_points is not None  # raises a WorldError for a wrong number
+        assert (
+            self.handicap_points is not None
+        )  # raises a ValueError for a number the size cannot take
 
     @property
     def rules(self) -> Rules:
         """The rules of every game."""
-        return Rules(self.size, self.komi, cast(Ko, self.ko), self.suicide)
+        return Rules(self.size, self.komi, self.ko, self.suicide)
 
     @property
     def handicap_points(self) -> np.ndarray:

@@ -11,15 +11,15 @@ Functions take a board as `(boards, i)`: the arrays, and its row in them. An act
 in parallel.
 """
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args
 
 import numba
 import numpy as np
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 
-from envs.hooks import WorldError
+from envs.arguments import STRICT, Whole
 from envs.random import below
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -60,36 +60,26 @@ _FILTER = 64
 """Words of the filter before the history: one bit for each of 4,096 values of a hash."""
 
 
-@dataclass(frozen=True)
+Ko = Literal["simple", "positional", "situational"]
+
+
+@dataclass(frozen=True, config=STRICT)
 class Rules:
     """The rules of a game; scores are by area, after Tromp and Taylor.
 
     Raises:
-        WorldError: a field is wrong.
+        ValueError: a field is wrong.
     """
 
-    size: int = 9
+    size: Annotated[Whole, Field(ge=1, le=LARGEST)] = 9
     """Points along an edge, 1 to 19; environments take 5 to 19."""
     komi: float = 7.0
     """Points added to white's score."""
-    ko: Literal["simple", "positional", "situational"] = "positional"
+    ko: Ko = "positional"
     """The positions that no move may repeat: "simple": the one before the opponent's move; "positional": any
     earlier one; "situational": any earlier one with the same player to move."""
     suicide: bool = False
     """Whether a move may take the last liberty of its own chain, which then leaves the board."""
-
-    def __post_init__(self) -> None:
-        if not (isinstance(self.size, int) and 1 <= self.size <= LARGEST):
-            raise WorldError(f"size must be a whole number from 1 to {LARGEST}, not {self.size!r}")
-        if not (isinstance(self.komi, int | float) and math.isfinite(self.komi)):
-            raise WorldError(f"komi must be a number, not {self.komi!r}")
-        if self.ko not in _KO_RULES:
-            raise WorldError(f"ko must be one of {', '.join(_KO_RULES)}, not {self.ko!r}")
-        if not isinstance(self.suicide, bool):
-            raise WorldError(f"suicide must be True or False, not {self.suicide!r}")
-
-
-_KO_RULES = ("simple", "positional", "situational")
 
 
 class Boards(NamedTuple):
@@ -142,7 +132,7 @@ def new_boards(n: int, rules: Rules, history: int | None = None) -> Boards:
         words = 1 + _FILTER + (4 * size * size + 1 if history is None else history)
     boards = Boards(
         size,
-        _KO_RULES.index(rules.ko),
+        get_args(Ko).index(rules.ko),
         rules.suicide,
         np.zeros((n, points), np.uint8),
         np.zeros((n, 4, points), np.uint16),

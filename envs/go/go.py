@@ -8,8 +8,8 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from envs.go.config import GoConfig
-from envs.go.core import BLACK, WHITE
+from envs.go.config import Colour, GoConfig
+from envs.go.core import BLACK, WHITE, Ko
 from envs.go.opponents import OPPONENTS, move_of, new_work
 from envs.go.program import Program, ProgramError
 from envs.go.rendering import Thoughts, ansi, picture
@@ -41,7 +41,7 @@ class Go(gym.Env):
         render_mode: "rgb_array" or "ansi".
 
     Raises:
-        WorldError: an argument is wrong.
+        ValueError: an argument is wrong.
         ProgramError: by `reset` and `step`, an opponent's program fails.
     """
 
@@ -56,17 +56,26 @@ class Go(gym.Env):
         self,
         size: int = 9,
         komi: float = 7.0,
-        ko: str = "positional",
+        ko: Ko = "positional",
         suicide: bool = False,
         handicap: int = 0,
         opponent: str | TrainedRun = "random",
-        colour: str = "black",
+        colour: Colour = "black",
         max_moves: int = 0,
         render_mode: str | None = None,
     ) -> None:
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
             raise WorldError(f"there is no render mode {render_mode!r}")
-        self.config = GoConfig(size, komi, ko, suicide, handicap, opponent, colour, max_moves)
+        self.config = GoConfig(
+            size=size,
+            komi=komi,
+            ko=ko,
+            suicide=suicide,
+            handicap=handicap,
+            opponent=opponent,
+            colour=colour,
+            max_moves=max_moves,
+        )
         self.rules = self.config.rules
         self.render_mode = render_mode
         self.observation_space = self.config.observation_space

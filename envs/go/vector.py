@@ -14,7 +14,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from envs.go.config import GoConfig
+from envs.go.config import Colour, GoConfig
 from envs.go.core import (
     BLACK,
     MOVES,
@@ -22,6 +22,7 @@ from envs.go.core import (
     TO_PLAY,
     WHITE,
     Boards,
+    Ko,
     area,
     begin_history,
     clear,
@@ -53,14 +54,23 @@ class GoVector(VectorEnv):
         num_envs: int = 1,
         size: int = 9,
         komi: float = 7.0,
-        ko: str = "positional",
+        ko: Ko = "positional",
         suicide: bool = False,
         handicap: int = 0,
         opponent: str | TrainedRun = "random",
-        colour: str = "black",
+        colour: Colour = "black",
         max_moves: int = 0,
     ) -> None:
-        config = GoConfig(size, komi, ko, suicide, handicap, opponent, colour, max_moves)
+        config = GoConfig(
+            size=size,
+            komi=komi,
+            ko=ko,
+            suicide=suicide,
+            handicap=handicap,
+            opponent=opponent,
+            colour=colour,
+            max_moves=max_moves,
+        )
         self.num_envs, self.config, self.rules = num_envs, config, config.rules
         self.render_mode = None
         self.single_observation_space = config.observation_space

@@ -210,7 +210,7 @@ class Maze(_MazeGame):
         render_mode: "rgb_array", "ansi" or "human".
 
     Raises:
-        WorldError: an argument is wrong.
+        ValueError: an argument is wrong.
     """
 
     config: MazeConfig
@@ -232,8 +232,19 @@ class Maze(_MazeGame):
         render_mode: str | None = None,
     ) -> None:
         config = MazeConfig(
-            width, height, algorithm, braid, doors, start, goal, view, radius, reward, max_steps, split
-        )  # fmt: skip
+            width=width,
+            height=height,
+            algorithm=algorithm,
+            braid=braid,
+            doors=doors,
+            start=start,
+            goal=goal,
+            view=view,
+            radius=radius,
+            reward=reward,
+            max_steps=max_steps,
+            split=split,
+        )
         super().__init__(config, render_mode)
 
     def _new(self, random: np.ndarray) -> tuple[int, int, int, np.int64]:
@@ -264,7 +275,7 @@ class MemoryMaze(_MazeGame):
         render_mode: "rgb_array", "ansi" or "human".
 
     Raises:
-        WorldError: an argument is wrong.
+        ValueError: an argument is wrong.
     """
 
     config: MemoryMazeConfig
@@ -277,7 +288,10 @@ class MemoryMaze(_MazeGame):
         split: Any = "train",
         render_mode: str | None = None,
     ) -> None:
-        super().__init__(MemoryMazeConfig(length, reward, max_steps, split), render_mode)
+        super().__init__(
+            MemoryMazeConfig(length=length, reward=reward, max_steps=max_steps, split=split),
+            render_mode,
+        )
 
     def _new(self, random: np.ndarray) -> tuple[int, int, int, np.int64]:
         return new_memory_maze(self.planes, random, self.config.split == "test")

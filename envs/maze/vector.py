@@ -255,8 +255,19 @@ class MazeVector(_MazeGames):
         split: Any = "train",
     ) -> None:
         config = MazeConfig(
-            width, height, algorithm, braid, doors, start, goal, view, radius, reward, max_steps, split
-        )  # fmt: skip
+            width=width,
+            height=height,
+            algorithm=algorithm,
+            braid=braid,
+            doors=doors,
+            start=start,
+            goal=goal,
+            view=view,
+            radius=radius,
+            reward=reward,
+            max_steps=max_steps,
+            split=split,
+        )
         super().__init__(num_envs, config)
 
 
@@ -271,4 +282,7 @@ class MemoryMazeVector(_MazeGames):
         max_steps: int = 0,
         split: Any = "train",
     ) -> None:
-        super().__init__(num_envs, MemoryMazeConfig(length, reward, max_steps, split))
+        super().__init__(
+            num_envs,
+            MemoryMazeConfig(length=length, reward=reward, max_steps=max_steps, split=split),
+        )

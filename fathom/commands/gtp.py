@@ -30,14 +30,14 @@ class GtpFlags(GoFlags):
 
 
 def run(words: list[str]) -> int:
-    (reference,), rest, rules_asked = go_arguments(words, "gtp", ("runs/go",), GtpFlags())
+    (reference,), rest, rules_arguments = go_arguments(words, "gtp", ("runs/go",), GtpFlags())
     flags: GtpFlags = parse(GtpFlags(), rest, f"fathom gtp {reference}")
-    limit = search_budget(flags)
+    budget = search_budget(flags)
     with quiet(True) as out:  # standard output is for answers only
         from fathom.play import gtp
         from fathom.play.players import rules_from
 
         player = go_player(reference, flags)
         with contextlib.closing(player), reporting_world_errors():
-            gtp.run(player, rules_from(rules_asked, [player]), limit, sys.stdin.buffer, out)
+            gtp.run(player, rules_from(rules_arguments, [player]), budget, sys.stdin.buffer, out)
     return 0

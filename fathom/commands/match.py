@@ -39,11 +39,11 @@ class MatchFlags(GoFlags):
 
 
 def run(words: list[str]) -> int:
-    references, rest, rules_asked = go_arguments(
+    references, rest, rules_arguments = go_arguments(
         words, "match", ("runs/go", '"gnugo --mode gtp"'), MatchFlags()
     )
     flags: MatchFlags = parse(MatchFlags(), rest, "fathom match A B")
-    limit = search_budget(flags, 1.0)
+    budget = search_budget(flags, 1.0)
     with quiet(flags.json) as out, contextlib.ExitStack() as stack:
         from fathom.files import reporting_disk_errors
         from fathom.play.match import Scoreboard, free_folder, new_folder, play_match
@@ -54,7 +54,7 @@ def run(words: list[str]) -> int:
             players.append(go_player(reference, flags, flags.timeout))
             stack.callback(players[-1].close)
         first, second = players
-        rules = rules_from(rules_asked, players)
+        rules = rules_from(rules_arguments, players)
         with reporting_disk_errors(flags.folder or Path("matches"), "choose another --folder"):
             folder = (
                 free_folder(Path("matches"), [first.name, second.name])
@@ -63,7 +63,7 @@ def run(words: list[str]) -> int:
             )
             with Scoreboard(flags.games) as board:
                 result = play_match(
-                    first, second, rules, flags.games, limit, folder,
+                    first, second, rules, flags.games, budget, folder,
                     flags.seed, board.show, flags.openings,
                 )  # fmt: skip
         if flags.json:

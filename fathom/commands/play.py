@@ -69,9 +69,9 @@ def run(words: list[str]) -> int:
 
 
 def _play_go(words: list[str]) -> int:
-    (reference,), rest, rules_asked = go_arguments(words, "play", ("runs/go",), PlayFlags())
+    (reference,), rest, rules_arguments = go_arguments(words, "play", ("runs/go",), PlayFlags())
     flags: PlayFlags = parse(PlayFlags(), rest, f"fathom play {reference}")
-    limit = search_budget(flags)
+    budget = search_budget(flags)
     from envs.go.board import BLACK, WHITE
     from fathom.play.go_session import GoSession
     from fathom.play.go_terminal import GoTerminal, busy, new_console
@@ -81,10 +81,10 @@ def _play_go(words: list[str]) -> int:
         raise FathomError(f"{flags.sgf} exists already: choose another --sgf")
     player, console = go_player(reference, flags), new_console()
     with contextlib.closing(player), reporting_world_errors():
-        rules = rules_from(rules_asked, [player])
+        rules = rules_from(rules_arguments, [player])
         colour = BLACK if flags.colour == "black" else WHITE
         with busy(console, "getting ready (it takes a minute the first time)"):
-            session = GoSession(player, rules, limit, colour, flags.handicap)
+            session = GoSession(player, rules, budget, colour, flags.handicap)
         if flags.sgf is not None:  # fails before the game rather than after it
             session.save(flags.sgf)
         try:
@@ -116,11 +116,11 @@ def _dialogue_run(given: list[str], rest: list[str]) -> Run | None:
 
 
 def _chat(run: Run, words: list[str]) -> int:
-    words, asked = prefixed_arguments(words, "env")
+    words, env_args = prefixed_arguments(words, "env")
     flags: ChatFlags = parse(ChatFlags(), words, f"fathom play {run.folder}")
-    if asked:
+    if env_args:
         raise FathomError(
-            f"--env.{next(iter(asked))} cannot be set in a chat: its environment is that of the run"
+            f"--env.{next(iter(env_args))} cannot be set in a chat: its environment is that of the run"
         )
     seed = int.from_bytes(os.urandom(4), "big") if flags.seed is None else flags.seed
     from fathom.play.dialogue_session import dialogue_with

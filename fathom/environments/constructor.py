@@ -12,10 +12,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gymnasium.envs.registration import EnvSpec, load_env_creator
+from pydantic import ValidationError
 
 from envs.atari import AtariConfig
 from fathom.environments.reporting import one_line
-from fathom.errors import FathomError
+from fathom.errors import FathomError, one_sentence
 
 Value = str | int | float | bool
 
@@ -73,20 +74,15 @@ def read_arguments(
 
 def read_atari_arguments(reference: str, given: Mapping[str, str]) -> dict[str, Value]:
     """Return the values of an Atari game's arguments; FathomError if one is unknown or wrong."""
-    hints = typing.get_type_hints(AtariConfig)
     names = [field.name for field in dataclasses.fields(AtariConfig)]
-    values: dict[str, Value] = {}
-    for name, text in given.items():
+    for name in given:
         if name not in names:
             raise FathomError(_unknown_argument(reference, name, names))
-        value, hint = _convert(str(text)), hints[name]
-        choices = typing.get_args(hint) if typing.get_origin(hint) is typing.Literal else ()
-        if choices and value not in choices:
-            listed = ", ".join(map(str, choices))
-            raise FathomError(f"--env.{name} must be one of {listed}, not {text!r}")
-        if not choices and isinstance(hint, type) and not isinstance(value, hint):
-            raise FathomError(f"--env.{name} must be of the type {hint.__name__}, not {text!r}")
-        values[name] = value
+    values = {name: _convert(str(text)) for name, text in given.items()}
+    try:
+        AtariConfig(**values)  # type: ignore[arg-type]
+    except ValidationError as error:
+        raise FathomError(one_sentence(error, "--env.{}".format)) from None
     return values
 
 

@@ -11,9 +11,10 @@ from typing import Any
 import gymnasium
 from gymnasium import Env
 from gymnasium.vector import VectorEnv, VectorWrapper
+from pydantic import ValidationError
 
 from envs.hooks import WorldError
-from fathom.errors import FathomError
+from fathom.errors import FathomError, one_sentence
 
 
 class ErrorReportingEnv(gymnasium.Wrapper):
@@ -105,6 +106,8 @@ def line_in(error: BaseException, path: Path) -> int | None:
 
 def one_line(error: BaseException) -> str:
     """Return an exception as one line, its type first unless its message is a sentence for the user."""
+    if isinstance(error, ValidationError):
+        return one_sentence(error)
     message = error.msg if isinstance(error, SyntaxError) else str(error)
     text = " ".join(message.split()).rstrip(".")
     if text and isinstance(error, (FathomError, WorldError)):

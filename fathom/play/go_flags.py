@@ -45,7 +45,7 @@ def go_arguments(
         examples: a player for each that the command needs.
         flags: the command's flags, whose help is printed for --help.
     """
-    words, rules_asked = prefixed_arguments(words, "env")
+    words, rules_arguments = prefixed_arguments(words, "env")
     names = " ".join(("A", "B")[: len(examples)]) if len(examples) > 1 else "PLAYER"
     if asks_for_help(words):
         parse(flags, ["--help"], f"fathom {command} {names}")
@@ -56,7 +56,7 @@ def go_arguments(
             f"{command} needs {wanted} first, as in `fathom {command} {' '.join(examples)}`"
         )
     n = len(examples)
-    return players[:n], [*players[n:], *rest], rules_asked
+    return players[:n], [*players[n:], *rest], rules_arguments
 
 
 def search_budget(flags: GoFlags, seconds: float = 3.0) -> SearchBudget:

@@ -49,11 +49,11 @@ class GoSession:
         self,
         player: Player,
         rules: Rules,
-        limit: SearchBudget,
+        budget: SearchBudget,
         colour: int = BLACK,
         handicap: int = 0,
     ) -> None:
-        self.player, self.rules, self.limit, self.colour = player, rules, limit, colour
+        self.player, self.rules, self.budget, self.colour = player, rules, budget, colour
         try:
             points = handicap_points(rules.size, handicap) if handicap else []
         except ValueError as error:
@@ -133,7 +133,7 @@ class GoSession:
             self.message = f"{self.player_name} passes, too."
             self._count_if_over()
             return
-        move = self.player.choose(board, self.limit)
+        move = self.player.choose(board, self.budget)
         if move.win_rate is not None:
             self.win_rate = 1 - move.win_rate
         if move.action is None:
@@ -209,7 +209,7 @@ class GoSession:
         self.message = "Taken back."
 
     def _hint(self) -> None:
-        move = self.player.choose(self.board, self.limit)
+        move = self.player.choose(self.board, self.budget)
         if move.action is None:
             self.message = f"{self.player.name} would resign."
             return

@@ -85,7 +85,7 @@ class Engine:
 
     Args:
         write: sends text to the other program at once.
-        limit: for every move, also with a clock.
+        budget: for every move, also with a clock.
         waiting: returns whether another command has come, which ends an analysis.
     """
 
@@ -93,11 +93,11 @@ class Engine:
         self,
         player: Player,
         rules: Rules,
-        limit: SearchBudget,
+        budget: SearchBudget,
         write: Callable[[str], object],
         waiting: Callable[[], bool] = lambda: True,
     ) -> None:
-        self.player, self.limit = player, limit
+        self.player, self.budget = player, budget
         self._write, self._waiting = write, waiting
         self.interrupted = threading.Event()
         """Set to end the search for a move at once."""
@@ -295,12 +295,12 @@ class Engine:
 
     def _do_reg_genmove(self, words: list[str]) -> str:
         board = self._before(_colour(_only(words)))
-        return self._named(self.player.choose(board, self._limit(board), self.interrupted.is_set))
+        return self._named(self.player.choose(board, self._budget(board), self.interrupted.is_set))
 
     def _do_kgs__genmove_cleanup(self, words: list[str]) -> str:
         colour = _colour(_only(words))
         board = self._before(colour)
-        return self._named(self._made(colour, self.player.clean_up(board, self._limit(board))))
+        return self._named(self._made(colour, self.player.clean_up(board, self._budget(board))))
 
     def _generate(self, colour: int, report: Callable[[], None] = lambda: None) -> Move:
         """Choose a move and play it; `report` is called while the player thinks."""
@@ -310,7 +310,7 @@ class Engine:
             return self.interrupted.is_set()
 
         board, began = self._before(colour), time.monotonic()
-        move = self.player.choose(board, self._limit(board), stop)
+        move = self.player.choose(board, self._budget(board), stop)
         if self._clock is not None:
             self._clock.spend(colour, time.monotonic() - began)
         return self._made(colour, move)
@@ -332,13 +332,13 @@ class Engine:
         board.to_play = colour
         return board
 
-    def _limit(self, board: Board) -> SearchBudget:
+    def _budget(self, board: Board) -> SearchBudget:
         if self._clock is None:
-            return self.limit
+            return self.budget
         share = self._clock.share(board.to_play, board)
-        if self.limit.seconds is not None:
-            share = min(share, self.limit.seconds)
-        return dataclasses.replace(self.limit, seconds=share)
+        if self.budget.seconds is not None:
+            share = min(share, self.budget.seconds)
+        return dataclasses.replace(self.budget, seconds=share)
 
     def _named(self, move: Move) -> str:
         return "resign" if move.action is None else vertex(move.action, self.rules.size)
@@ -582,7 +582,7 @@ def serve(engine: Engine, arrived: queue.Queue[str | None]) -> None:
         pass
 
 
-def run(player: Player, rules: Rules, limit: SearchBudget, source: BinaryIO, sink: TextIO) -> None:
+def run(player: Player, rules: Rules, budget: SearchBudget, source: BinaryIO, sink: TextIO) -> None:
     """Answer another program's commands until it quits or closes the input.
 
     Args:
@@ -595,7 +595,7 @@ def run(player: Player, rules: Rules, limit: SearchBudget, source: BinaryIO, sin
         sink.write(text)
         sink.flush()
 
-    engine = Engine(player, rules, limit, write, lambda: not arrived.empty())
+    engine = Engine(player, rules, budget, write, lambda: not arrived.empty())
     ownership(engine.board, 1)  # compiled before a clock runs
 
     def read() -> None:

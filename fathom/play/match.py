@@ -160,7 +160,7 @@ class _Game:
     players: tuple[Player, Player]
     """Black and white."""
     board: Board
-    limit: SearchBudget
+    budget: SearchBudget
     comments: list[str] = field(default_factory=list)
 
     def play(self) -> str:
@@ -186,12 +186,12 @@ class _Game:
             colour = board.to_play
             mover = self.players[colour - BLACK]
             if cleaning_up:
-                move = mover.clean_up(board, self.limit)
+                move = mover.clean_up(board, self.budget)
             elif board.passes and mover.agrees(board):
                 # If they do not agree on dead stones, the game goes on, so this costs nothing.
                 move = Move(board.rules.size**2)
             else:
-                move = mover.choose(board, self.limit)
+                move = mover.choose(board, self.budget)
             if move.action is None:
                 return "W+R" if colour == BLACK else "B+R"
             if core.verdict(board.boards, 0, move.action) == core.REPETITION:
@@ -214,7 +214,7 @@ def play_match(
     second: Player,
     rules: Rules,
     games: int,
-    limit: SearchBudget,
+    budget: SearchBudget,
     folder: Path,
     seed: int = 0,
     shown: Callable[[MatchResult], None] = lambda match_result: None,
@@ -237,7 +237,7 @@ def play_match(
     began = time.time()
     about = {
         "rules": dataclasses.asdict(rules),
-        "limit": dataclasses.asdict(limit),
+        "limit": dataclasses.asdict(budget),
         "seed": seed,
         "openings": openings,
     }
@@ -247,7 +247,7 @@ def play_match(
             beginning = next(beginnings)
         board = beginning.copy()
         players = (first, second) if k % 2 == 0 else (second, first)
-        game = _Game(players, board, limit, [""] * len(board.moves))
+        game = _Game(players, board, budget, [""] * len(board.moves))
         result = VOID
         try:
             for player in players:

@@ -16,18 +16,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from pydantic import ValidationError
 
 from agents.agent import Agent
 from agents.parts.positions import in_all_symmetries
 from agents.search.go_search import Candidate, Evaluate, GoSearch, SearchConfig
-from envs.go import core
 from envs.go.board import BLACK, Board, Rules
+from envs.go.config import GoConfig
 from envs.go.counting import dead_stones, ownership, won
 from envs.go.opponents import PLAYOUT, RANDOM, move_of, new_work
 from envs.go.playouts import mask_eyes
 from envs.go.program import Program, ProgramError, ProgramRefusedError
 from envs.go.vertices import action_at, vertex
-from fathom.errors import FathomError
+from fathom.errors import FathomError, one_sentence
 from fathom.play.runs import find_run, names_run, trained_agent
 
 NAMES = ("random", "playout", "rave")
@@ -94,7 +95,7 @@ class Player(ABC):
 
     @abstractmethod
     def choose(
-        self, board: Board, limit: SearchBudget, stop: Callable[[], bool] | None = None
+        self, board: Board, budget: SearchBudget, stop: Callable[[], bool] | None = None
     ) -> Move:
         """Return a move for the player to move; the board is not changed.
 
@@ -123,9 +124,9 @@ class Player(ABC):
         """Whether it agrees to end the game after the opponent's pass, dead stones removed."""
         return False
 
-    def clean_up(self, board: Board, limit: SearchBudget) -> Move:
+    def clean_up(self, board: Board, budget: SearchBudget) -> Move:
         """Return a move after both passed and disagree about dead stones; all stones now count as alive."""
-        return self.choose(board, limit)
+        return self.choose(board, budget)
 
     def close(self) -> None:
         """Release what it holds, such as a process."""
@@ -144,7 +145,7 @@ class _Simple(Player):
         self._random = np.array([seed], np.uint64)
 
     def choose(
-        self, board: Board, limit: SearchBudget, stop: Callable[[], bool] | None = None
+        self, board: Board, budget: SearchBudget, stop: Callable[[], bool] | None = None
     ) -> Move:
         komi = float(board.rules.komi)
         return Move(int(move_of(self._kind, board.boards, 0, *self._work, komi, self._random)))
@@ -171,32 +172,32 @@ class _Searcher(Player):
         self._hopeless = 0
 
     def choose(
-        self, board: Board, limit: SearchBudget, stop: Callable[[], bool] | None = None
+        self, board: Board, budget: SearchBudget, stop: Callable[[], bool] | None = None
     ) -> Move:
         if not board.passes or won(board):
-            return self._think(board, limit, stop)
+            return self._think(board, budget, stop)
         # A second pass would lose, because dead stones are removed before the count. A player that still
         # expects to win has something left to play.
         board = board.copy()
         board.resume()
-        move = self._think(board, limit, stop)
+        move = self._think(board, budget, stop)
         others = [c for c in move.candidates if c.action != board.rules.size**2]
         passing = move.action == board.rules.size**2
         if passing and others and move.win_rate is not None and move.win_rate > 0.5:
             return dataclasses.replace(move, action=others[0].action)
         return move
 
-    def clean_up(self, board: Board, limit: SearchBudget) -> Move:
-        return self._think(board, limit)
+    def clean_up(self, board: Board, budget: SearchBudget) -> Move:
+        return self._think(board, budget)
 
     def _think(
-        self, board: Board, limit: SearchBudget, stop: Callable[[], bool] | None = None
+        self, board: Board, budget: SearchBudget, stop: Callable[[], bool] | None = None
     ) -> Move:
-        if limit.simulations == 0:
+        if budget.simulations == 0:
             return self._with_resignation(self._intuition(board))
         search = self._search
         search.set_board(board)
-        search.run(limit.simulations, limit.seconds, stop)
+        search.run(budget.simulations, budget.seconds, stop)
         result = Move(search.best(), search.win_rate, search.candidates())
         return self._with_resignation(result)
 
@@ -249,7 +250,7 @@ class _Actor(Player):
         self._seen: list[tuple[int, int]] | None = None
 
     def choose(
-        self, board: Board, limit: SearchBudget, stop: Callable[[], bool] | None = None
+        self, board: Board, budget: SearchBudget, stop: Callable[[], bool] | None = None
     ) -> Move:
         planes, mask = board.planes()[None], board.legal().astype(np.int8)[None]
         # A recurrent policy's memory is valid while the game continues from the last position.
@@ -293,7 +294,7 @@ class _Other(Player):
             self._told.append((colour, action))
 
     def choose(
-        self, board: Board, limit: SearchBudget, stop: Callable[[], bool] | None = None
+        self, board: Board, budget: SearchBudget, stop: Callable[[], bool] | None = None
     ) -> Move:
         self._tell(board)
         return self._played(board, self._program.genmove(board.to_play))
@@ -315,9 +316,9 @@ class _Other(Player):
         except ValueError:  # no points in the answer: no dead stones
             return set()
 
-    def clean_up(self, board: Board, limit: SearchBudget) -> Move:
+    def clean_up(self, board: Board, budget: SearchBudget) -> Move:
         if not self._knows("kgs-genmove_cleanup"):
-            return self.choose(board, limit)
+            return self.choose(board, budget)
         self._tell(board)
         answer = self._program.command(f"kgs-genmove_cleanup {'bw'[board.to_play - 1]}")
         try:
@@ -416,12 +417,9 @@ def rules_from(arguments: dict[str, str], players: Iterable[Player] = ()) -> Rul
     for size in sizes:
         values.setdefault("size", size)
     try:
-        rules = Rules(**values)  # type: ignore[arg-type]
-    except ValueError as error:
-        raise FathomError(str(error)) from None
-    if not 5 <= rules.size <= core.LARGEST:
-        raise FathomError(f"size must be a whole number from 5 to {core.LARGEST}, not {rules.size}")
-    return rules
+        return GoConfig(**values).rules  # type: ignore[arg-type]
+    except ValidationError as error:
+        raise FathomError(one_sentence(error, "--env.{}".format)) from None
 
 
 def _whole(text: str) -> int:

@@ -211,7 +211,7 @@ def test_a_short_run_that_goes_on_is_not_cut_into_pieces_as_short(tmp_path: Path
         ),
         ("match random random --timeout nan", "--timeout must be a finite number"),
         ("train dqn Pendulum-v1", "discrete"),
-        ("train dqn ALE/Pong-v5 --env.protocol rainbow", "machado, nature"),
+        ("train dqn ALE/Pong-v5 --env.protocol rainbow", "--env.protocol must be 'machado' or"),
         ("train dqn CartPole-v1 --name ../up", "../up"),
         ("train dqn", "an agent and an environment"),
         (

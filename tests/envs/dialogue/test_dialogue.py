@@ -551,11 +551,11 @@ def test_rewards_are_those_of_the_paper() -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ({"slot_error": 1.2}, "slot_error must lie in 0…1, not 1.2"),
-        ({"intent_error": -0.1}, "intent_error must lie in 0…1, not -0.1"),
-        ({"max_turns": 0}, "max_turns must be a whole number from 1 to 100, not 0"),
-        ({"split": "all"}, "split must be one of train, test, not 'all'"),
-        ({"rule": "good"}, "rule must be one of worthy, weak, not 'good'"),
+        ({"slot_error": 1.2}, "slot_error\n  Input should be less than or equal to 1"),
+        ({"intent_error": -0.1}, "intent_error\n  Input should be greater than or equal to 0"),
+        ({"max_turns": 0}, "max_turns\n  Input should be greater than or equal to 1"),
+        ({"split": "all"}, "split\n  Input should be 'train' or 'test'"),
+        ({"rule": "good"}, "rule\n  Input should be 'worthy' or 'weak'"),
         ({"domain": "opera"}, "'opera' is no domain"),
         ({"render_mode": "human"}, "there is no render mode 'human'"),
     ],

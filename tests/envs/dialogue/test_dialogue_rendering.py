@@ -155,7 +155,7 @@ def test_words_need_an_understanding_of_this_domain(boats: str, oracle: Oracle) 
         Dialogue(boats, language="text")
     with pytest.raises(ValueError, match=r"not fitted to the domain movie: it finds \w+, which"):
         DialogueVector(2, "movie", language="text", understanding=oracle)
-    with pytest.raises(ValueError, match="language must be one of frames, text"):
+    with pytest.raises(ValueError, match="language\n  Input should be 'frames' or 'text'"):
         Dialogue(boats, language="french")
 
 

@@ -421,9 +421,12 @@ def test_the_files_are_never_run(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ({"slot_error": 1.5}, "slot_error must lie in 0…1, not 1.5"),
-        ({"slot_error_kind": "noise"}, "slot_error_kind must be one of value, slot, drop, mixed"),
-        ({"errors": "none"}, "errors must be one of paper, corrected, not 'none'"),
+        ({"slot_error": 1.5}, "slot_error\n  Input should be less than or equal to 1"),
+        (
+            {"slot_error_kind": "noise"},
+            "slot_error_kind\n  Input should be 'value', 'slot', 'drop' or 'mixed'",
+        ),
+        ({"errors": "none"}, "errors\n  Input should be 'paper' or 'corrected'"),
         ({"render_mode": "human"}, "there is no render mode 'human'"),
     ],
 )

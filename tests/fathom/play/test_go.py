@@ -27,7 +27,7 @@ class Follower(Player):
         self.resigns, self.passes = resigns, passes
 
     def choose(
-        self, board: Board, limit: SearchBudget, stop: Callable[[], bool] | None = None
+        self, board: Board, budget: SearchBudget, stop: Callable[[], bool] | None = None
     ) -> Move:
         if self.resigns:
             return Move(None, 0.01)
@@ -200,7 +200,7 @@ def test_one_can_leave(word: str) -> None:
 def test_a_player_that_moves_against_the_rules_is_one_sentence() -> None:
     class Cheat(Follower):
         def choose(
-            self, board: Board, limit: SearchBudget, stop: Callable[[], bool] | None = None
+            self, board: Board, budget: SearchBudget, stop: Callable[[], bool] | None = None
         ) -> Move:
             return Move(40)
 

@@ -46,11 +46,11 @@ class Session:
     """An engine, and what it answers."""
 
     def __init__(
-        self, one: Player | None = None, limit: SearchBudget | None = None, **more
+        self, one: Player | None = None, budget: SearchBudget | None = None, **more
     ) -> None:
         self.said: list[str] = []
         one = one or player("random")
-        self.engine = Engine(one, Rules(), limit or SearchBudget(), self.said.append, **more)
+        self.engine = Engine(one, Rules(), budget or SearchBudget(), self.said.append, **more)
 
     def __call__(self, *commands: str) -> str:
         """The answer to the last of some commands, without its end."""
@@ -256,25 +256,25 @@ class Recorder(Player):
     name = "recorder"
 
     def __init__(self) -> None:
-        self.limits: list[SearchBudget] = []
+        self.budgets: list[SearchBudget] = []
 
     def choose(
-        self, board: Board, limit: SearchBudget, stop: Callable[[], bool] | None = None
+        self, board: Board, budget: SearchBudget, stop: Callable[[], bool] | None = None
     ) -> Move:
-        self.limits.append(limit)
+        self.budgets.append(budget)
         return Move(board.rules.size**2)
 
 
-def _share(*commands: str, limit: SearchBudget | None = None) -> float | None:
+def _share(*commands: str, budget: SearchBudget | None = None) -> float | None:
     recorder = Recorder()
-    Session(recorder, limit)(*commands, "genmove b")
-    return recorder.limits[-1].seconds
+    Session(recorder, budget)(*commands, "genmove b")
+    return recorder.budgets[-1].seconds
 
 
 def test_without_a_clock_the_flags_hold() -> None:
-    assert _share(limit=SearchBudget(3.0)) == 3.0
-    assert _share("time_settings 0 1 0", limit=SearchBudget(3.0)) == 3.0
-    assert _share("kgs-time_settings none", limit=SearchBudget(3.0)) == 3.0
+    assert _share(budget=SearchBudget(3.0)) == 3.0
+    assert _share("time_settings 0 1 0", budget=SearchBudget(3.0)) == 3.0
+    assert _share("kgs-time_settings none", budget=SearchBudget(3.0)) == 3.0
 
 
 @pytest.mark.parametrize(
@@ -299,7 +299,7 @@ def test_a_move_takes_its_share_of_the_clock(settings: str, least: float, most: 
 
 
 def test_the_flags_hold_beside_a_clock() -> None:
-    assert _share("time_settings 3600 0 0", limit=SearchBudget(2.0)) == 2.0
+    assert _share("time_settings 3600 0 0", budget=SearchBudget(2.0)) == 2.0
 
 
 def test_a_clock_never_runs_out_by_itself() -> None:
@@ -433,7 +433,7 @@ class Broken(Recorder):
         self.choice = choice
 
     def choose(
-        self, board: Board, limit: SearchBudget, stop: Callable[[], bool] | None = None
+        self, board: Board, budget: SearchBudget, stop: Callable[[], bool] | None = None
     ) -> Move:
         if isinstance(self.choice, Exception):
             raise self.choice

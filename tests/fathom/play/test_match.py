@@ -59,7 +59,7 @@ class Scripted(Player):
         self._left = list(self._moves)
 
     def choose(
-        self, board: Board, limit: SearchBudget, stop: Callable[[], bool] | None = None
+        self, board: Board, budget: SearchBudget, stop: Callable[[], bool] | None = None
     ) -> Move:
         move = self._left.pop(0) if self._left else board.rules.size**2
         if isinstance(move, BaseException):
@@ -69,9 +69,9 @@ class Scripted(Player):
     def dead(self, board: Board) -> set[int]:
         return self._dead & set(np.flatnonzero(board.stones).tolist())
 
-    def clean_up(self, board: Board, limit: SearchBudget) -> Move:
+    def clean_up(self, board: Board, budget: SearchBudget) -> Move:
         self.cleaned += 1
-        return self.choose(board, limit)
+        return self.choose(board, budget)
 
 
 def _match(
@@ -208,9 +208,9 @@ def test_what_ends_a_match_keeps_its_games(tmp_path: Path, failure: Any) -> None
                 self._left = [99, 99] if failure == 0 else [failure]
 
         def choose(
-            self, board: Board, limit: SearchBudget, stop: Callable[[], bool] | None = None
+            self, board: Board, budget: SearchBudget, stop: Callable[[], bool] | None = None
         ) -> Move:
-            choice = super().choose(board, limit, stop)
+            choice = super().choose(board, budget, stop)
             if choice.action == 99:  # a point that has a stone
                 return Move(int(np.flatnonzero(board.stones)[0]))
             return choice
@@ -309,10 +309,10 @@ def test_two_of_our_engines_meet_over_gtp(tmp_path: Path) -> None:
         (["match", "random", "gnugoo"], "is no player"),
         (["match", "random", "no-such-program --mode gtp"], "is not installed"),
         (["match", "random", "random", "--games", "0"], "--games must be at least 1, not 0"),
-        (["match", "random", "random", "--env.size", "4"], "size must be"),
+        (["match", "random", "random", "--env.size", "4"], "--env.size must be at least 5, not 4"),
         (["match", "random", "random", "--env.size", "nine"], "--env.size cannot be 'nine'"),
         (["match", "random", "random", "--env.colour", "red"], "the rules have no 'colour'"),
-        (["match", "random", "random", "--env.ko", "never"], "ko must be one of"),
+        (["match", "random", "random", "--env.ko", "never"], "--env.ko must be 'simple', "),
         (["match", "random", "random", "--seconds", "0"], "--seconds must be greater than 0"),
         (["match", "random", "random", "--simulations", "-1"], "--simulations must be at least 0"),
         (["match", "random", "random", "--resign", "2"], "--resign must be at most 1"),
@@ -376,14 +376,14 @@ def network(tmp_path: Path) -> str:
 
 
 def test_a_run_plays_with_search_and_without(tmp_path: Path, network: str) -> None:
-    for limit in (
+    for budget in (
         SearchBudget(simulations=0),
         SearchBudget(simulations=20),
         SearchBudget(seconds=0.05),
     ):
         one = player(network)
         assert (one.name, one.size) == ("alphago", 5)
-        tally = play_match(one, player("random"), SMALL, 2, limit, tmp_path)
+        tally = play_match(one, player("random"), SMALL, 2, budget, tmp_path)
         assert tally.error is None
         assert tally.counted == 2
 
@@ -473,15 +473,15 @@ def test_a_network_alone_passes_where_that_wins() -> None:
     assert one.choose(board, ALONE).action == 49
 
 
-@pytest.mark.parametrize("limit", [ALONE, SearchBudget(simulations=30)])
-def test_who_passes_does_not_count_on_dead_stones(limit: SearchBudget) -> None:
+@pytest.mark.parametrize("budget", [ALONE, SearchBudget(simulations=30)])
+def test_who_passes_does_not_count_on_dead_stones(budget: SearchBudget) -> None:
     board = _divided()
     board.place(WHITE, 8)  # in black's area: as long as it stands, that is nobody's
     board.play(49)
     assert board.score() < 0
     assert without(board, dead_stones(board)).score() > 0
     # Who thinks that he wins plays something else, who thinks that he has lost may pass.
-    assert _thinks(49, 0.9).choose(board, limit).action not in (49, None)
+    assert _thinks(49, 0.9).choose(board, budget).action not in (49, None)
     assert _thinks(49, -0.9).choose(board, ALONE).action == 49
     # In a game that goes on after a dispute everything counts that stands.
     assert _thinks(2, 0.9).clean_up(board, ALONE).action == 49
