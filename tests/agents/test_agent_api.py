@@ -1,6 +1,7 @@
 """An agent without a run: for_env, learn and predict."""
 
 import gc
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from agents import load_agent
 from agents.agent import Agent, RunContext
 from agents.dqn import DQN, DQNConfig
+from agents.parts.compiling import LONG_TRAINING
 from agents.ppo import PPO, PPOConfig
 from agents.reinforce import REINFORCE
 from agents.scripted import Scripted
@@ -301,6 +303,23 @@ def test_it_learns_in_a_thread_and_leaves_no_folder() -> None:
     assert not errors
     gc.collect()
     assert not folders[0].exists()
+
+
+class Doubles(SyncVectorEnv):
+    """Its steps return float64, whatever the space and `reset` say."""
+
+    def step(self, actions: np.ndarray) -> Any:
+        observations, *others = super().step(actions)
+        return observations.astype(np.float64), *others
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="nothing is compiled")
+def test_a_compiled_agent_learns_from_an_environment_that_returns_float64() -> None:
+    envs = Doubles([lambda: gym.make("CartPole-v1")] * 2, autoreset_mode=AutoresetMode.NEXT_STEP)
+    config = DQNConfig(hidden_size=8, learning_starts=100, epsilon_start=0.0, epsilon_end=0.0)
+    agent = DQN.for_env(envs, config, total_steps=LONG_TRAINING)
+    assert list(agent.learn(envs, steps=64))[-1]["steps"] == agent.steps == 64
+    assert agent._compiled
 
 
 def test_scripted_and_reinforce_learn_too() -> None:
