@@ -201,20 +201,28 @@ class Agent(ABC):
 
         Args:
             envs: as many environments of the same kind as the agent was built for.
-            steps: summed over the environments.
+            steps: at least 1, summed over the environments.
             seed: all randomness derives from it and from the number of steps trained before.
 
         Yields:
             metrics as `train` does; `steps` counts all steps trained so far.
 
         Raises:
-            ValueError: `envs` are not the kind or the number of environments the agent was built for.
+            ValueError: `envs` are not the kind or the number of environments the agent was built for, or
+                `steps` is not positive.
         """
+        if steps <= 0:
+            raise ValueError(f"steps must be at least 1, not {steps}")
         _check_vector(envs)
         if envs.single_observation_space != self.env_observation_space:
             raise ValueError(
                 f"the agent was built for observations of {self.env_observation_space}, not of"
                 f" {envs.single_observation_space}"
+            )
+        if envs.single_action_space != self.action_space:
+            raise ValueError(
+                f"the agent was built for actions of {self.action_space}, not of"
+                f" {envs.single_action_space}"
             )
         end = self.steps + steps
         if self._open_ended or end > self.context.total_steps:
@@ -250,7 +258,7 @@ class Agent(ABC):
             An int or an array, as the action space has it; for a batch an array (n, …).
 
         Raises:
-            ValueError: the observation has another shape than the space's.
+            ValueError: the observation, the mask or `episode_start` has another shape.
         """
         space = self.env_observation_space
         single = _is_single(space, observation)
@@ -262,12 +270,25 @@ class Agent(ABC):
         else:
             flat = observation if isinstance(observation, tuple) else np.asarray(observation)
         n = len(flat[0] if isinstance(flat, tuple) else flat)
-        masks = None if action_mask is None else np.asarray(action_mask, bool).reshape(n, -1)
-        starts = np.broadcast_to(np.asarray(episode_start, bool), (n,)).copy()
+        masks = None if action_mask is None else self._checked_masks(action_mask, n, single)
+        starts = np.asarray(episode_start, bool)
+        if starts.shape not in ((), (n,)):
+            raise ValueError(f"episode_start has the shape {starts.shape}, not () or ({n},)")
+        starts = np.broadcast_to(starts, (n,)).copy()
         actions = self.act(flat, masks, starts, self._predict_rng)
         if not single:
             return actions
         return int(actions[0]) if isinstance(self.action_space, spaces.Discrete) else actions[0]
+
+    def _checked_masks(self, action_mask: np.ndarray, n: int, single: bool) -> np.ndarray:
+        """(n, actions) bool; ValueError where the mask has another shape than `predict` says."""
+        if not isinstance(self.action_space, spaces.Discrete):
+            raise ValueError(f"action_mask needs discrete actions, not {self.action_space}")
+        mask, actions = np.asarray(action_mask, bool), int(self.action_space.n)
+        wanted = (actions,) if single else (n, actions)
+        if mask.shape != wanted:
+            raise ValueError(f"action_mask has the shape {mask.shape}, not {wanted}")
+        return mask.reshape(n, actions)
 
     @abstractmethod
     def train(self, env: VectorEnv, steps: int, seed: int) -> Iterator[Metrics]:

@@ -134,7 +134,7 @@ class SB3DQNConfig(SB3Config):
     """Hyperparameters of SB3's DQN; its default in brackets."""
 
     replay_capacity: PositiveInt = 1_000_000
-    """Transitions that are sampled from; they lie in main memory, every observation twice [1,000,000]."""
+    """Transitions that are sampled from; stored in RAM, two copies of each observation [1,000,000]."""
     learning_starts: NonNegativeInt = 100
     """Agent steps before the first update, with random actions [100]."""
     train_freq: PositiveInt = 4
@@ -342,6 +342,11 @@ class SB3DQN(SB3Agent):
         )
         self.collected = 0
         """Agent steps since the replay memory was empty."""
+
+    def train(self, env: VectorEnv, steps: int, seed: int) -> Iterator[Metrics]:
+        if self.context.storage is None:
+            raise ValueError("an agent that trains needs a storage folder in its context")
+        return super().train(env, steps, seed)
 
     def _collect(self, length: int, callback: BaseCallback) -> None:
         self.bridge.valid.clear()

@@ -42,7 +42,6 @@ class ObservationFlattener:
     """
 
     def __init__(self, space: gym.Space) -> None:
-        self._source = space
         self._leaves = list(_leaves(space, ()))
         dimensions = (1, 3) if isinstance(space, spaces.Box) else (3,)
         self._alone = (
@@ -64,6 +63,7 @@ class ObservationFlattener:
 
         Raises:
             TypeError: floats for a space of integers.
+            ValueError: an integer that the space's dtype cannot hold.
         """
         if self._alone:
             return _cast(batch, self.space.dtype)
@@ -180,6 +180,12 @@ def _cast(values: Any, dtype: np.dtype | None) -> np.ndarray:
     array = np.asarray(values)
     if array.dtype.kind == "f" and dtype.kind != "f":
         raise TypeError(f"it has {array.dtype} numbers and the space {dtype}")
+    # NumPy wraps a number that does not fit, such as 300 to 44.
+    if dtype.kind in "iu" and not np.can_cast(array.dtype, dtype) and array.size:
+        limits = np.iinfo(dtype)
+        for value in (array.min(), array.max()):
+            if not limits.min <= int(value) <= limits.max:
+                raise ValueError(f"it has the number {value}, which {dtype} cannot hold")
     return np.array(array, dtype=dtype)
 
 

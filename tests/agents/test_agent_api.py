@@ -1,6 +1,7 @@
 """An agent without a run: for_env, learn and predict."""
 
 import gc
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ import torch
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
-from agents.agent import Agent
+from agents import load_agent
+from agents.agent import Agent, RunContext
 from agents.dqn import DQN, DQNConfig
+from agents.parts.compiling import LONG_TRAINING
 from agents.ppo import PPO, PPOConfig
 from agents.reinforce import REINFORCE
 from agents.scripted import Scripted
@@ -171,6 +174,33 @@ class Masked(gym.Env):
         return np.zeros(2, np.float32), 0.0, False, False, {"action_mask": np.int8([0, 1, 0])}
 
 
+@pytest.mark.parametrize("shape", [(2,), (4,), (1, 3), (3, 1), ()])
+def test_predict_refuses_a_mask_of_another_shape(shape: tuple[int, ...]) -> None:
+    agent = PPO.for_env(vector(Masked))
+    with pytest.raises(ValueError, match=r"action_mask has the shape .*, not \(3,\)"):
+        agent.predict(np.zeros(2), np.ones(shape, bool))
+
+
+@pytest.mark.parametrize("shape", [(3,), (1, 3), (3, 2), (6,)])
+def test_predict_refuses_masks_of_another_batch(shape: tuple[int, ...]) -> None:
+    agent = PPO.for_env(vector(Masked))
+    with pytest.raises(ValueError, match=r"action_mask has the shape .*, not \(2, 3\)"):
+        agent.predict(np.zeros((2, 2)), np.ones(shape, bool))
+
+
+def test_predict_refuses_a_mask_for_actions_that_are_vectors() -> None:
+    agent = PPO.for_env(vector(Parts), PPOConfig(cnn="nips", hidden_size=8))
+    with pytest.raises(ValueError, match="action_mask needs discrete actions"):
+        agent.predict(Parts.observation_space.sample(), np.ones(2, bool))
+
+
+@pytest.mark.parametrize("shape", [(1,), (3,), (2, 1)])
+def test_predict_refuses_episode_starts_of_another_batch(shape: tuple[int, ...]) -> None:
+    agent = PPO.for_env(cartpole(2))
+    with pytest.raises(ValueError, match=r"episode_start has the shape .*, not \(\) or \(2,\)"):
+        agent.predict(np.zeros((2, 4), np.float32), episode_start=np.ones(shape, bool))
+
+
 @pytest.mark.parametrize("kind", [PPO, DQN])
 def test_predict_takes_action_masks(kind: type[Agent]) -> None:
     agent = kind.for_env(vector(Masked))
@@ -191,6 +221,44 @@ def test_a_recurrent_policy_remembers_only_when_told_to() -> None:
     first, again, later = (output.memory.numpy() for output in seen)
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, later)
+
+
+class FiveActions(gym.Env):
+    """CartPole's observations with other actions."""
+
+    observation_space = gym.make("CartPole-v1").observation_space
+    action_space = spaces.Discrete(5)
+
+
+def test_learn_refuses_other_actions() -> None:
+    agent = PPO.for_env(cartpole(2))
+    with pytest.raises(
+        ValueError, match=r"built for actions of Discrete\(2\), not of Discrete\(5\)"
+    ):
+        next(agent.learn(vector(FiveActions), steps=100))
+
+
+@pytest.mark.parametrize("steps", [0, -1])
+def test_learn_refuses_no_steps(steps: int) -> None:
+    agent = PPO.for_env(cartpole(2))
+    with pytest.raises(ValueError, match=f"steps must be at least 1, not {steps}"):
+        next(agent.learn(cartpole(2), steps=steps))
+
+
+@pytest.mark.parametrize("name", ["dqn", "sb3-dqn"])
+def test_a_replay_memory_needs_a_storage_folder(name: str) -> None:
+    if name == "sb3-dqn":
+        pytest.importorskip("stable_baselines3")
+    envs = cartpole(2)
+    kind = load_agent(name)
+    agent = kind(
+        envs.single_observation_space,
+        envs.single_action_space,
+        kind.Config(num_envs=2),
+        RunContext(2, 100, 100),
+    )
+    with pytest.raises(ValueError, match="needs a storage folder"):
+        next(agent.train(envs, 100, seed=0))
 
 
 def test_what_for_env_and_learn_cannot_take_they_say() -> None:
@@ -235,6 +303,23 @@ def test_it_learns_in_a_thread_and_leaves_no_folder() -> None:
     assert not errors
     gc.collect()
     assert not folders[0].exists()
+
+
+class Doubles(SyncVectorEnv):
+    """Its steps return float64, whatever the space and `reset` say."""
+
+    def step(self, actions: np.ndarray) -> Any:
+        observations, *others = super().step(actions)
+        return observations.astype(np.float64), *others
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="nothing is compiled")
+def test_a_compiled_agent_learns_from_an_environment_that_returns_float64() -> None:
+    envs = Doubles([lambda: gym.make("CartPole-v1")] * 2, autoreset_mode=AutoresetMode.NEXT_STEP)
+    config = DQNConfig(hidden_size=8, learning_starts=100, epsilon_start=0.0, epsilon_end=0.0)
+    agent = DQN.for_env(envs, config, total_steps=LONG_TRAINING)
+    assert list(agent.learn(envs, steps=64))[-1]["steps"] == agent.steps == 64
+    assert agent._compiled
 
 
 def test_scripted_and_reinforce_learn_too() -> None:

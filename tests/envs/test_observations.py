@@ -123,6 +123,48 @@ def test_a_number_of_many_is_one_place_of_a_vector() -> None:
         observe(np.array([100_005]))
 
 
+PICTURE = spaces.Box(0, 255, (1, 36, 36), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("space", "given"),
+    [
+        (spaces.Box(-1, 1, (3,), np.float32), np.float64),
+        (spaces.Box(-1, 1, (3,), np.float64), np.float32),
+        (spaces.Box(-1, 1, (1, 4, 4), np.float32), np.float64),
+        (PICTURE, np.int64),
+        (spaces.Box(0, 255, (36, 36), np.uint8), np.int64),
+        (spaces.Box(-9, 9, (1, 4, 4), np.int8), np.int64),
+    ],
+)
+def test_a_batch_of_another_dtype_gets_that_of_the_space(
+    space: spaces.Box, given: type[np.generic]
+) -> None:
+    batch = np.ones((2, *space.shape), given)
+    made = ObservationFlattener(space)(batch)
+    assert isinstance(made, np.ndarray)
+    assert made.dtype == space.dtype
+    assert (made == 1).all()
+
+
+def test_parts_of_a_dictionary_get_the_dtypes_of_their_spaces() -> None:
+    space = spaces.Dict(number=spaces.Box(-1, 1, (3,), np.float32), picture=PICTURE)
+    batch = {"number": np.full((2, 3), 0.5), "picture": np.full((2, 1, 36, 36), 255)}
+    picture, vector = ObservationFlattener(space)(batch)
+    assert (picture.dtype, vector.dtype) == (np.uint8, np.float32)
+    assert (picture == 255).all()
+    assert (vector == 0.5).all()
+
+
+@pytest.mark.parametrize("number", [-1, 256, 300])
+def test_a_number_that_the_dtype_cannot_hold_is_refused(number: int) -> None:
+    batch = np.zeros((2, *PICTURE.shape), np.int64)
+    batch[1, 0, 3, 3] = number
+    for space, observations in ((PICTURE, batch), (spaces.Dict(a=PICTURE), {"a": batch})):
+        with pytest.raises(ValueError, match=f"the number {number}, which uint8 cannot hold"):
+            ObservationFlattener(space)(observations)
+
+
 class Breaks(gym.Env):
     """Goes wrong in its third step."""
 

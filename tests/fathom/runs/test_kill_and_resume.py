@@ -28,6 +28,11 @@ TRAININGS = {
         "ppo CartPole-v1 --steps 6000 --segment-steps 1500 --evaluation-episodes 2 --threads 1"
         " --normalize-observations --normalize-rewards"
     ),
+    "ppo with a mean image": (
+        "ppo ALE/Pong-v5 --subtract-mean-image --steps 384 --segment-steps 128 --num-envs 2"
+        " --rollout-steps 16 --num-minibatches 2 --epochs 1 --cnn nips --hidden-size 16"
+        " --evaluation-episodes 0 --threads 1"
+    ),
     "recurrent ppo": (
         "ppo CartPole-v1 --steps 2400 --segment-steps 600 --evaluation-episodes 2 --threads 1"
         " --memory gru --num-minibatches 4 --epochs 2"
