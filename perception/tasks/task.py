@@ -129,7 +129,7 @@ class Task(nn.Module, ABC):
 
     A checkpoint holds the parameters and buffers of its modules and the state of its `optimizers`. An average
     of the weights is a `torch.optim.swa_utils.AveragedModel` among the modules. A learning rate that changes
-    is computed in `train_step` from a buffer that counts updates.
+    is computed in `train_step` from its `step`.
 
     Raises:
         ValueError: config and metadata make no network.
@@ -178,7 +178,7 @@ class Task(nn.Module, ABC):
         """Do one update; gives the losses, detached.
 
         Args:
-            step: number of the batch in its epoch, from 0.
+            step: updates done so far over the whole fit, 0 in the first.
         """
 
     @abstractmethod
