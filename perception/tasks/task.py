@@ -114,7 +114,6 @@ class Metric:
     """A row per test example, (n,) or (n, k)."""
     statistic: Callable[[np.ndarray], float] = _mean
     """The figure from (resampled) rows. F1, for example, has counts as rows."""
-    higher_is_better: bool = True
     table: Sequence[Sequence[Any]] = ()
     """Optional details, such as a row per class or a baseline; the first row is the head."""
 
