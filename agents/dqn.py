@@ -99,13 +99,14 @@ class DQNConfig:
     epsilon_steps: NonNegativeInt = 20_000
     """Agent steps over which ε falls linearly [1,000,000]."""
     expert_steps: NonNegativeInt = 0
-    """First agent steps, in which the environment's expert_action acts, without ε [0]."""
+    """Agent steps at the start taken by the environment's expert policy, without ε-greedy exploration [0]."""
     evaluation_epsilon: UnitInterval = 0.001
     """Probability of a random action in evaluation [0.05]."""
     reward_clip: NonNegativeFloat = 0.0
     """Clip rewards to ± this for learning, which changes the objective [1]; 0: no clipping."""
     reward_scale: PositiveFloat = 1.0
-    """Multiply rewards by this for learning, after clipping [1]. Errors far above 1 make the Huber loss fit medians."""
+    """Multiply rewards by this for learning, after clipping [1]. The Huber loss is linear beyond an error of 1 and
+    then fits medians: scale rewards so that errors are near 1."""
 
 
 class QNetwork(nn.Module):
@@ -389,7 +390,7 @@ class DQN(Agent):
     def _improve(
         self, replay: Replay, rng: np.random.Generator, clock: Metrics
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Learn from `together` batches of the replay memory; gives what `_update` does."""
+        """Learn from `updates_at_once` batches of the replay memory; gives what `_update` does."""
         began = perf_counter()
         if self.config.subtract_mean_image and self.updates == 0:
             assert isinstance(self.network.encoder, ImageEncoder)

@@ -55,7 +55,7 @@ class PolicyConfig:
     cnn: Literal["nature", "nips"] = "nature"
     """Convolutions for images: of Mnih et al. 2015, or the smaller ones of 2013."""
     subtract_mean_image: bool = False
-    """Images: subtract the mean image of the first rollout, which is used for nothing else."""
+    """Subtract the mean image, taken from the first rollout, which is not trained on."""
     memory: Literal["none", "gru", "lstm"] = "none"
     """Recurrent layer between the encoder and the heads."""
     normalize_observations: bool = False

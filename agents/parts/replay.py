@@ -1,4 +1,4 @@
-"""Experience replay (Lin 1992; Mnih et al. 2015) in memory-mapped files, for checkpoints that cost nothing.
+"""Experience replay (Lin 1992; Mnih et al. 2015) in memory-mapped files, so that a checkpoint needs only a flush.
 
 The memory is a ring of rows; a row is one step of all environments. It has room for `capacity` and one
 segment more, and only the newest `capacity` transitions are sampled, so that what is written after a

@@ -8,6 +8,9 @@ separate compiled functions, because `agents.search.go_search`, the fast search 
 
 Values are for the player to move. In a game of two players who alternate, a value for the next player is its
 negative for this one, so such a model has the discount −1.
+
+`uct`, `puct` and `Node.most_visited` are the readable search that the compiled one of
+`agents.search.go_search` is tested against.
 """
 
 import math

@@ -45,13 +45,7 @@ class Sentence:
     tags: tuple[str, ...]
     """One per token: "O", "B-SLOT" or "I-SLOT"."""
     intent: str
-    """One of `intent_labels`."""
-
-
-def intent_labels(domain: Domain) -> tuple[str, ...]:
-    """Return all intents of users: the acts, and "request.SLOT" for the slots that can be asked for."""
-    asked = (domain.slots[slot].name for slot in np.flatnonzero(askable(domain)))
-    return (*(act for act in ACTS if act != "request"), *(f"request.{slot}" for slot in asked))
+    """An act, or "request.SLOT"."""
 
 
 def tag_labels(domain: Domain) -> tuple[str, ...]:

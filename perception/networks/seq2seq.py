@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from torch import nn
 from perception.networks.attention import Attention
 
 PADDING, BEGIN, END, UNKNOWN = range(4)
-_SPECIAL = 4
+SPECIAL = 4
 """Words are numbered from here."""
 LONGEST = 60
 """Largest number of words of a sentence."""
@@ -129,24 +129,8 @@ class ResponseGenerator:
 
     def __init__(self, network: Seq2Seq, acts: list[str], words: list[str]) -> None:
         self.network, self.acts, self.words = network, acts, words
-        self._act_numbers = {word: _SPECIAL + number for number, word in enumerate(acts)}
-        self._word_numbers = {word: _SPECIAL + number for number, word in enumerate(words)}
-
-    def to_config(self) -> dict[str, Any]:
-        """Everything but the weights, as JSON."""
-        sizes = {
-            "embedding": self.network.word_embedding.embedding_dim,
-            "hidden_size": self.network.decoder.hidden_size,
-            "dropout": self.network.dropout.p,
-        }
-        return {"acts": self.acts, "words": self.words, **sizes}
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> ResponseGenerator:
-        """An untrained generator from what `to_config` gave."""
-        acts, words = config["acts"], config["words"]
-        sizes = (config["embedding"], config["hidden_size"], config["dropout"])
-        return cls(Seq2Seq(_SPECIAL + len(acts), _SPECIAL + len(words), *sizes), acts, words)
+        self._act_numbers = {word: SPECIAL + number for number, word in enumerate(acts)}
+        self._word_numbers = {word: SPECIAL + number for number, word in enumerate(words)}
 
     def unknown(self, act: Sequence[str]) -> list[str]:
         """The symbols of an act that were not learnt."""
@@ -225,7 +209,7 @@ class ResponseGenerator:
             columns.append(words.tolist())
         return [
             [
-                self.words[number - _SPECIAL]
+                self.words[number - SPECIAL]
                 for number in itertools.takewhile(lambda number: number != END, row)
             ]
             for row in zip(*columns, strict=True)

@@ -9,13 +9,12 @@ suffixes and shape (Bojanowski et al. 2017), so that unknown words carry informa
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import nn
@@ -271,23 +270,6 @@ class IntentSlotModel:
         self._word_numbers = {word: 1 + number for number, word in enumerate(vocabulary)}
         self._tag_numbers = {tag: number for number, tag in enumerate(tags)}
         self._intent_numbers = {intent: number for number, intent in enumerate(intents)}
-
-    def to_config(self) -> dict[str, Any]:
-        """Everything but the weights, as JSON."""
-        return {
-            "shape": dataclasses.asdict(self.network.shape),
-            "vocabulary": self.vocabulary,
-            "tags": self.tags,
-            "intents": self.intents,
-        }
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> IntentSlotModel:
-        """An untrained model from what `to_config` gave."""
-        shape = Shape(**config["shape"])
-        vocabulary, tags, intents = config["vocabulary"], config["tags"], config["intents"]
-        network = SlotFiller(shape, 1 + len(vocabulary), tags, len(intents))
-        return cls(network, vocabulary, tags, intents)
 
     # -- numbers ------------------------------------------------------------------------------
 

@@ -114,7 +114,7 @@ class Autoencoder(Task):
             [f"autoencoder, {size} numbers", round(float(errors.mean()), 4)],
             [f"PCA, {size} numbers", self.metadata["pca_error"]],
         ]
-        return {"squared error": Metric(errors, higher_is_better=False, table=table)}
+        return {"squared error": Metric(errors, table=table)}
 
     @torch.no_grad()
     def pictures(self, batches: Iterable[tuple[Tensor]]) -> dict[str, Figure]:

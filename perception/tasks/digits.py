@@ -142,7 +142,7 @@ class Digits(Task):
         loss = -np.log(likelihoods.clip(1e-12))
         return {
             "accuracy": Metric(correct, table=table),
-            "loss": Metric(loss, higher_is_better=False),
+            "loss": Metric(loss),
         }
 
     @torch.no_grad()

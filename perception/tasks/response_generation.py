@@ -25,6 +25,7 @@ from perception.data.datasets import Rows, rows_of
 from perception.data.sentences import load_acts, origin
 from perception.networks.seq2seq import (
     PADDING,
+    SPECIAL,
     ResponseGenerator,
     Seq2Seq,
     Utterance,
@@ -80,11 +81,9 @@ class ResponseGeneration(Task):
 
     def __init__(self, config: ResponseGenerationConfig, metadata: Mapping[str, Any]) -> None:
         super().__init__(config, metadata)
-        sizes = {key: getattr(config, key) for key in ("embedding", "hidden_size", "dropout")}
         acts, words = metadata["acts"], metadata["words"]
-        self.network = ResponseGenerator.from_config(
-            {"acts": acts, "words": words, **sizes}
-        ).network
+        sizes = (config.embedding, config.hidden_size, config.dropout)
+        self.network = Seq2Seq(SPECIAL + len(acts), SPECIAL + len(words), *sizes)
         self.average = AveragedModel(self.network, multi_avg_fn=warm_average(config.average))
         self.model = ResponseGenerator(cast(Seq2Seq, self.average.module), acts, words)
         """The averaged network with its vocabularies: what to use."""

@@ -114,7 +114,6 @@ class Metric:
     """A row per test example, (n,) or (n, k)."""
     statistic: Callable[[np.ndarray], float] = _mean
     """The figure from (resampled) rows. F1, for example, has counts as rows."""
-    higher_is_better: bool = True
     table: Sequence[Sequence[Any]] = ()
     """Optional details, such as a row per class or a baseline; the first row is the head."""
 
@@ -129,7 +128,7 @@ class Task(nn.Module, ABC):
 
     A checkpoint holds the parameters and buffers of its modules and the state of its `optimizers`. An average
     of the weights is a `torch.optim.swa_utils.AveragedModel` among the modules. A learning rate that changes
-    is computed in `train_step` from a buffer that counts updates.
+    is computed in `train_step` from its `step`.
 
     Raises:
         ValueError: config and metadata make no network.
@@ -178,7 +177,7 @@ class Task(nn.Module, ABC):
         """Do one update; gives the losses, detached.
 
         Args:
-            step: number of the batch in its epoch, from 0.
+            step: updates done so far over the whole fit, 0 in the first.
         """
 
     @abstractmethod

@@ -31,7 +31,8 @@ def _train(task: Task, data: TaskData, epochs: int, first: int = 0) -> int:
     for epoch in range(first, first + epochs):
         _seed(epoch)
         task.train()
-        for step, batch in enumerate(task.batches(data.train, training=True)):
+        batches = list(task.batches(data.train, training=True))
+        for step, batch in enumerate(batches, start=epoch * len(batches)):
             losses = task.train_step(batch, step)
             assert all(not loss.requires_grad and loss.isfinite() for loss in losses.values())
             examples += task.batch_size_of(batch)

@@ -11,9 +11,9 @@ from envs.dialogue import text
 from envs.dialogue.belief import fields
 from envs.dialogue.dialogue import Dialogue
 from envs.dialogue.domain import Domain
-from envs.dialogue.frames import AgentFrame, Frame
+from envs.dialogue.frames import ACTS, AgentFrame, Frame
 from envs.dialogue.goals import Goal
-from envs.dialogue.phrases import Sentence, intent_labels, tag_labels, understood, user_sentence
+from envs.dialogue.phrases import Sentence, tag_labels, understood, user_sentence
 from envs.dialogue.rendering import HEIGHT, WIDTH, Scene, picture
 from envs.dialogue.transcript import Message, SlotBelief, text_of
 from envs.dialogue.vector import DialogueVector
@@ -44,7 +44,7 @@ class Oracle:
     """Understands every sentence that was made, or nothing of it; each with a confidence of its own."""
 
     def __init__(self, domain: Domain, right: bool = True) -> None:
-        self.tags, self.intents = list(tag_labels(domain)), list(intent_labels(domain))
+        self.tags, self.intents = list(tag_labels(domain)), list(ACTS)
         self.right = right
         self.said: dict[tuple[str, ...], Sentence] = {}
         self.folder = Path("oracle")

@@ -14,6 +14,7 @@ from envs.dialogue.frames import (
     AgentFrame,
     Frame,
     agent_acts,
+    askable,
     frame_of,
     ints_of,
     requestable,
@@ -21,7 +22,6 @@ from envs.dialogue.frames import (
 from envs.dialogue.phrases import (
     agent_sentence,
     closest_value,
-    intent_labels,
     some_frame,
     tag_labels,
     understood,
@@ -31,6 +31,12 @@ from envs.dialogue.words import key_of, tokens_of
 
 DOMAINS = {name: load_domain(name) for name in ("movie", "restaurant", "taxi", "hotel")}
 MOVIE = DOMAINS["movie"]
+
+
+def intent_labels(domain: Domain) -> list[str]:
+    """The intents of users: the acts, and "request.SLOT" for the slots that can be asked for."""
+    asked = [domain.slots[slot].name for slot in np.flatnonzero(askable(domain))]
+    return [*(act for act in ACTS if act != "request"), *(f"request.{slot}" for slot in asked)]
 
 
 @st.composite

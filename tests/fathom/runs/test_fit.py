@@ -14,8 +14,15 @@ from safetensors.torch import load_file
 
 from agents import AGENTS
 from fathom.cli import main
-from fathom.errors import FathomError
+from fathom.display import Display
+from fathom.errors import FathomError, Stopped
+from fathom.runs import task_learner
+from fathom.runs.folder import RunFolder
+from fathom.runs.launcher import new_fit
+from fathom.runs.options import FitOptions
 from fathom.runs.run import Run
+from fathom.runs.runner import train
+from fathom.runs.task_learner import task_class
 from perception.tasks import TASKS
 
 SMALL = ["--embedding", "8", "--buckets", "64", "--hidden-size", "8", "--threads", "1"]
@@ -105,6 +112,39 @@ def test_a_killed_fit_ends_with_the_same_tensors(tmp_path: Path, data: Path) -> 
         for folder in (tmp_path / "whole", killed)
     ]
     assert evaluations[0] == evaluations[1]
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_stopped_fit_of_every_task_ends_with_the_same_tensors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(task_learner, "_REPORT_SECONDS", 0.0)  # a report after every batch
+    kind = task_class(name)
+    data = {"sentences": 300} if kind.default_data.startswith("domain:") else {}
+
+    def new(folder: str) -> RunFolder:
+        options = FitOptions(name=folder, runs_dir=tmp_path, threads=1)
+        return new_fit(name, options, kind.Config(epochs=2), data, lambda _: None)
+
+    whole, stopped = new("whole"), new("stopped")
+    train(whole, Display(quiet=True))
+    after_first = 0
+
+    def should_stop() -> bool:
+        """At the end of the first epoch, then after each batch of the second; yes after two of these."""
+        nonlocal after_first
+        after_first += (stopped.folder / "latest").read_text().strip() == "00001"
+        return after_first == 3
+
+    with pytest.raises(Stopped):
+        train(stopped, Display(quiet=True), should_stop)
+    epoch = stopped.config.segment_steps
+    assert epoch < stopped.metrics()[-1]["steps"] < 2 * epoch, "it stopped within the second epoch"
+    assert train(stopped, Display(quiet=True)).steps == 2 * epoch
+    one, other = _tensors(whole.folder), _tensors(stopped.folder)
+    assert one.keys() == other.keys()
+    for tensor in one:
+        assert torch.equal(one[tensor], other[tensor]), tensor
 
 
 def test_a_domain_is_learnt_from(tmp_path: Path) -> None:

@@ -25,9 +25,11 @@ def learnt(data: TaskData) -> Digits:
     """A CNN after six epochs."""
     torch.manual_seed(0)
     task = Digits(DigitsConfig(), data.metadata)
+    step = 0
     for _ in range(6):
-        for step, batch in enumerate(task.batches(data.train, training=True)):
+        for batch in task.batches(data.train, training=True):
             task.train_step(batch, step)
+            step += 1
     task.eval()
     return task
 
@@ -42,7 +44,6 @@ def test_a_cnn_reads_unseen_digits_better_than_logistic_regression(
     assert head == ["model", "accuracy"]
     assert ours[1] == pytest.approx(metrics["accuracy"].mean, abs=1e-4)
     assert 0.9 < baseline[1] < ours[1]
-    assert not metrics["loss"].higher_is_better
 
 
 @pytest.mark.parametrize(("network", "least"), [("linear", 0.8), ("mlp", 0.85)])

@@ -12,7 +12,6 @@ import sacrebleu
 from perception.data.source import DataError, DataSource
 from perception.networks.seq2seq import (
     LONGEST,
-    ResponseGenerator,
     Utterance,
     placeholders,
     text_of,
@@ -105,14 +104,6 @@ def test_an_untrained_generator_ends_and_an_unknown_act_is_no_error(fitted: Fitt
     for act in ([], ["nothing"], ["agent", "dance"] * 100):
         assert len(speaker.sentence(act)) <= LONGEST
     assert speaker.say([], {}) == ""
-
-
-def test_a_config_and_weights_make_the_same_generator_again(fitted: Fitted) -> None:
-    speaker = fitted(_acts(), 2).model
-    again = ResponseGenerator.from_config(json.loads(json.dumps(speaker.to_config())))
-    again.network.load_state_dict(speaker.network.state_dict())
-    for utterance in _acts():
-        assert again.sentence(utterance.act) == speaker.sentence(utterance.act)
 
 
 def test_words_and_text() -> None:

@@ -19,6 +19,7 @@ from perception.networks.slot_filling import (
     IntentSlotModel,
     Sentence,
     Shape,
+    SlotFiller,
     TagChain,
     parts,
     spans,
@@ -194,20 +195,11 @@ def test_without_slots_in_the_data_there_is_no_f1() -> None:
     assert result["intent accuracy"].mean == 0.5
 
 
-def test_a_config_and_weights_make_the_same_model_again(fitted: Fitted) -> None:
-    model = fitted(_travel(40, 0), 1)
-    again = IntentSlotModel.from_config(json.loads(json.dumps(model.to_config())))
-    again.network.load_state_dict(model.network.state_dict())
-    for sentence in _travel(10, 1):
-        assert again.understand(sentence.tokens) == model.understand(sentence.tokens)
-
-
 @pytest.mark.parametrize(("tags", "intents"), [(["B-city"], ["go"]), (["O"], [])])
 def test_a_model_needs_the_tag_o_and_an_intent(tags: list[str], intents: list[str]) -> None:
-    shape = dataclasses.asdict(Shape(embedding=4, buckets=8, hidden_size=4))
-    config = {"shape": shape, "vocabulary": ["to"], "tags": tags, "intents": intents}
+    network = SlotFiller(Shape(embedding=4, buckets=8, hidden_size=4), 2, ["O"], 1)
     with pytest.raises(ValueError, match="needs the tag O"):
-        IntentSlotModel.from_config(config)
+        IntentSlotModel(network, ["to"], tags, intents)
 
 
 def test_anything_can_be_said_to_it(
