@@ -20,6 +20,7 @@ from gymnasium.envs.registration import EnvSpec
 from fathom.environments.reporting import line_in, one_line
 from fathom.errors import FathomError
 
+OUR_FOLDER = Path(__file__).resolve().parents[2]
 OUR_PACKAGES = ("agents", "envs", "fathom", "perception")
 """A user's project may have packages of these names; neither side may hide the other's."""
 
@@ -33,11 +34,11 @@ class _Project:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        ours = Path(__file__).resolve().parents[2]
         self.clashing = tuple(
             name
             for name in OUR_PACKAGES
-            if folder != ours and ((folder / name).is_dir() or (folder / f"{name}.py").is_file())
+            if folder != OUR_FOLDER
+            and ((folder / name).is_dir() or (folder / f"{name}.py").is_file())
         )
         self.modules: dict[str, types.ModuleType] = {}
 
@@ -59,8 +60,10 @@ class _Project:
         finally:
             sys.meta_path.remove(self)  # type: ignore[arg-type]
             sys.path.remove(str(self.folder))
-            if str(self.folder) not in sys.path:
-                sys.path.append(str(self.folder))  # for imports inside functions
+            # Ours first, for processes that are started with this path; the folder for imports inside functions.
+            for folder in (str(OUR_FOLDER), str(self.folder)):
+                if folder not in sys.path:
+                    sys.path.append(folder)
             self.modules = self._take_out()
             sys.modules.update(ours)
 
