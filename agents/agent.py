@@ -37,7 +37,7 @@ ExpertAction = Callable[[FlatObservation, np.ndarray | None], np.ndarray]
 """An environment's scripted policy: flat observations of n environments and their (n, actions) bool masks,
 or None, to (n,) actions."""
 
-STRICT = ConfigDict(strict=True, allow_inf_nan=False)
+STRICT = ConfigDict(strict=True, allow_inf_nan=False, extra="forbid")
 """For the dataclass of every agent's hyperparameters: types are checked, and numbers are finite."""
 
 UnitInterval = Annotated[float, Field(ge=0, le=1)]
@@ -167,7 +167,10 @@ class Agent(ABC):
                 support its spaces.
         """
         _check_vector(envs)
-        config = cls.Config() if config is None else config
+        if config is None:
+            config = cls.Config()
+        elif type(config) is not cls.Config:
+            raise ValueError(f"{cls.__name__} takes a {cls.Config.__name__}, not {config!r}")
         config = dataclasses.replace(config, num_envs=envs.num_envs)
         temporary = Path(tempfile.mkdtemp(prefix="fathom-")) if storage is None else None
         try:

@@ -137,19 +137,19 @@ def fit(
     return Run.open(run.folder)
 
 
-def load(run: str | Path, runs_dir: str | Path = "runs") -> Run:
-    """Open a run by its folder, or by its name under `runs_dir`.
+def load(run: str | Path | Run, runs_dir: str | Path = "runs") -> Run:
+    """Open a run by its folder, or by its name under `runs_dir`; a run itself is read again.
 
     Raises:
         FathomError: there is no such run.
     """
     from fathom.runs.run import Run
 
-    return Run.find(run, Path(runs_dir))
+    return Run.find(run.folder if isinstance(run, Run) else run, Path(runs_dir))
 
 
 def resume(
-    run: str | Path,
+    run: str | Path | Run,
     steps: int | None = None,
     *,
     runs_dir: str | Path = "runs",

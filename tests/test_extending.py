@@ -39,14 +39,15 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(project: Path, *words: str) -> str:
+def run(project: Path, *words: str, code: int = 0) -> str:
     environment = {**os.environ, "PYTHONPATH": str(project), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, "-m", "fathom", *words],
         cwd=project, env=environment, capture_output=True, text=True,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout if code == 0 else done.stderr
 
 
 def test_the_agent_learns_by_its_preset_and_goes_on(project: Path) -> None:
@@ -77,6 +78,8 @@ def test_the_task_is_fitted_and_asked(project: Path) -> None:
     assert float(re.findall(r"accuracy ([\d.]+)", text)[-1]) > 0.9
     wine = "13.2,1.78,2.14,11.2,100,2.65,2.76,0.26,1.28,4.38,1.05,3.4,1050"
     assert "kind 0" in run(project, "predict", "wine", wine)
+    for bad, sentence in (("a,b", "could not convert"), ("1,2", "a wine has 13 numbers, not 2")):
+        assert sentence in run(project, "predict", "wine", bad, code=2)
 
 
 def test_the_command_is_found_with_its_help(project: Path) -> None:

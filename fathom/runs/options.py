@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-STRICT = ConfigDict(strict=True, allow_inf_nan=False)
+STRICT = ConfigDict(strict=True, allow_inf_nan=False, extra="forbid")
 Device = Literal["auto", "cpu", "cuda"]
 MOST = 1 << 53
 """Up to here the floating-point numbers that steps are plotted in tell whole numbers apart."""

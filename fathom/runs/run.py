@@ -121,6 +121,8 @@ class Run(RunFolder):
                 return task.predict(inputs)
         except DataError as error:
             raise FathomError(str(error)) from error
+        except ValueError as error:
+            raise FathomError(f"{self.config.task} cannot use this input: {error}") from error
 
     def resume(
         self,

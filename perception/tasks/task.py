@@ -40,7 +40,7 @@ __all__ = [
     "warm_average",
 ]
 
-STRICT = ConfigDict(strict=True, allow_inf_nan=False)
+STRICT = ConfigDict(strict=True, allow_inf_nan=False, extra="forbid")
 """For the configs of tasks, pydantic dataclasses: no value is converted, no number is infinite."""
 
 

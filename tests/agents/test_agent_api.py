@@ -338,3 +338,13 @@ def test_frames_of_a_stack_are_stored_once() -> None:
     (observation, _) = envs.reset(seed=0)
     assert agent.predict(observation).shape == (2,)
     envs.close()
+
+
+def test_a_hyperparameter_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(ValueError, match="lr"):
+        DQNConfig(lr=1e-3)  # type: ignore[call-arg]
+
+
+def test_the_config_of_another_agent_is_refused() -> None:
+    with pytest.raises(ValueError, match="DQN takes a DQNConfig"):
+        DQN.for_env(gym.make_vec("CartPole-v1", 2), PPOConfig())
