@@ -35,6 +35,8 @@ def record(
     its episode as texts by the suffix of their files, gets these files, too.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK):
+        raise FathomError(f"{folder} cannot be written: choose another folder")
     paths = []
     env = environment.make_single("rgb_array")
     try:

@@ -110,7 +110,7 @@ def _segments(
         steps = min(config.segment_steps, config.steps - first)
         display.activity(f"training, segment {k + 1}")
         began = time.perf_counter()
-        with _reporting_errors(run), random_generators():
+        with _reporting_errors(run, first), random_generators():
             seed = segment_seed(config.seed, k)
             for metrics in _closing(learner.segment(k, steps, seed)):
                 _check(should_stop)
@@ -168,10 +168,12 @@ def _check(should_stop: ShouldStop) -> None:
 
 
 @contextlib.contextmanager
-def _reporting_errors(run: RunFolder) -> Iterator[None]:
+def _reporting_errors(run: RunFolder, steps: int) -> Iterator[None]:
     """Say after an error of the environment, the data or the numbers that not all is lost."""
     try:
         with reporting_memory_errors():
             yield
     except FathomError as error:
-        raise FathomError(f"{error}; the last checkpoint of {run.folder} is from before") from error
+        raise FathomError(
+            f"{error}; the last checkpoint of {run.folder}, of step {steps:,}, is intact"
+        ) from error

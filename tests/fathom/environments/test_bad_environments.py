@@ -157,7 +157,7 @@ def test_one_that_breaks_in_training_leaves_the_last_checkpoint(
     run = tmp_path / "runs" / "run"
     assert message.startswith(f"{source}:{name} ")
     assert LATER[name].format(line=_line_that_raises(name)) in message
-    assert message.endswith(f"; the last checkpoint of {run} is from before")
+    assert message.endswith(f"; the last checkpoint of {run}, of step 0, is intact")
     mended = FILE.read_text().replace(f"class {name}(Works)", "class Other(Works)")
     mended += f"\nclass {name}(Works):\n    pass\n"
     if name == "GivesNaNLater":
