@@ -88,6 +88,8 @@ def train(
             'an environment is given by its reference, such as "CartPole-v1" or "path/to/file.py:Class",'
             f" not by {environment!r}"
         )
+    if not isinstance(env_args or {}, Mapping):
+        raise FathomError(f"env_args must be a dictionary of names and values, not {env_args!r}")
     texts = {name: plain_text(value) for name, value in (env_args or {}).items()}
     spec = resolve(environment, texts, open_run)
     defaults = defaults_for(agent, spec.reference)
@@ -145,7 +147,10 @@ def load(run: str | Path | Run, runs_dir: str | Path = "runs") -> Run:
     """
     from fathom.runs.run import Run
 
-    return Run.find(run.folder if isinstance(run, Run) else run, Path(runs_dir))
+    reference = run.folder if isinstance(run, Run) else run
+    if not isinstance(reference, (str, Path)):
+        raise FathomError(f"a run is given by its name or folder, not by {reference!r}")
+    return Run.find(reference, Path(runs_dir))
 
 
 def resume(

@@ -247,8 +247,6 @@ def test_learn_refuses_no_steps(steps: int) -> None:
 
 @pytest.mark.parametrize("name", ["dqn", "sb3-dqn"])
 def test_a_replay_memory_needs_a_storage_folder(name: str) -> None:
-    if name == "sb3-dqn":
-        pytest.importorskip("stable_baselines3")
     envs = cartpole(2)
     kind = load_agent(name)
     agent = kind(

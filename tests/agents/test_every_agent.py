@@ -156,8 +156,6 @@ def test_an_agent_goes_on_from_its_state_bit_for_bit(
     """A run that is killed in its first segment goes on from the state of an untrained agent."""
     monkeypatch.setattr(DQN, "compiles", False)  # takes time, and has its own tests
     name, table, make = CASES[case]
-    if name.startswith("sb3-"):
-        pytest.importorskip("stable_baselines3")
     with closing(make()) as env:
         agent = build(name, table, env, tmp_path / "replay", seed=0)
         other = build(name, table, env, tmp_path / "replay", seed=1)
@@ -202,8 +200,6 @@ def test_observations_of_another_dtype_train_identically(tmp_path: Path, name: s
 @pytest.mark.filterwarnings("ignore:You have specified a mini-batch size")
 @pytest.mark.parametrize("name", [name for name in AGENTS if name not in ("alphago", "scripted")])
 def test_a_training_of_other_sizes_than_the_context_s_is_refused(tmp_path: Path, name: str) -> None:
-    if name.startswith("sb3-"):
-        pytest.importorskip("stable_baselines3")
     env = _sync(_cartpole)()
     agent = build(name, {}, env, tmp_path, seed=0)
     three = SyncVectorEnv([_cartpole] * 3, autoreset_mode=AutoresetMode.NEXT_STEP)
@@ -218,8 +214,6 @@ def test_a_training_of_other_sizes_than_the_context_s_is_refused(tmp_path: Path,
 @pytest.mark.parametrize("name", AGENTS)
 def test_no_default_changes_what_is_rewarded(name: str) -> None:
     """Clipping, scaling and normalising rewards are for the presets that need them."""
-    if name.startswith("sb3-"):
-        pytest.importorskip("stable_baselines3")
     config = load_agent(name).Config()
     neutral = {"reward_clip": 0.0, "reward_scale": 1.0, "normalize_rewards": False, "value_bins": 0}
     for field, value in neutral.items():

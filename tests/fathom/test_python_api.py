@@ -135,6 +135,8 @@ def test_using_a_run_leaves_the_process_as_it_was(tmp_path: Path) -> None:
         (lambda run: run.resume(steps=3000.5), "a larger whole number"),
         (lambda run: run.resume(steps=3), "can only extend"),
         (lambda run: fathom.train("ppo", object), "path/to/file.py:Class"),
+        (lambda run: fathom.train("ppo", CORRIDOR, env_args=[1]), "env_args must be a dictionary"),
+        (lambda run: fathom.load(3), "by its name or folder, not by 3"),
     ],
 )
 def test_wrong_arguments_of_a_run_are_one_sentence(
