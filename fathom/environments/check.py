@@ -11,6 +11,7 @@ from gymnasium import Env
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector.utils import concatenate, create_empty_array
 
+from envs.actions import mask_size
 from envs.hooks import WorldError
 from fathom.environments.environment_spec import EnvironmentSpec
 from fathom.environments.reporting import failure, file_of, line_in, one_line
@@ -76,9 +77,7 @@ def _spaces_fault(env: Env) -> str | None:
         return "info['action_mask'] must come with every reset() and step(), or never"
     if "action_mask" not in info:
         return None
-    from agents.parts.actions import action_distribution  # imports torch
-
-    size = action_distribution(actions).mask_size
+    size = mask_size(actions)
     if not size:
         return f"info['action_mask'] is for numbered actions, and these are {actions}"
     shape = np.shape(info["action_mask"])

@@ -14,6 +14,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from perception.networks.planes import channels_last
+
 GAIN = 20.0
 """Factor of the weights for rewards and costs. The costs of wall and floor must differ by orders of
 magnitude, and an update of Adam changes a weight by at most its learning rate."""
@@ -39,17 +41,14 @@ class GridPlanner(nn.Module):
     the plane of the agent: its own square); a dense layer gives (batch, `features`).
 
     Args:
-        shape: of one observation; the side that differs from two equal ones, or else the shorter of the
-            first and the last, counts as channels.
+        shape: of one observation, in the order that `channels_last` tells.
         hidden_size: number of features.
         filters: features of a square.
     """
 
     def __init__(self, shape: tuple[int, ...], hidden_size: int, filters: int = 16) -> None:
         super().__init__()
-        first, middle, last = shape
-        square = first == middle or middle == last
-        self.channels_last = middle != last if square else last < first
+        self.channels_last = channels_last(shape)
         channels, height, width = (shape[2], *shape[:2]) if self.channels_last else shape
         # A corridor fills at most about every second square, and a path may cross all of them.
         self.iterations = height * width // 2

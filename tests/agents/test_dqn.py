@@ -192,8 +192,8 @@ def test_the_targets_of_one_step_are_worked_out_at_once(
         nonlocal learnt
         learnt += 1
         following, next_q = valued.pop(0)
-        assert torch.equal(batch[3], following)
-        assert torch.equal(batch[6], next_q)
+        assert torch.equal(batch[5], next_q)
+        assert torch.equal(batch[7], following)
         return learn(*batch)
 
     agent._gradient_step, agent._target_values = learn_watched, values_watched

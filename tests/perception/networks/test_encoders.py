@@ -106,7 +106,7 @@ def test_a_tuple_gets_one_encoder_each() -> None:
     )
     network = encoder(space, 16)
     pictures = torch.zeros(2, 3, 64, 64, dtype=torch.uint8)
-    assert network((pictures, torch.zeros(2, 5))).shape == (2, network.features) == (2, 32)
+    assert network((pictures, torch.zeros(2, 5))).shape == (2, network.features) == (2, 16)
 
 
 @pytest.mark.parametrize("shape", [(3, 7, 9), (7, 9, 3)])
