@@ -39,12 +39,13 @@ class ImageEncoder(nn.Module):
     """
 
     name: ClassVar[str] = "CNN"
+    """As a person would call it; every encoder has one."""
 
     mean_picture: torch.Tensor
     """(1, channels, height, width) in 0…1; zeros until `centre` is called."""
     low: torch.Tensor
     """(1, channels, 1, 1) smallest number of each channel; only where images are no bytes from 0 to 255."""
-    width: torch.Tensor
+    span: torch.Tensor
     """(1, channels, 1, 1) difference of the largest to it."""
 
     def __init__(
@@ -71,8 +72,8 @@ class ImageEncoder(nn.Module):
             low, high = bounds[0].min(axis=(1, 2)), bounds[1].max(axis=(1, 2))
             # Larger bounds, such as those of a dtype, say nothing about the numbers.
             known = (low > -1e9) & (high < 1e9) & (low < high)
-            low, width = np.where(known, low, 0.0), np.where(known, high - low, 1.0)
-            for name, values in (("low", low), ("width", width)):
+            first, span = np.where(known, low, 0.0), np.where(known, high - low, 1.0)
+            for name, values in (("low", first), ("span", span)):
                 self.register_buffer(name, torch.from_numpy(values).float().view(1, -1, 1, 1))
         self.centred = centred
         if centred:
@@ -100,7 +101,7 @@ class ImageEncoder(nn.Module):
 
     def _scaled(self, images: torch.Tensor) -> torch.Tensor:
         """Images, as floats, from the bounds of the space to 0…1."""
-        return images / 255 if self.bytes else (images - self.low) / self.width
+        return images / 255 if self.bytes else (images - self.low) / self.span
 
     @staticmethod
     def _in_order(observations: torch.Tensor) -> torch.Tensor:

@@ -6,7 +6,7 @@ then the value of every square is repeatedly set to the largest of its neighbour
 is the shortest-path form of value iteration: values fall linearly with distance.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numba
 import numpy as np
@@ -45,6 +45,8 @@ class GridPlanner(nn.Module):
         hidden_size: number of features.
         filters: features of a square.
     """
+
+    name: ClassVar[str] = "planner"
 
     def __init__(self, shape: tuple[int, ...], hidden_size: int, filters: int = 16) -> None:
         super().__init__()
