@@ -2,7 +2,7 @@
 
 The network is an encoder for the observation space (`perception.networks.encoders`), an optional recurrent
 layer, and two linear heads: the parameters of the action distribution, and the value. Images and grids
-share one encoder between policy and value; vectors have one each (Andrychowicz et al. 2021).
+share one encoder between policy and value; vectors and indices have one each (Andrychowicz et al. 2021).
 """
 
 from collections.abc import Callable
