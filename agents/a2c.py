@@ -9,7 +9,7 @@ Deviations from the paper: docs/algorithms/a2c.md.
 
 import math
 from collections.abc import Callable, Iterator
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -74,6 +74,7 @@ class A2C(Agent):
     ) -> None:
         super().__init__(observation_space, action_space, config, context)
         self.policy = Policy(observation_space, action_space, config, context, config.discount)
+        self.encoder = self.policy.network.encoder
         self._gradient_step: Callable[..., torch.Tensor] = self._gradient_step_of
         self._compiled = False
         self.updates = 0
@@ -84,7 +85,7 @@ class A2C(Agent):
         action_masks: np.ndarray | None,
         episode_starts: np.ndarray,
         rng: np.random.Generator,
-    ) -> np.ndarray:
+    ) -> Any:
         return self.policy.act(observations, action_masks, episode_starts, rng)
 
     def train(self, env: VectorEnv, steps: int, seed: int) -> Iterator[Metrics]:

@@ -29,7 +29,9 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import concatenate, create_empty_array
 from pydantic import ConfigDict, Field
 
+from envs.actions import first_of, mask_size
 from envs.observations import FlatObservation, ObservationFlattener
+from perception.networks.encoders import Encoder
 
 Metrics = dict[str, float]
 
@@ -120,6 +122,9 @@ class Agent(ABC):
 
     steps: int
     """Agent steps trained so far."""
+
+    encoder: Encoder | None = None
+    """The network that reads the observations, where it is one of `perception.networks.encoders`."""
 
     def __init__(
         self,
@@ -253,12 +258,14 @@ class Agent(ABC):
         Args:
             observation: an element of the environment's own observation space, dictionaries included, or
                 a batch of n as a vector environment returns it.
-            action_mask: (actions,), or (n, actions) for a batch, True where an action is legal.
+            action_mask: (actions,), or (n, actions) for a batch, True where an action is legal; of several
+                numbered parts the masks one after the other.
             episode_start: matters only to recurrent policies: True starts with an empty memory, False goes
                 on from the call before. One value, or (n,) bool for a batch.
 
         Returns:
-            An int or an array, as the action space has it; for a batch an array (n, …).
+            What the action space has: an int, an array, or a dict or tuple of arrays; for a batch arrays
+            (n, …).
 
         Raises:
             ValueError: the observation, the mask or `episode_start` has another shape.
@@ -281,13 +288,14 @@ class Agent(ABC):
         actions = self.act(flat, masks, starts, self._predict_rng)
         if not single:
             return actions
-        return int(actions[0]) if isinstance(self.action_space, spaces.Discrete) else actions[0]
+        action = first_of(actions)
+        return int(action) if isinstance(self.action_space, spaces.Discrete) else action
 
     def _checked_masks(self, action_mask: np.ndarray, n: int, single: bool) -> np.ndarray:
         """(n, actions) bool; ValueError where the mask has another shape than `predict` says."""
-        if not isinstance(self.action_space, spaces.Discrete):
-            raise ValueError(f"action_mask needs discrete actions, not {self.action_space}")
-        mask, actions = np.asarray(action_mask, bool), int(self.action_space.n)
+        mask, actions = np.asarray(action_mask, bool), mask_size(self.action_space)
+        if not actions:
+            raise ValueError(f"action_mask needs numbered actions, not {self.action_space}")
         wanted = (actions,) if single else (n, actions)
         if mask.shape != wanted:
             raise ValueError(f"action_mask has the shape {mask.shape}, not {wanted}")
@@ -313,7 +321,7 @@ class Agent(ABC):
         action_masks: np.ndarray | None,
         episode_starts: np.ndarray,
         rng: np.random.Generator,
-    ) -> np.ndarray:
+    ) -> Any:
         """Actions of the evaluation policy: what is scored, recorded and played against.
 
         Args:
@@ -323,7 +331,7 @@ class Agent(ABC):
             rng: for what is random.
 
         Returns:
-            (n, …) actions of the action space.
+            A batch of n actions: an array (n, …), or a dict or tuple of such, as the action space has it.
         """
 
     def annotate(

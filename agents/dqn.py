@@ -43,7 +43,7 @@ from agents.parts.compiling import LONG_TRAINING, compiled
 from agents.parts.replay import MOST_ACTIONS, Batch, Replay, storage_bytes
 from envs.observations import FlatObservation
 from envs.vector import Transitions
-from perception.networks.encoders import ImageEncoder, as_tensor, encoder, is_image
+from perception.networks.encoders import ImageEncoder, as_tensor, encoder, is_image, parts_of
 
 IMAGES_IN_MEAN = 1_000  # sampled from the replay memory for `subtract_mean_image`
 
@@ -112,7 +112,7 @@ class DQNConfig:
 class QNetwork(nn.Module):
     """An encoder and one linear head, or two dueling heads (Wang et al. 2016).
 
-    Maps a batch of observations to Q-values (batch, actions), or to logits (batch, actions, bins) of their
+    Maps a batch of observations, one tensor for each part, to Q-values (batch, actions), or to logits (batch, actions, bins) of their
     histograms.
     """
 
@@ -129,8 +129,8 @@ class QNetwork(nn.Module):
         self.advantage = nn.Linear(self.encoder.features, num_actions * self.bins)
         self.value = nn.Linear(self.encoder.features, self.bins) if config.dueling else None
 
-    def forward(self, observations: torch.Tensor) -> torch.Tensor:
-        features = self.encoder(observations).float()
+    def forward(self, *observations: torch.Tensor) -> torch.Tensor:
+        features = self.encoder(observations[0] if len(observations) == 1 else observations).float()
         q = self.advantage(features).unflatten(1, (-1, self.bins))
         if self.value is not None:
             q = self.value(features).unsqueeze(1) + q - q.mean(dim=1, keepdim=True)
@@ -208,11 +208,6 @@ class DQN(Agent):
                 f"the replay memory of dqn supports {MOST_ACTIONS:,} actions at most, and there are"
                 f" {action_space.n:,}"
             )
-        if not isinstance(observation_space, gym.spaces.Box):
-            raise ValueError(
-                "the replay memory of dqn stores one array for each observation, and those of this"
-                f" environment have several parts: {observation_space}; use a policy gradient such as ppo"
-            )
         super().__init__(observation_space, action_space, config, context)
         _check(config, context.frame_stack)
         if config.expert_steps and context.expert_action is None:
@@ -227,11 +222,13 @@ class DQN(Agent):
             if config.value_bins
             else None
         )
-        image = is_image(observation_space)
-        for name in ("layer_norm", "subtract_mean_image"):
-            if getattr(config, name) and not image:
-                raise ValueError(f"{name} needs images, and this environment has none")
         self.network = QNetwork(observation_space, self.num_actions, config).to(self.device)
+        self.encoder = self.network.encoder
+        images = [part for part in parts_of(self.encoder) if isinstance(part, ImageEncoder)]
+        for name in ("layer_norm", "subtract_mean_image"):
+            if getattr(config, name) and not images:
+                raise ValueError(f"{name} needs images, and this environment has none")
+        image = is_image(observation_space)
         if image:
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         precision = image_precision(self.device) if image else torch.float32
@@ -248,8 +245,8 @@ class DQN(Agent):
         self._gradient_step: Callable[..., tuple[torch.Tensor, torch.Tensor]] = (
             self._gradient_step_of
         )
-        self._values: Callable[[torch.Tensor], torch.Tensor] = self._values_of
-        self._target_values: Callable[[torch.Tensor], torch.Tensor] = self._target_values_of
+        self._values: Callable[..., torch.Tensor] = self._values_of
+        self._target_values: Callable[..., torch.Tensor] = self._target_values_of
         self._compiled = False
         self.updates = 0
         self._rows = 0
@@ -274,21 +271,21 @@ class DQN(Agent):
 
     def _act(
         self,
-        values: Callable[[torch.Tensor], torch.Tensor],
+        values: Callable[..., torch.Tensor],
         observations: FlatObservation,
         masks: np.ndarray | None,
         epsilon: float,
         rng: np.random.Generator,
     ) -> np.ndarray:
         """The best legal action of each environment, or with probability ε a random legal one."""
-        assert isinstance(observations, np.ndarray)
-        n = len(observations)
+        parts = observations if isinstance(observations, tuple) else (observations,)
+        n = len(parts[0])
         legal = np.ones((n, self.num_actions), bool) if masks is None else masks
         explore = rng.random(n) < epsilon
         chance = rng.random((n, self.num_actions))
         actions = np.where(legal, chance, -1.0).argmax(axis=1)
         if not explore.all():
-            q = values(as_tensor(observations).to(self.device)).cpu().numpy()
+            q = values(*(as_tensor(part).to(self.device) for part in parts)).cpu().numpy()
             best = np.where(legal, q, -np.inf).argmax(axis=1)
             actions = np.where(explore, actions, best)
         return actions + self.first_action
@@ -299,17 +296,17 @@ class DQN(Agent):
         return linear_schedule(c.epsilon_start, c.epsilon_end, c.epsilon_steps, self.steps)
 
     @torch.no_grad()
-    def _values_of(self, observations: torch.Tensor) -> torch.Tensor:
-        return self._mean(functional_call(self.network, self.adam.compute_params, (observations,)))
+    def _values_of(self, *observations: torch.Tensor) -> torch.Tensor:
+        return self._mean(functional_call(self.network, self.adam.compute_params, observations))
 
     @torch.no_grad()
-    def _target_values_of(self, observations: torch.Tensor) -> torch.Tensor:
-        return self._mean(functional_call(self.network, self.target, (observations,)))
+    def _target_values_of(self, *observations: torch.Tensor) -> torch.Tensor:
+        return self._mean(functional_call(self.network, self.target, observations))
 
-    def _evaluation_values_of(self, observations: torch.Tensor) -> torch.Tensor:
+    def _evaluation_values_of(self, *observations: torch.Tensor) -> torch.Tensor:
         """Q-values of the network that is evaluated."""
         average = self.config.tau > 0
-        return (self._target_values_of if average else self._values_of)(observations)
+        return (self._target_values_of if average else self._values_of)(*observations)
 
     def _mean(self, output: torch.Tensor) -> torch.Tensor:
         """Q-values from the output of the network."""
@@ -393,8 +390,10 @@ class DQN(Agent):
         """Learn from `updates_at_once` batches of the replay memory; gives what `_update` does."""
         began = perf_counter()
         if self.config.subtract_mean_image and self.updates == 0:
-            assert isinstance(self.network.encoder, ImageEncoder)
-            self.network.encoder.centre(self._sample(replay, IMAGES_IN_MEAN, rng).observations)
+            pictures = self._sample(replay, IMAGES_IN_MEAN, rng).observations
+            for part, images in zip(parts_of(self.network.encoder), pictures, strict=True):
+                if isinstance(part, ImageEncoder):
+                    part.centre(images)
         batches = self._sample(replay, self.updates_at_once * self.config.batch_size, rng)
         sampled = perf_counter()
         result = self._update(batches)
@@ -416,19 +415,24 @@ class DQN(Agent):
         rate = config.learning_rate
         if config.anneal_lr:
             rate = linear_schedule(rate, 0, self.context.total_steps, self.steps)
-        following = batches.next_observations.to(self.device)
-        batches = batches._replace(
-            rewards=batches.rewards * config.reward_scale, next_observations=following
-        )
-        parts = [part if part is None else part.to(self.device) for part in batches]
-        parts.append(self._target_values(following))
+        following = [part.to(self.device) for part in batches.next_observations]
+        masks = batches.next_masks
+        table = [
+            batches.actions.to(self.device),
+            (batches.rewards * config.reward_scale).to(self.device),
+            batches.discounts.to(self.device),
+            None if masks is None else masks.to(self.device),
+            self._target_values(*following),
+            *(part.to(self.device) for part in batches.observations),
+            *following,
+        ]
         losses, values = [], []
-        for start in range(0, len(following), config.batch_size):
+        for start in range(0, len(batches.actions), config.batch_size):
             self.updates += 1
             one = slice(start, start + config.batch_size)
             loss, q = self._gradient_step(
-                *(part if part is None else part[one] for part in parts),
                 self.adam.step_scalars(rate, self.updates),
+                *(column if column is None else column[one] for column in table),
             )
             losses.append(loss.clone())
             values.append(q.clone())
@@ -443,20 +447,21 @@ class DQN(Agent):
 
     def _gradient_step_of(
         self,
-        observations: torch.Tensor,
+        step_scalars: torch.Tensor,
         actions: torch.Tensor,
         rewards: torch.Tensor,
-        next_observations: torch.Tensor,
         discounts: torch.Tensor,
         next_masks: torch.Tensor | None,
         next_q: torch.Tensor,
-        step_scalars: torch.Tensor,
+        *both: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """One gradient step on the Huber loss of the temporal-difference error, or on the cross-entropy of
-        the histograms. Returns the loss and the mean Q-value of the actions taken."""
+        the histograms; `both` are the parts of the observations, then those of the next ones. Returns the
+        loss and the mean Q-value of the actions taken."""
+        observations, next_observations = both[: len(both) // 2], both[len(both) // 2 :]
 
         def loss_of(compute_params: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-            output = functional_call(self.network, compute_params, (observations,))
+            output = functional_call(self.network, compute_params, observations)
             taken = output[torch.arange(len(actions), device=output.device), actions]
             if self.histogram is None:
                 loss = F.smooth_l1_loss(taken, targets)
@@ -465,7 +470,7 @@ class DQN(Agent):
             return loss, self._mean(taken.detach()).mean()
 
         with torch.no_grad():
-            selection_q = self._values_of(next_observations) if self.config.double else next_q
+            selection_q = self._values_of(*next_observations) if self.config.double else next_q
             targets = td_targets(rewards, discounts, next_q, selection_q, next_masks)
         gradients, loss, q = gradients_of(loss_of, self.adam.compute_params)
         self.adam.step(gradients, step_scalars)
@@ -477,13 +482,9 @@ class DQN(Agent):
         if self._replay is None:
             if self.context.storage is None:
                 raise ValueError("an agent that trains needs a storage folder in its context")
-            space = self.observation_space
-            assert space.shape is not None
-            assert space.dtype is not None
             self._replay = Replay(
                 self.context.storage,
-                space.shape,
-                space.dtype,
+                self.observation_space,
                 self.context.num_envs,
                 self.config.replay_capacity,
                 self.context.segment_steps,
@@ -542,13 +543,9 @@ class DQN(Agent):
         config: DQNConfig,
         context: RunContext,
     ) -> int:
-        shape, dtype = observation_space.shape, observation_space.dtype
-        assert shape is not None
-        assert dtype is not None
         assert isinstance(action_space, gym.spaces.Discrete)
         return storage_bytes(
-            shape,
-            dtype,
+            observation_space,
             context.num_envs,
             config.replay_capacity,
             context.segment_steps,

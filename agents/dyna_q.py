@@ -28,6 +28,7 @@ from agents.agent import STRICT, AgentState, Metrics, RunContext
 from agents.dqn import DQN, DQNConfig
 from agents.parts.adam import Adam, Tensors, gradients_of
 from agents.parts.replay import Batch, Replay
+from envs.observations import is_vector
 
 MODEL_EPSILON = 1e-8
 """ε of the model's Adam."""
@@ -108,18 +109,19 @@ class DynaQ(DQN):
         config: DynaQConfig,
         context: RunContext,
     ) -> None:
-        if not isinstance(observation_space, gym.spaces.Box) or len(observation_space.shape) != 1:
+        indices = isinstance(observation_space, gym.spaces.MultiDiscrete)
+        if not indices and not is_vector(observation_space):
             raise ValueError(
-                "the world model of dyna-q predicts vectors, and the observations of this environment are"
-                f" {observation_space}; dqn needs no model"
+                "the world model of dyna-q predicts vectors or indices, and the observations of this"
+                f" environment are {observation_space}; dqn needs no model"
             )
         super().__init__(observation_space, action_space, config, context)
         self.updates_at_once = 1  # simulated batches come between real ones
-        self.size = observation_space.shape[0]
+        self.sizes: list[int] = observation_space.nvec.tolist() if indices else []  # type: ignore[attr-defined]
+        """Number of values of each index, where observations are indices."""
+        self.size = sum(self.sizes) or observation_space.shape[0]  # type: ignore[index]
         self.model = WorldModel(self.size, self.num_actions, config.model_hidden).to(self.device)
         self.model_adam = Adam(self.model, MODEL_EPSILON, torch.float32)
-        self.low = torch.from_numpy(observation_space.low).float()
-        self.high = torch.from_numpy(observation_space.high).float()
         self.model_updates = 0
         self._model_losses: list[torch.Tensor] = []
 
@@ -149,8 +151,8 @@ class DynaQ(DQN):
     def _learn_model(self, replay: Replay, rng: np.random.Generator) -> torch.Tensor:
         """One gradient step of the model; returns the mean loss of a transition."""
         batch = replay.sample(self.config.model_batch_size, 1, 1.0, np.inf, rng)
-        observations = batch.observations.to(self.device, torch.float32)
-        next_observations = batch.next_observations.to(self.device, torch.float32)
+        observations = self._as_numbers(batch.observations[0])
+        next_observations = self._as_numbers(batch.next_observations[0])
         actions = F.one_hot(batch.actions.to(self.device), self.num_actions).float()
         assert batch.next_masks is not None, "the replay memory of dqn always has masks"
         outcomes = torch.cat(
@@ -190,7 +192,7 @@ class DynaQ(DQN):
         real = replay.sample(config.batch_size, 1, 1.0, np.inf, rng)
         assert real.next_masks is not None, "the replay memory of dqn always has masks"
         going = real.discounts > 0
-        observations = real.next_observations.cpu()[going].float()
+        observations = real.next_observations[0].cpu()[going]
         masks = real.next_masks[going]
         if not len(observations):
             return None
@@ -200,17 +202,16 @@ class DynaQ(DQN):
         actions = torch.from_numpy(env_actions - self.first_action)
         following, rewards, ends, next_masks = self._predict_outcome(observations, actions)
         clip = config.reward_clip or np.inf
-        simulated = Batch(
-            observations,
-            actions,
-            rewards.clamp(-clip, clip),
-            following,
-            config.discount * (1 - ends),
-            next_masks,
-        )
         # Repeat them to fill the batch, which terminated episodes left short.
         places = torch.arange(config.batch_size) % len(observations)
-        return Batch(*(part[places] for part in simulated if part is not None))
+        return Batch(
+            (observations[places],),
+            actions[places],
+            rewards.clamp(-clip, clip)[places],
+            (following[places],),
+            (config.discount * (1 - ends))[places],
+            next_masks[places],
+        )
 
     def _predict_outcome(
         self, observations: torch.Tensor, actions: torch.Tensor
@@ -218,20 +219,38 @@ class DynaQ(DQN):
         """Predict the outcomes of actions.
 
         Returns:
-            next observations (n, size), rewards (n,), probabilities that the episode ends (n,) and masks
+            next observations (n, …), rewards (n,), probabilities that the episode ends (n,) and masks
             (n, actions) bool, all on the CPU.
         """
+        numbers = self._as_numbers(observations)
         one_hot = F.one_hot(actions, self.num_actions).float()
         means, _ = functional_call(
             self.model,
             self.model_adam.compute_params,
-            (observations.to(self.device), one_hot.to(self.device)),
+            (numbers, one_hot.to(self.device)),
         )
         change, rewards, ends, legal = means.cpu().split([self.size, 1, 1, self.num_actions], dim=1)
         masks = legal > 0.5
         masks |= ~masks.any(dim=1, keepdim=True)  # at least one action is always legal
-        following = torch.clamp(observations + change, self.low, self.high)
+        following = self._as_observations(numbers.cpu() + change)
         return following, rewards.squeeze(1), ends.squeeze(1).clamp(0, 1), masks
+
+    def _as_numbers(self, observations: torch.Tensor) -> torch.Tensor:
+        """(n, size) float32, what the model takes and predicts: vectors as they are, indices one-hot."""
+        observations = observations.to(self.device)
+        if not self.sizes:
+            return observations.float()
+        columns = zip(observations.long().T, self.sizes, strict=True)
+        return torch.cat([F.one_hot(column, n) for column, n in columns], dim=1).float()
+
+    def _as_observations(self, numbers: torch.Tensor) -> torch.Tensor:
+        """Predicted numbers as observations: vectors within their bounds, or the likeliest indices."""
+        if self.sizes:
+            return torch.stack([part.argmax(1) for part in numbers.split(self.sizes, 1)], 1)
+        space = self.observation_space
+        assert isinstance(space, gym.spaces.Box)
+        low, high = torch.from_numpy(space.low).float(), torch.from_numpy(space.high).float()
+        return torch.clamp(numbers, low, high)
 
     def state(self) -> AgentState:
         state = super().state()

@@ -87,6 +87,7 @@ class PPO(Agent):
     ) -> None:
         super().__init__(observation_space, action_space, config, context)
         self.policy = Policy(observation_space, action_space, config, context, config.discount)
+        self.encoder = self.policy.network.encoder
         width = config.num_envs if self.policy.recurrent else config.num_envs * config.rollout_steps
         if width % config.num_minibatches:
             what = "environments" if self.policy.recurrent else "steps of a rollout"
@@ -103,7 +104,7 @@ class PPO(Agent):
         action_masks: np.ndarray | None,
         episode_starts: np.ndarray,
         rng: np.random.Generator,
-    ) -> np.ndarray:
+    ) -> Any:
         return self.policy.act(observations, action_masks, episode_starts, rng)
 
     def train(self, env: VectorEnv, steps: int, seed: int) -> Iterator[Metrics]:

@@ -8,7 +8,7 @@ Deviations from the paper: docs/algorithms/reinforce.md.
 """
 
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -67,6 +67,7 @@ class REINFORCE(Agent):
     ) -> None:
         super().__init__(observation_space, action_space, config, context)
         self.policy = Policy(observation_space, action_space, config, context, config.discount)
+        self.encoder = self.policy.network.encoder
         self.updates = 0
 
     def act(
@@ -75,7 +76,7 @@ class REINFORCE(Agent):
         action_masks: np.ndarray | None,
         episode_starts: np.ndarray,
         rng: np.random.Generator,
-    ) -> np.ndarray:
+    ) -> Any:
         return self.policy.act(observations, action_masks, episode_starts, rng)
 
     def train(self, env: VectorEnv, steps: int, seed: int) -> Iterator[Metrics]:

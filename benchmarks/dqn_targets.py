@@ -62,7 +62,7 @@ def _batch(size: int) -> Batch:
     """Noise, laid out as the replay memory does."""
     pictures = torch.randint(0, 256, (2, size, 84, 84, 4), dtype=torch.uint8).movedim(-1, 2)
     zeros = torch.zeros(size)
-    return Batch(pictures[0], zeros.long(), zeros, pictures[1], zeros + 0.99, None)
+    return Batch((pictures[0],), zeros.long(), zeros, (pictures[1],), zeros + 0.99, None)
 
 
 def main() -> None:

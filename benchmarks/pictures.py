@@ -13,6 +13,7 @@ those of runs of DQN.
 import argparse
 from pathlib import Path
 
+import gymnasium as gym
 import numpy as np
 import torch
 from torch.nn import functional as F
@@ -80,12 +81,13 @@ def main() -> None:
             if not isinstance(encoder, ImageEncoder):
                 parser.error(f"{reference} is not a DQN that sees pictures")
             show(f"{game}, {reference} after {progress.steps:,} steps", figures(encoder, seen))
+        space = gym.spaces.Box(0, 255, (4, 84, 84), np.uint8)
         for cnn in () if options.run else CNNS:
             for centred in (False, True):
                 result = []
                 for seed in range(SEEDS):
                     torch.manual_seed(seed)
-                    encoder = ImageEncoder((4, 84, 84), 256, cnn, centred=centred)
+                    encoder = ImageEncoder(space, 256, cnn, centred=centred)
                     if centred:
                         encoder.centre(seen)
                     result.append(figures(encoder, seen))

@@ -25,8 +25,8 @@ class Transition:
 
     observations: FlatObservation
     """(n, …) before the actions."""
-    actions: np.ndarray
-    """(n, …)"""
+    actions: Any
+    """(n, …), or a dict or tuple of such."""
     rewards: np.ndarray
     """(n,) float32, raw."""
     next_observations: FlatObservation
@@ -88,12 +88,12 @@ class Transitions:
         self.finished = {}
         return self.observations
 
-    def step(self, actions: np.ndarray) -> Transition:
+    def step(self, actions: Any) -> Transition:
         """Take one step in every environment."""
         self.step_async(actions)
         return self.step_wait()
 
-    def step_async(self, actions: np.ndarray) -> None:
+    def step_async(self, actions: Any) -> None:
         """Start a step in every environment; environments with their own threads run in the background."""
         self._actions = actions
         if self._background:

@@ -14,6 +14,7 @@ from gymnasium import Env, Space
 from gymnasium.vector.utils import concatenate, create_empty_array
 
 from agents.agent import Agent, generator
+from envs.actions import first_of
 from envs.observations import ObservationFlattener
 from fathom.environments import EnvironmentSpec
 from fathom.errors import FathomError
@@ -69,7 +70,7 @@ def _frames(
         batch = plain(_batch(env.observation_space, observation))
         agent.annotate(env, batch, masks)
         yield picture(environment, env)
-        action = agent.act(batch, masks, starts, rng)[0]
+        action = first_of(agent.act(batch, masks, starts, rng))
         starts = np.zeros(1, dtype=bool)
         observation, _, terminated, truncated, info = env.step(action)
         if terminated or truncated:

@@ -3,24 +3,41 @@
 Actions are sampled in NumPy with a given generator. Log-probabilities and entropies for learning are
 computed in torch. A distribution works with *actions* in a standard form (numbered from 0, or bounded by
 −1 and 1), which are what is learnt from; `to_env_actions` converts them to the form of the action space.
+The actions of a `Dict` or a `Tuple` are independent parts: the columns of one array, whose probabilities
+multiply.
 """
 
 import math
 from abc import ABC, abstractmethod
+from itertools import pairwise
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium import spaces
 
+MOST_NUMBERS = 100_000
+"""Of the integers of a Box, each of which has its own probability."""
+
 
 class ActionDistribution(ABC):
-    """A family of distributions with `num_distribution_params` parameters for each observation."""
+    """A family of distributions with `num_distribution_params` parameters for each observation.
 
-    num_distribution_params: int
+    The parameters are the outputs of the network, then log standard deviations, which are learnt weights.
+    """
+
+    num_outputs: int
+    """Parameters that depend on the observation."""
+    num_log_stds: int = 0
     action_dtype: torch.dtype
     mask_size: int = 0
     """Length of an action mask; 0 for families without masks."""
+
+    @property
+    def num_distribution_params(self) -> int:
+        """All parameters."""
+        return self.num_outputs + self.num_log_stds
 
     @abstractmethod
     def sample(
@@ -33,8 +50,8 @@ class ActionDistribution(ABC):
         """The most probable actions, (n,) or (n, size)."""
 
     @abstractmethod
-    def to_env_actions(self, actions: np.ndarray) -> np.ndarray:
-        """Convert actions to the form of the environment's action space."""
+    def to_env_actions(self, actions: np.ndarray) -> Any:
+        """Convert actions to a batch of the action space: an array, or a dict or tuple of batches."""
 
     @abstractmethod
     def log_prob(
@@ -54,15 +71,16 @@ class Categorical(ActionDistribution):
 
     Args:
         sizes: number of actions of each distribution.
-        first: the action space's number for action 0, one for each distribution.
-        several: whether actions are (n, len(sizes)) instead of (n,).
+        first: the action space's number for action 0, one for each distribution or for all.
+        space: actions are (n, len(sizes)), or (n,) for a `Discrete`.
     """
 
-    def __init__(self, sizes: list[int], first: np.ndarray, several: bool) -> None:
+    def __init__(self, sizes: list[int], first: Any, space: gym.Space) -> None:
         self.sizes = sizes
         self.first = first
-        self.num_distribution_params = self.mask_size = sum(sizes)
-        self.several = several
+        self.space = space
+        self.several = not isinstance(space, spaces.Discrete)
+        self.num_outputs = self.mask_size = sum(sizes)
         self.action_dtype = torch.int64
 
     def sample(
@@ -82,7 +100,8 @@ class Categorical(ActionDistribution):
         return np.stack([part.argmax(axis=1) for part in np.split(logits, borders, axis=1)], 1)
 
     def to_env_actions(self, actions: np.ndarray) -> np.ndarray:
-        return actions + self.first
+        numbers = (actions + self.first).astype(self.space.dtype)
+        return numbers.reshape(len(actions), *(self.space.shape or ()))
 
     def _all_log_probs(
         self, logits: torch.Tensor, masks: torch.Tensor | None
@@ -118,7 +137,7 @@ class Gaussian(ActionDistribution):
     def __init__(self, space: spaces.Box) -> None:
         self.space = space
         self.size = int(np.prod(space.shape))
-        self.num_distribution_params = 2 * self.size
+        self.num_outputs = self.num_log_stds = self.size
         self.action_dtype = torch.float32
         self.bounded = space.bounded_below & space.bounded_above
         low = np.where(self.bounded, space.low, -1)
@@ -153,21 +172,127 @@ class Gaussian(ActionDistribution):
         return (log_std + 0.5 * math.log(2 * math.pi * math.e)).sum(dim=1)
 
 
+class Product(ActionDistribution):
+    """Independent distributions over the parts of a `Dict` or a `Tuple`.
+
+    Actions are (n, columns) float32: those of the parts side by side. A mask has the entries of the numbered
+    parts one after the other.
+    """
+
+    def __init__(self, space: spaces.Dict | spaces.Tuple) -> None:
+        self.keys = list(space.spaces) if isinstance(space, spaces.Dict) else None
+        inner = space.spaces.values() if isinstance(space, spaces.Dict) else space.spaces
+        self.parts = [action_distribution(part) for part in inner]
+        widths = [
+            len(part.mode(np.zeros((1, part.num_distribution_params)), None).ravel())
+            for part in self.parts
+        ]
+        self.columns = _slices(widths)
+        self.outputs = _slices([part.num_outputs for part in self.parts])
+        self.log_stds = _slices([part.num_log_stds for part in self.parts])
+        self.masks = _slices([part.mask_size for part in self.parts])
+        self.num_outputs = self.outputs[-1].stop
+        self.num_log_stds = self.log_stds[-1].stop
+        self.mask_size = self.masks[-1].stop
+        self.action_dtype = torch.float32
+
+    def sample(
+        self, distribution_params: np.ndarray, masks: np.ndarray | None, rng: np.random.Generator
+    ) -> np.ndarray:
+        split = zip(self.parts, self._split(distribution_params, masks), strict=True)
+        return _side_by_side([part.sample(*given, rng) for part, given in split])
+
+    def mode(self, distribution_params: np.ndarray, masks: np.ndarray | None) -> np.ndarray:
+        split = zip(self.parts, self._split(distribution_params, masks), strict=True)
+        return _side_by_side([part.mode(*given) for part, given in split])
+
+    def to_env_actions(self, actions: np.ndarray) -> Any:
+        values = [
+            part.to_env_actions(_own_form(part, actions[:, columns]))
+            for part, columns in zip(self.parts, self.columns, strict=True)
+        ]
+        return tuple(values) if self.keys is None else dict(zip(self.keys, values, strict=True))
+
+    def log_prob(
+        self, distribution_params: torch.Tensor, actions: torch.Tensor, masks: torch.Tensor | None
+    ) -> torch.Tensor:
+        split = self._split(distribution_params, masks)
+        return torch.stack(
+            [
+                part.log_prob(params, _own_form(part, actions[:, columns]), legal)
+                for part, columns, (params, legal) in zip(
+                    self.parts, self.columns, split, strict=True
+                )
+            ]
+        ).sum(dim=0)
+
+    def entropy(
+        self, distribution_params: torch.Tensor, masks: torch.Tensor | None
+    ) -> torch.Tensor:
+        split = zip(self.parts, self._split(distribution_params, masks), strict=True)
+        return torch.stack([part.entropy(*given) for part, given in split]).sum(dim=0)
+
+    def _split(self, distribution_params: Any, masks: Any) -> list[tuple[Any, Any]]:
+        """Parameters and masks of each part, arrays or tensors."""
+        join = torch.cat if isinstance(distribution_params, torch.Tensor) else np.concatenate
+        result = []
+        for part, outputs, log_stds, legal in zip(
+            self.parts, self.outputs, self.log_stds, self.masks, strict=True
+        ):
+            params = distribution_params[:, outputs]
+            if part.num_log_stds:
+                start, stop = self.num_outputs + log_stds.start, self.num_outputs + log_stds.stop
+                params = join([params, distribution_params[:, start:stop]], 1)
+            result.append(
+                (params, masks[:, legal] if masks is not None and part.mask_size else None)
+            )
+        return result
+
+
+def _slices(widths: list[int]) -> list[slice]:
+    """Slices of these widths, one after the other."""
+    borders = np.cumsum([0, *widths]).tolist()
+    return [slice(start, stop) for start, stop in pairwise(borders)]
+
+
+def _side_by_side(actions: list[np.ndarray]) -> np.ndarray:
+    return np.concatenate([x.reshape(len(x), -1) for x in actions], axis=1, dtype=np.float32)
+
+
+def _own_form(part: ActionDistribution, columns: Any) -> Any:
+    """A part's actions, as it takes them, from its columns: an array or a tensor."""
+    if not isinstance(part, Categorical):
+        return columns
+    numbers = columns.long() if isinstance(columns, torch.Tensor) else columns.astype(np.int64)
+    return numbers if part.several else numbers[:, 0]
+
+
 def action_distribution(space: gym.Space) -> ActionDistribution:
     """The distribution for an action space.
 
     Raises:
-        ValueError: for a space that is neither Discrete, MultiDiscrete, MultiBinary nor a Box of floats.
+        ValueError: for a space that is none of those below, or too many integers.
     """
     if isinstance(space, spaces.Discrete):
-        return Categorical([int(space.n)], np.int64(space.start), several=False)  # type: ignore[arg-type]
-    if isinstance(space, spaces.MultiDiscrete) and space.nvec.ndim == 1:
-        return Categorical([int(n) for n in space.nvec], space.start, several=True)
-    if isinstance(space, spaces.MultiBinary) and len(space.shape) == 1:
-        return Categorical([2] * space.shape[0], np.int8(0), several=True)  # type: ignore[arg-type]
+        return Categorical([int(space.n)], space.start, space)
+    if isinstance(space, spaces.MultiDiscrete):
+        return Categorical(space.nvec.ravel().tolist(), space.start.ravel(), space)
+    if isinstance(space, spaces.MultiBinary):
+        return Categorical([2] * int(np.prod(space.shape)), 0, space)
     if isinstance(space, spaces.Box) and np.issubdtype(space.dtype, np.floating):
         return Gaussian(space)
+    if isinstance(space, spaces.Box) and np.issubdtype(space.dtype, np.integer):
+        low, high = space.low.ravel().tolist(), space.high.ravel().tolist()
+        sizes = [b - a + 1 for a, b in zip(low, high, strict=True)]
+        if sum(sizes) > MOST_NUMBERS:
+            raise ValueError(
+                f"policy gradients give each integer of a Box its own probability, {MOST_NUMBERS:,} at most,"
+                f" and {space} has {sum(sizes):,}; a Box of floats has no such limit"
+            )
+        return Categorical(sizes, space.low.ravel().astype(np.int64), space)
+    if isinstance(space, (spaces.Dict, spaces.Tuple)) and len(space.spaces):
+        return Product(space)
     raise ValueError(
-        "policy gradients need an action space of Discrete, MultiDiscrete, MultiBinary or a Box of"
-        f" floats, and this environment has {space}"
+        "policy gradients need an action space of Discrete, MultiDiscrete, MultiBinary, Box, or a Dict or"
+        f" Tuple of these, and this environment has {space}"
     )

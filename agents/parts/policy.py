@@ -2,11 +2,11 @@
 
 The network is an encoder for the observation space (`perception.networks.encoders`), an optional recurrent
 layer, and two linear heads: the parameters of the action distribution, and the value. Images and grids
-share one encoder between policy and value; vectors have one each (Andrychowicz et al. 2021).
+share one encoder between policy and value; vectors and indices have one each (Andrychowicz et al. 2021).
 """
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -19,11 +19,11 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from agents.agent import STRICT, AgentState, RunContext
-from agents.parts.actions import ActionDistribution, Gaussian, action_distribution
+from agents.parts.actions import ActionDistribution, action_distribution
 from agents.parts.adam import Adam, copy_into, image_precision
 from agents.parts.compiling import LONG_TRAINING, compiled
-from envs.observations import FlatObservation
-from perception.networks.encoders import ImageEncoder, TupleEncoder, as_tensor, encoder, is_image
+from envs.observations import FlatObservation, is_vector
+from perception.networks.encoders import ImageEncoder, as_tensor, encoder, is_image, parts_of
 from perception.networks.planning import GridPlanner
 from perception.networks.rnn import Memory
 
@@ -76,7 +76,8 @@ class ActorCritic(nn.Module):
     ) -> None:
         super().__init__()
         # Modules named `encoder…` may compute in bfloat16; see `Adam`.
-        vector = isinstance(space, gym.spaces.Box) and len(space.shape) == 1
+        parts = space.spaces if isinstance(space, gym.spaces.Tuple) else (space,)
+        vector = all(part.shape is not None and len(part.shape) == 1 for part in parts)
         self.encoder = encoder(
             space, config.hidden_size, config.cnn, F.tanh, centred=config.subtract_mean_image
         )
@@ -90,12 +91,11 @@ class ActorCritic(nn.Module):
         if config.memory != "none":
             self.memory = Memory(config.memory, features, config.hidden_size)
             features = self.memory.features
-        gaussian = isinstance(distribution, Gaussian)
-        outputs = distribution.num_distribution_params // (2 if gaussian else 1)
-        self.policy = nn.Linear(features, outputs)
+        self.policy = nn.Linear(features, distribution.num_outputs)
         self.value = nn.Linear(features, 1)
         # One standard deviation for all observations (Schulman et al. 2015, appendix D).
-        self.log_std = nn.Parameter(torch.zeros(outputs)) if gaussian else None
+        deviations = distribution.num_log_stds
+        self.log_std = nn.Parameter(torch.zeros(deviations)) if deviations else None
         _initialize(self)
 
     def forward(
@@ -122,7 +122,7 @@ class ActorCritic(nn.Module):
             features = features.flatten(0, 1)
         distribution_params = self.policy(features)
         if self.log_std is not None:
-            log_std = self.log_std.expand_as(distribution_params)
+            log_std = self.log_std.expand(len(distribution_params), -1)
             distribution_params = torch.cat([distribution_params, log_std], dim=1)
         if self.encoder_of_value is not None:
             features = self.encoder_of_value(flat).float()
@@ -145,9 +145,8 @@ def _initialize(network: ActorCritic) -> None:
 
 def _image_encoders(network: ActorCritic) -> dict[int, ImageEncoder]:
     """The image encoders, by the index of their part of the observation."""
-    whole = network.encoder
-    parts = whole.parts if isinstance(whole, TupleEncoder) else [whole]
-    return {i: part for i, part in enumerate(parts) if isinstance(part, ImageEncoder)}
+    parts = enumerate(parts_of(network.encoder))
+    return {i: part for i, part in parts if isinstance(part, ImageEncoder)}
 
 
 class Policy:
@@ -190,7 +189,7 @@ class Policy:
         if isinstance(observation_space, gym.spaces.Tuple):
             last = observation_space.spaces[-1]
         self.moments = None
-        if config.normalize_observations and last.shape is not None and len(last.shape) == 1:
+        if config.normalize_observations and is_vector(last):
             self.moments = RunningMeanStd(shape=last.shape)
         self.return_moments = RunningMeanStd(shape=(1,)) if config.normalize_rewards else None
         self.forward: Forward = self._forward_step
@@ -282,7 +281,7 @@ class Policy:
         masks: np.ndarray | None,
         episode_starts: np.ndarray,
         rng: np.random.Generator,
-    ) -> np.ndarray:
+    ) -> Any:
         """Environment actions of the evaluation policy; see `Agent.act`."""
         if len(self._memory) != len(episode_starts):
             self._memory = self.initial_memory(len(episode_starts))

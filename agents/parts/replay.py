@@ -14,12 +14,14 @@ import os
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+import gymnasium as gym
 import numba
 import numpy as np
 import torch
 
 from envs.observations import FlatObservation
 from envs.vector import Transition
+from perception.networks.encoders import from_numpy
 from perception.networks.planes import gather
 
 CPU = torch.device("cpu")
@@ -34,14 +36,14 @@ class DamagedReplayError(ValueError):
 class Batch(NamedTuple):
     """A sample of b n-step transitions."""
 
-    observations: torch.Tensor
-    """(b, …)"""
+    observations: tuple[torch.Tensor, ...]
+    """Each part (b, …)."""
     actions: torch.Tensor
     """(b,) int64"""
     rewards: torch.Tensor
     """(b,) float32: discounted sum of at most n rewards."""
-    next_observations: torch.Tensor
-    """(b, …) after these rewards."""
+    next_observations: tuple[torch.Tensor, ...]
+    """Each part (b, …), after these rewards."""
     discounts: torch.Tensor
     """(b,) float32: factor of the value of the next observation; 0 after a termination."""
     next_masks: torch.Tensor | None
@@ -53,7 +55,7 @@ class Replay:
 
     Args:
         folder: of the files; created if missing.
-        shape, dtype: of one observation.
+        space: of one flat observation; each part is stored in its own dtype.
         num_envs: environments stepped together.
         capacity: transitions that are sampled from.
         segment_steps: agent steps between two checkpoints.
@@ -70,8 +72,7 @@ class Replay:
     def __init__(
         self,
         folder: Path,
-        shape: tuple[int, ...],
-        dtype: np.dtype,
+        space: gym.Space,
         num_envs: int,
         capacity: int,
         segment_steps: int,
@@ -86,13 +87,12 @@ class Replay:
         self.capacity = max(1, capacity // num_envs)
         self.size = rows_needed(num_envs, capacity, segment_steps, steps_left, rows)
         self.frame_stack = frame_stack
-        self.shape = shape
         self.rows = rows
         """Rows written so far; row r is in slot r % size."""
         self._first = rows
-        item = shape[1:] if frame_stack else shape
+        items = _items(space, frame_stack)
         layout: dict[str, tuple[tuple[int, ...], type | np.dtype]] = {
-            "observations": (item, dtype),
+            **items,
             "actions": ((), ACTION_DTYPE),
             "rewards": ((), np.float32),
             "terminated": ((), np.bool_),
@@ -108,7 +108,7 @@ class Replay:
         }
         # Plain arrays: numba does not support memmap, whose indexing is slow too.
         arrays = {name: np.asarray(memory) for name, memory in self._maps.items()}
-        self._observations = arrays["observations"]
+        self._observations = [arrays[name] for name in items]
         self._actions, self._rewards = arrays["actions"], arrays["rewards"]
         self._terminated, self._truncated = arrays["terminated"], arrays["truncated"]
         self._valid, self._ages = arrays["valid"], arrays["ages"]
@@ -116,9 +116,9 @@ class Replay:
         self._age = np.zeros(num_envs, dtype=np.uint8)
         self._written = _open(folder / "written", (1,), np.int64, rows)
         """Most rows ever written; more than `rows` if an interrupted segment is repeated."""
-        self._frames_on_gpu: torch.Tensor | None = None
+        self._on_gpu: list[torch.Tensor] | None = None
         if device.type == "cuda":
-            self._frames_on_gpu = torch.from_numpy(self._observations).to(device)
+            self._on_gpu = [from_numpy(part).to(device) for part in self._observations]
 
     def begin(self) -> None:
         """Start a segment, for which every environment was reset."""
@@ -144,11 +144,12 @@ class Replay:
         self._terminated[slot] = self._truncated[slot] = self._valid[slot] = False
 
     def _write(self, observations: FlatObservation, masks: np.ndarray | None) -> int:
-        assert isinstance(observations, np.ndarray)
         slot = self.rows % self.size
-        self._observations[slot] = observations[:, -1] if self.frame_stack else observations
-        if self._frames_on_gpu is not None:
-            self._frames_on_gpu[slot] = torch.from_numpy(self._observations[slot])
+        parts = observations if isinstance(observations, tuple) else (observations,)
+        for i, (memory, part) in enumerate(zip(self._observations, parts, strict=True)):
+            memory[slot] = part[:, -1] if self.frame_stack else part
+            if self._on_gpu is not None:
+                self._on_gpu[i][slot] = from_numpy(memory[slot])
         self._ages[slot] = self._age
         if self._masks is not None:
             self._masks[slot] = True if masks is None else masks
@@ -221,21 +222,27 @@ class Replay:
             masks,
         )
 
-    def _gather(self, rows: np.ndarray, envs: np.ndarray) -> torch.Tensor:
+    def _gather(self, rows: np.ndarray, envs: np.ndarray) -> tuple[torch.Tensor, ...]:
+        if self.frame_stack:
+            return (self._stacks(rows, envs),)
         slots = rows % self.size
-        if not self.frame_stack:
-            if self._frames_on_gpu is not None:
-                return self._frames_on_gpu[torch.from_numpy(slots), torch.from_numpy(envs)]
-            return torch.from_numpy(self._observations[slots, envs])
+        if self._on_gpu is not None:
+            places = torch.from_numpy(slots), torch.from_numpy(envs)
+            return tuple(part[places] for part in self._on_gpu)
+        return tuple(from_numpy(part[slots, envs]) for part in self._observations)
+
+    def _stacks(self, rows: np.ndarray, envs: np.ndarray) -> torch.Tensor:
+        """Stacks of the last frames, zeros before the start of the episode."""
+        slots = rows % self.size
         back = np.arange(self.frame_stack)[::-1]
         seen = back <= self._ages[slots, envs][:, None]  # since the episode's start
         slots = (rows[:, None] - back) % self.size
-        if self._frames_on_gpu is not None:
-            return self._stacks_on_gpu(self._frames_on_gpu, slots, envs, seen)
-        depth, *picture = self.shape
-        frames = self._observations.reshape(self.size * self.num_envs, -1)
+        if self._on_gpu is not None:
+            return self._stacks_on_gpu(self._on_gpu[0], slots, envs, seen)
+        (memory,) = self._observations
+        frames = memory.reshape(self.size * self.num_envs, -1)
         stacks = gather(frames, np.where(seen, slots * self.num_envs + envs[:, None], -1))
-        return torch.from_numpy(stacks.reshape(len(rows), *picture, depth)).movedim(-1, 1)
+        return from_numpy(stacks.reshape(len(rows), *memory.shape[2:], -1)).movedim(-1, 1)
 
     def _stacks_on_gpu(
         self, frames: torch.Tensor, slots: np.ndarray, envs: np.ndarray, seen: np.ndarray
@@ -263,8 +270,7 @@ def rows_needed(
 
 
 def storage_bytes(
-    shape: tuple[int, ...],
-    dtype: np.dtype,
+    space: gym.Space,
     num_envs: int,
     capacity: int,
     segment_steps: int,
@@ -273,9 +279,20 @@ def storage_bytes(
     num_actions: int = 0,
 ) -> int:
     """Size of a ring on disk, in bytes."""
-    item = int(np.prod(shape[1:] if frame_stack else shape)) * np.dtype(dtype).itemsize
+    items = _items(space, frame_stack).values()
+    item = sum(int(np.prod(shape)) * np.dtype(dtype).itemsize for shape, dtype in items)
     entry = item + 10 + num_actions
     return rows_needed(num_envs, capacity, segment_steps, total_steps) * num_envs * entry + 8
+
+
+def _items(space: gym.Space, frame_stack: int) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+    """Name, shape and dtype of what is stored of each part of an observation."""
+    if not isinstance(space, gym.spaces.Tuple):
+        assert space.shape is not None
+        assert space.dtype is not None
+        return {"observations": (space.shape[1:] if frame_stack else space.shape, space.dtype)}
+    items = [_items(part, 0)["observations"] for part in space.spaces]
+    return {f"observations.{i}": item for i, item in enumerate(items)}
 
 
 def _open(path: Path, shape: tuple[int, ...], dtype: type | np.dtype, rows: int) -> np.memmap:

@@ -11,9 +11,11 @@ from gymnasium import Env
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector.utils import concatenate, create_empty_array
 
+from envs.actions import mask_size
 from envs.hooks import WorldError
 from fathom.environments.environment_spec import EnvironmentSpec
 from fathom.environments.reporting import failure, file_of, line_in, one_line
+from fathom.environments.scale import scale_warnings
 from fathom.errors import FathomError
 
 SERIOUS_WARNINGS = (
@@ -25,10 +27,13 @@ SERIOUS_WARNINGS = (
 """Beginnings of warnings of Gymnasium's checker that make learning impossible, so they count as errors."""
 
 
-def check(spec: EnvironmentSpec) -> list[str]:
-    """Check that an environment keeps Gymnasium's contract, and return the checker's warnings.
+def check(spec: EnvironmentSpec, normalized: bool = False) -> list[str]:
+    """Check that an environment keeps Gymnasium's contract, and return warnings.
 
     Atari games are not checked.
+
+    Args:
+        normalized: the agent normalises vectors, so that their scale does not matter.
 
     Raises:
         FathomError: the contract is broken; one sentence says how.
@@ -37,12 +42,15 @@ def check(spec: EnvironmentSpec) -> list[str]:
         return []
     env = spec.make_single(None)
     broken: str | None = None
+    unscaled: list[str] = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             # The close check would make one more environment.
             check_env(env.unwrapped, skip_render_check=True, skip_close_check=True)
             broken = _spaces_fault(env.unwrapped) or _metadata_fault(env.unwrapped.metadata)
+            if broken is None:
+                unscaled = scale_warnings(env.unwrapped, normalized)
         except WorldError as error:
             raise FathomError(f"{spec.reference}: {error}") from error
         except (Exception, SystemExit) as error:
@@ -56,7 +64,7 @@ def check(spec: EnvironmentSpec) -> list[str]:
     broken = next((text for text in messages if text.startswith(SERIOUS_WARNINGS)), broken)
     if broken is not None:
         raise FathomError(f"{spec.reference} does not keep Gymnasium's contract: {broken}")
-    return messages
+    return messages + unscaled
 
 
 def _spaces_fault(env: Env) -> str | None:
@@ -76,9 +84,7 @@ def _spaces_fault(env: Env) -> str | None:
         return "info['action_mask'] must come with every reset() and step(), or never"
     if "action_mask" not in info:
         return None
-    from agents.parts.actions import action_distribution  # imports torch
-
-    size = action_distribution(actions).mask_size
+    size = mask_size(actions)
     if not size:
         return f"info['action_mask'] is for numbered actions, and these are {actions}"
     shape = np.shape(info["action_mask"])

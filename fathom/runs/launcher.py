@@ -7,9 +7,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import gymnasium
+import numpy as np
 import torch
+from gymnasium import spaces
 
 from agents import AGENTS
+from agents.agent import Agent
+from envs.observations import ObservationFlattener, is_vector
 from fathom.arguments import nearest
 from fathom.display import number
 from fathom.environments import EnvironmentSpec
@@ -38,6 +43,7 @@ from fathom.runs.task_learner import (
     task_class,
     task_data,
 )
+from perception.networks.encoders import IndexEncoder, VectorEncoder, parts_of
 from perception.tasks import TASKS
 
 SEGMENT_STEPS = 10_000
@@ -111,7 +117,8 @@ def new_training(
     segment_steps = options.segment_steps or SEGMENT_STEPS * num_envs
     if options.name is not None:
         check_name(options.runs_dir, options.name)
-    complaints = check(environment)
+    normalized = getattr(hyperparameters, "normalize_observations", False)
+    complaints = check(environment, normalized)
     config = RunConfig(
         environment=environment.reference,
         agent=agent,
@@ -129,7 +136,7 @@ def new_training(
         environment_arguments=dict(environment.env_args),
         hyperparameters=dataclasses.asdict(hyperparameters),
     )
-    build_agent(config, environment)
+    readers = _readers(build_agent(config, environment))
     if options.record:
         check_rendering(environment)
     needed = storage_needed(config, environment)
@@ -137,7 +144,7 @@ def new_training(
     config.protocol = dict(environment.describe())
     for complaint in complaints:
         message(f"warning: {complaint}")
-    for line in _training_summary(config, needed):
+    for line in _training_summary(config, needed, readers):
         message(line)
     run = RunFolder.create(options.runs_dir, options.name, config)
     message(f"  run {run.folder}")
@@ -218,12 +225,41 @@ def _rounded_up(steps: int, unit: int) -> int:
     return -(-steps // unit) * unit
 
 
-def _training_summary(config: RunConfig, needed: int) -> list[str]:
+def _readers(agent: Agent) -> str:
+    """Which network reads which part of the observation; empty for an agent with a network of its own."""
+    if agent.encoder is None:
+        return ""
+    # Images, grids and sequences have an encoder each; the rest share one for indices and one for numbers.
+    own = iter(parts_of(agent.encoder))
+    parts = []
+    for part in ObservationFlattener(agent.env_observation_space).parts:
+        if isinstance(part.flat, spaces.MultiDiscrete):
+            network = IndexEncoder.name
+        else:
+            network = VectorEncoder.name if is_vector(part.flat) else str(next(own).name)
+        parts.append(f"{part.name} {_size(part.space)} → {network}".lstrip())
+    return "observation: " + ", ".join(parts)
+
+
+def _size(space: gymnasium.Space) -> str:
+    """An elementary observation space in a word or two, such as `84×84×3 uint8`."""
+    if isinstance(space, spaces.Discrete):
+        return f"{space.n:,} values"
+    if not space.shape or isinstance(space, spaces.Text):
+        return "1 number" if isinstance(space, spaces.Box) else type(space).__name__.lower()
+    sides = "×".join(map(str, space.shape))
+    if isinstance(space, spaces.Box):
+        return sides if space.dtype == np.float32 else f"{sides} {space.dtype}"
+    return f"{sides} {'bits' if isinstance(space, spaces.MultiBinary) else 'indices'}"
+
+
+def _training_summary(config: RunConfig, needed: int, readers: str) -> list[str]:
     notice = agent_class(config.agent).notice
     return [
         f"{config.agent} in {config.environment}, preset {config.preset or 'none'}",
         f"  hyperparameters: {_listed(config.hyperparameters)}",
         protocol_line(config),
+        *([f"  {readers}"] if readers else []),
         f"  {config.steps:,} steps in segments of {min(config.segment_steps, config.steps):,}, "
         f"seed {config.seed}, {config.evaluation_episodes} evaluation episodes a segment",
         f"  device {config.device}, {config.threads} threads, replay memory {gigabytes(needed)} on disk",

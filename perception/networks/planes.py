@@ -1,7 +1,19 @@
-"""Images assembled from planes with channels innermost, the memory order in which convolutions are fastest."""
+"""The order of the dimensions of images, and images assembled from planes with channels innermost, the memory
+order in which convolutions are fastest."""
 
 import numba
 import numpy as np
+
+
+def channels_last(shape: tuple[int, ...]) -> bool:
+    """Whether an image or a grid is height × width × channels, and not channels × height × width.
+
+    The side unlike two equal ones is the channels, or else the shorter of the first and the last.
+    """
+    first, middle, last = shape
+    if (first == middle) != (middle == last):
+        return first == middle
+    return last <= first
 
 
 def with_channels_innermost(pictures: np.ndarray) -> np.ndarray:

@@ -6,13 +6,15 @@ then the value of every square is repeatedly set to the largest of its neighbour
 is the shortest-path form of value iteration: values fall linearly with distance.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numba
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+from perception.networks.planes import channels_last
 
 GAIN = 20.0
 """Factor of the weights for rewards and costs. The costs of wall and floor must differ by orders of
@@ -39,17 +41,16 @@ class GridPlanner(nn.Module):
     the plane of the agent: its own square); a dense layer gives (batch, `features`).
 
     Args:
-        shape: of one observation; the side that differs from two equal ones, or else the shorter of the
-            first and the last, counts as channels.
+        shape: of one observation, in the order that `channels_last` tells.
         hidden_size: number of features.
         filters: features of a square.
     """
 
+    name: ClassVar[str] = "planner"
+
     def __init__(self, shape: tuple[int, ...], hidden_size: int, filters: int = 16) -> None:
         super().__init__()
-        first, middle, last = shape
-        square = first == middle or middle == last
-        self.channels_last = middle != last if square else last < first
+        self.channels_last = channels_last(shape)
         channels, height, width = (shape[2], *shape[:2]) if self.channels_last else shape
         # A corridor fills at most about every second square, and a path may cross all of them.
         self.iterations = height * width // 2

@@ -1,5 +1,7 @@
 """Recurrent networks: an encoder of sequences, and a memory over the steps of an episode."""
 
+from typing import ClassVar
+
 import torch
 from torch import nn
 
@@ -10,6 +12,8 @@ class SequenceEncoder(nn.Module):
     Takes (batch, length, k + 1) numbers; the last column is 1 for an element and 0 for padding, which comes
     after the elements. Gives (batch, `features`), zeros for an empty sequence.
     """
+
+    name: ClassVar[str] = "GRU"
 
     def __init__(self, shape: tuple[int, ...], hidden_size: int) -> None:
         super().__init__()

@@ -190,7 +190,7 @@ def test_predict_refuses_masks_of_another_batch(shape: tuple[int, ...]) -> None:
 
 def test_predict_refuses_a_mask_for_actions_that_are_vectors() -> None:
     agent = PPO.for_env(vector(Parts), PPOConfig(cnn="nips", hidden_size=8))
-    with pytest.raises(ValueError, match="action_mask needs discrete actions"):
+    with pytest.raises(ValueError, match="action_mask needs numbered actions"):
         agent.predict(Parts.observation_space.sample(), np.ones(2, bool))
 
 
@@ -332,7 +332,7 @@ def test_frames_of_a_stack_are_stored_once() -> None:
     envs = atari.make_vector("ALE/Pong-v5", 2, atari.AtariConfig(), training=True)
     agent = DQN.for_env(envs, DQNConfig(cnn="nips", hidden_size=8), total_steps=1_000)
     assert agent.context.frame_stack == 4
-    assert agent._open_replay()._observations.shape[2:] == (84, 84)
+    assert agent._open_replay()._observations[0].shape[2:] == (84, 84)
     (observation, _) = envs.reset(seed=0)
     assert agent.predict(observation).shape == (2,)
     envs.close()

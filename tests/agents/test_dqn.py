@@ -1,3 +1,5 @@
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrap
 
 from agents.agent import AgentState, RunContext, linear_schedule
 from agents.dqn import DQN, DQNConfig, Histogram, QNetwork, td_targets
+from envs.observations import ObservationFlattener
 
 
 def test_targets_worked_out_by_hand() -> None:
@@ -192,8 +195,8 @@ def test_the_targets_of_one_step_are_worked_out_at_once(
         nonlocal learnt
         learnt += 1
         following, next_q = valued.pop(0)
-        assert torch.equal(batch[3], following)
-        assert torch.equal(batch[6], next_q)
+        assert torch.equal(batch[5], next_q)
+        assert torch.equal(batch[7], following)
         return learn(*batch)
 
     agent._gradient_step, agent._target_values = learn_watched, values_watched
@@ -256,6 +259,86 @@ def test_a_loaded_state_goes_on_bit_for_bit(tmp_path: Path, tau: float) -> None:
         assert torch.equal(one.weights[name], two.weights[name]), name
     for name in one.tensors:
         assert torch.equal(one.tensors[name], two.tensors[name]), name
+
+
+class Sum(gym.Env):
+    """What pays is the sum, modulo 3, of a number, a flag in a vector and the brightness of a picture."""
+
+    observation_space = gym.spaces.Dict(
+        number=gym.spaces.Discrete(3, start=1),
+        flag=gym.spaces.Box(-1, 1, (2,)),
+        picture=gym.spaces.Box(0, 1, (36, 36)),
+    )
+    action_space = gym.spaces.Discrete(3)
+
+    def reset(self, *, seed=None, options=None):  # type: ignore[no-untyped-def]
+        super().reset(seed=seed)
+        number, flag, bright = (int(self.np_random.integers(n)) for n in (3, 2, 2))
+        self.sum = (number + flag + bright) % 3
+        return {
+            "number": number + 1,
+            "flag": np.array([flag, 0], np.float32),
+            "picture": np.full((36, 36), 0.2 + 0.6 * bright, np.float32),
+        }, {}
+
+    def step(self, action):  # type: ignore[no-untyped-def]
+        reward = float(action == self.sum)
+        return self.reset()[0], reward, True, False, {}
+
+
+def _in_parts(**more: Any) -> tuple[DQN, SyncVectorEnv]:
+    config = DQNConfig(
+        learning_starts=200, epsilon_steps=1_000, hidden_size=32, learning_rate=3e-3, cnn="nips",
+        target_update_interval=50, train_frequency=8, **more,
+    )  # fmt: skip
+    envs = SyncVectorEnv([Sum] * 8, autoreset_mode=AutoresetMode.NEXT_STEP)
+    torch.manual_seed(0)
+    return DQN.for_env(envs, config, total_steps=4_000), envs
+
+
+@pytest.mark.parametrize("centred", [False, True])
+def test_the_parts_of_an_observation_are_learnt_together(centred: bool) -> None:
+    agent, envs = _in_parts(subtract_mean_image=centred)
+    list(agent.learn(envs, 4_000))
+    env, right = Sum(), 0
+    observation, _ = env.reset(seed=7)
+    for _ in range(60):
+        observation, reward, *_ = env.step(agent.predict(observation))
+        right += reward
+    assert right > 50  # 20 by chance
+
+
+def test_several_parts_go_on_bit_for_bit(tmp_path: Path) -> None:
+    (agent, envs), (other, _) = _in_parts(), _in_parts()
+    agent.context = replace(agent.context, storage=tmp_path / "one")
+    other.context = replace(other.context, storage=tmp_path / "two")
+    list(agent.train(envs, 600, seed=1))
+    state = agent.state()
+    other.load(
+        AgentState(
+            {k: v.clone() for k, v in state.weights.items()},
+            {k: v.clone() for k, v in state.tensors.items()},
+            state.numbers,
+        )
+    )
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
+    states = []
+    for each in (agent, other):
+        list(each.train(envs, 600, seed=2))
+        states.append(each.state())
+    assert states[0].numbers == states[1].numbers
+    for part in ("weights", "tensors"):
+        for key, tensor in getattr(states[0], part).items():
+            assert torch.equal(tensor, getattr(states[1], part)[key]), key
+
+
+def test_a_million_states_take_little_memory(tmp_path: Path) -> None:
+    space = ObservationFlattener(gym.spaces.Discrete(1_000_000)).space
+    context = RunContext(8, 10_000, 10**7, storage=tmp_path)
+    actions = gym.spaces.Discrete(4)
+    assert DQN.storage_bytes(space, actions, DQNConfig(), context) < 3e6
+    agent = DQN(space, actions, DQNConfig(), context)
+    assert sum(weight.numel() for weight in agent.network.parameters()) < 1e6
 
 
 def test_continuous_actions_are_refused_in_a_sentence() -> None:

@@ -63,7 +63,7 @@ def test_simulated_ends_discount_what_comes_after(agent: DynaQ) -> None:
     replay, rng = agent._open_replay(), np.random.default_rng(0)
     simulated = agent._simulate(replay, rng)
     assert simulated is not None
-    _, _, ends, _ = agent._predict_outcome(simulated.observations, simulated.actions)
+    _, _, ends, _ = agent._predict_outcome(simulated.observations[0], simulated.actions)
     expected = CONFIG.discount * (1 - ends)
     assert simulated.discounts.tolist() == pytest.approx(expected.tolist(), abs=1e-5)
     assert simulated.discounts[simulated.actions == ASK].min() > 0.8

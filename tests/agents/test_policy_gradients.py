@@ -99,6 +99,55 @@ class Pieces(gym.Env[dict, np.ndarray]):
         return observation, reward, True, False, info
 
 
+class Answers(gym.Env[dict, dict]):
+    """An action of many parts, each of which has to say what the observation says."""
+
+    observation_space = spaces.Dict(number=spaces.Discrete(3), bits=spaces.MultiBinary((2, 2)))
+    action_space = spaces.Dict(
+        both=spaces.Tuple([spaces.Discrete(3, start=1), spaces.MultiBinary((2, 2))]),
+        level=spaces.Box(0, 1, (1,)),
+        whole=spaces.Box(-1, 1, (1, 1), np.int8),
+    )
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None) -> Any:
+        super().reset(seed=seed)
+        self.seen = {
+            "number": np.int64(self.np_random.integers(3)),
+            "bits": self.np_random.integers(0, 2, (2, 2), np.int8),
+        }
+        return self.seen, {}
+
+    def step(self, action: dict) -> Any:
+        assert self.action_space.contains(action)
+        number, bits = action["both"]
+        right = [
+            number - 1 == self.seen["number"],
+            action["whole"].item() == self.seen["number"] - 1,
+        ]
+        reward = np.mean([*right, *(bits == self.seen["bits"]).ravel()])
+        reward -= abs(float(action["level"][0]) - 0.5)
+        return self.reset()[0], float(reward), True, False, {}
+
+
+class Lamp(gym.Env[np.ndarray, int]):
+    """A light in the left or the right half of two pictures of floats from 0 to 255, in four dimensions."""
+
+    observation_space = spaces.Box(0, 255, (2, 40, 40, 3))
+    action_space = spaces.Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None) -> Any:
+        super().reset(seed=seed)
+        self.right, row = int(self.np_random.integers(2)), int(self.np_random.integers(32))
+        column = int(self.np_random.integers(12)) + 20 * self.right
+        picture = np.full((2, 40, 40, 3), 60, np.float32)
+        picture[:, row : row + 8, column : column + 8] = 230
+        return picture, {}
+
+    def step(self, action: int) -> Any:
+        reward = float(action == self.right)
+        return self.reset()[0], reward, True, False, {}
+
+
 def build(algorithm: str, world: type[gym.Env], steps: int, **settings: Any) -> Agent:
     torch.manual_seed(0)
     agent_class = load_agent(algorithm)
@@ -161,6 +210,22 @@ def test_it_learns_from_a_dictionary_to_answer_twice(centre: bool) -> None:
     other = build("ppo", Pieces, 4_000, cnn="nips", hidden_size=32, subtract_mean_image=centre)
     other.load(agent.state())
     assert score(other, env) > 1.9  # the mean picture is kept
+
+
+@pytest.mark.parametrize(("algorithm", "steps"), [("a2c", 12_000), ("ppo", 6_000)])
+def test_it_learns_actions_of_many_parts(algorithm: str, steps: int) -> None:
+    agent, env = learn(algorithm, Answers, steps, entropy_coefficient=0.0, learning_rate=1e-2)
+    assert score(agent, env) > 0.8  # 0.2 at random
+    agent.env_observation_space = Answers.observation_space
+    one = agent.predict(Answers.observation_space.sample())
+    assert Answers.action_space.contains(one)
+
+
+def test_it_learns_from_pictures_of_floats_in_four_dimensions() -> None:
+    agent, env = learn(
+        "ppo", Lamp, 2_000, cnn="nips", hidden_size=32, learning_rate=1e-3, discount=0.0
+    )
+    assert score(agent, env) > 0.95
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)

@@ -7,7 +7,7 @@ from gymnasium.vector.utils import concatenate, create_empty_array
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envs.observations import SEQUENCE_LENGTH, WORD_BUCKETS, ObservationFlattener
+from envs.observations import MOST_VALUES, SEQUENCE_LENGTH, WORD_BUCKETS, ObservationFlattener
 from envs.vector import BrokenEnvironmentError, Transitions
 
 
@@ -22,7 +22,14 @@ ELEMENTARY = st.sampled_from(
         spaces.Box(-1, 1, (2, 3)),
         spaces.Box(0, 255, (48, 40), np.uint8),
         spaces.Box(0, 255, (3, 40, 40), np.uint8),
+        spaces.Box(0, 1, (40, 48), np.float64),
+        spaces.Box(-np.inf, np.inf, (40, 48)),
+        spaces.Box(0, 9, (2, 40, 48, 3)),
+        spaces.Box(0, 65535, (36, 36, 1, 2), np.uint16),
+        spaces.Box(0, 255, (2, 7, 7, 3), np.uint8),
         spaces.Discrete(5, start=2),
+        spaces.Discrete(10**9, start=-7),
+        spaces.MultiDiscrete([3, 10**6]),
         spaces.MultiDiscrete([2, 3]),
         spaces.MultiDiscrete([[2, 3], [4, 5]]),
         spaces.MultiBinary(4),
@@ -50,7 +57,7 @@ def test_samples_of_any_space_lie_in_the_plain_space(space: gym.Space) -> None:
     wanted = plain.space.spaces if isinstance(plain.space, spaces.Tuple) else (plain.space,)
     assert len(parts) == len(wanted)
     for part, box in zip(parts, wanted, strict=True):
-        assert isinstance(box, spaces.Box)
+        assert isinstance(box, (spaces.Box, spaces.MultiDiscrete))
         assert part.shape == (4, *box.shape)
         assert part.dtype == box.dtype
         assert all(box.contains(row) for row in part)
@@ -64,8 +71,12 @@ def test_a_dictionary_by_hand() -> None:
     )
     plain = ObservationFlattener(space)
     sample = {"gear": np.int64(3), "lights": np.int8([0, 1]), "speed": np.float32([4.5])}
-    made = plain(batch_of(space, [sample]))
-    np.testing.assert_array_equal(made, [[0, 0, 1, 0, 1, 4.5]])
+    indices, vector = plain(batch_of(space, [sample]))
+    np.testing.assert_array_equal(indices, [[2]])
+    np.testing.assert_array_equal(vector, [[0, 1, 4.5]])
+    assert plain.space == spaces.Tuple(
+        [spaces.MultiDiscrete([3], np.int16), spaces.Box(-np.inf, np.inf, (3,))]  # type: ignore[arg-type]
+    )
 
 
 def test_a_sequence_keeps_its_last_elements() -> None:
@@ -113,14 +124,59 @@ def test_a_space_that_no_encoder_fits_is_named(space: gym.Space) -> None:
         ObservationFlattener(space)
 
 
-def test_a_number_of_many_is_one_place_of_a_vector() -> None:
-    observe = ObservationFlattener(spaces.Discrete(100_000, start=5))
-    (vector,) = observe(np.array([7]))
-    assert vector.sum() == vector[2] == 1
-    with pytest.raises(IndexError):
-        observe(np.array([4]))
-    with pytest.raises(IndexError):
-        observe(np.array([100_005]))
+@given(st.integers(1, 10**18), st.integers(-5, 5), st.data())
+def test_numbers_of_any_size_are_told_apart_by_few_small_indices(
+    n: int, start: int, data: st.DataObject
+) -> None:
+    plain = ObservationFlattener(spaces.Discrete(n, start=start))
+    assert isinstance(plain.space, spaces.MultiDiscrete)
+    assert plain.space.nvec.sum() <= MOST_VALUES * max(1, 2 * n.bit_length() // 12)
+    numbers = data.draw(st.lists(st.integers(start, start + n - 1), min_size=1, max_size=5))
+    made = plain(np.array(numbers))
+    assert isinstance(made, np.ndarray)
+    assert all(plain.space.contains(row) for row in made)
+    written = np.zeros(len(numbers), np.int64)
+    for digit, base in zip(made.T, plain.space.nvec, strict=True):
+        written = written * base + digit
+    np.testing.assert_array_equal(written + start, numbers)
+    for outside in (start - 1, start + n):
+        with pytest.raises(IndexError):
+            plain(np.array([outside]))
+
+
+def test_the_square_of_a_large_board_is_its_row_and_its_column() -> None:
+    made = ObservationFlattener(spaces.Discrete(300 * 300))(np.array([7 * 300 + 11]))
+    np.testing.assert_array_equal(made, [[7, 11]])
+
+
+@pytest.mark.parametrize(
+    ("shape", "flat"),
+    [
+        ((40, 48), (1, 40, 48)),
+        ((4, 40, 48, 3), (40, 48, 12)),
+        ((4, 3, 40, 48), (40, 48, 12)),
+        ((40, 48, 3, 4), (40, 48, 12)),
+        ((48, 40, 40, 3), (40, 40, 144)),
+    ],
+)
+def test_every_number_of_a_stack_of_images_keeps_its_place(
+    shape: tuple[int, ...], flat: tuple[int, ...]
+) -> None:
+    plain = ObservationFlattener(spaces.Box(0, 255, shape, np.uint8))
+    assert plain.space.shape == flat
+    rows = shape.index(40)
+    image = np.zeros(shape, np.uint8)
+    place = [0] * len(shape)
+    place[rows : rows + 2] = [5, 7]
+    image[tuple(place)] = 9
+    (made,) = plain(image[None])
+    made = made if len(shape) == 4 else made[0, :, :, None]
+    assert made[5, 7].max() == 9
+    assert made.sum() == 9
+
+
+def test_a_table_without_bounds_is_no_image() -> None:
+    assert ObservationFlattener(spaces.Box(-np.inf, np.inf, (40, 48))).space.shape == (40 * 48,)
 
 
 PICTURE = spaces.Box(0, 255, (1, 36, 36), np.uint8)

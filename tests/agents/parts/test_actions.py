@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from gymnasium.vector.utils import batch_space, iterate
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.parts.actions import Gaussian, action_distribution
+from envs.actions import first_of, mask_size
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(2, 6))
@@ -92,6 +94,112 @@ def test_the_bounds_are_reached_and_the_middle_is_the_middle() -> None:
     np.testing.assert_allclose(actions[:, 0], [0, 5, 10], atol=1e-4)
 
 
-def test_actions_that_no_policy_fits_are_named() -> None:
-    with pytest.raises(ValueError, match="Text"):
-        action_distribution(spaces.Text(3))
+NUMBERED = [
+    spaces.Discrete(3, start=-1),
+    spaces.MultiDiscrete([2, 4]),
+    spaces.MultiDiscrete([[2, 3], [4, 1]], start=[[0, 5], [0, 1]]),
+    spaces.MultiBinary(3),
+    spaces.MultiBinary((2, 2)),
+    spaces.Box(-2, 3, (2, 1), np.int32),
+    spaces.Box(0, 4, (), np.uint8),
+]
+ANY = st.recursive(
+    st.sampled_from([*NUMBERED, *BOXES, spaces.Box(-1, 1, ())]),
+    lambda inner: (
+        st.lists(inner, min_size=1, max_size=3).map(spaces.Tuple)
+        | st.dictionaries(st.sampled_from("abc"), inner, min_size=1).map(spaces.Dict)
+    ),
+    max_leaves=4,
+)
+
+
+@given(ANY, st.integers(0, 1000))
+def test_actions_of_any_space_lie_in_it_one_for_each_environment(
+    space: gym.Space, seed: int
+) -> None:
+    family = action_distribution(space)
+    rng = np.random.default_rng(seed)
+    params = rng.normal(size=(3, family.num_distribution_params)).astype(np.float32)
+    for actions in (family.sample(params, None, rng), family.mode(params, None)):
+        batch = family.to_env_actions(actions)
+        each = list(iterate(batch_space(space, 3), batch))
+        assert len(each) == 3
+        assert all(space.contains(action) for action in (*each, first_of(batch)))
+
+
+@given(ANY, st.integers(0, 1000))
+def test_the_parts_of_an_action_are_independent(space: gym.Space, seed: int) -> None:
+    whole = action_distribution(spaces.Tuple([space, spaces.Discrete(2), space]))
+    part, coin = action_distribution(space), action_distribution(spaces.Discrete(2))
+    rng = np.random.default_rng(seed)
+    outputs = rng.normal(size=(4, part.num_outputs)).astype(np.float32)
+    flips = rng.normal(size=(4, 2)).astype(np.float32)
+    log_stds = rng.normal(size=(4, part.num_log_stds)).astype(np.float32)
+    of_part = np.concatenate([outputs, log_stds], axis=1)
+    params = np.concatenate([outputs, flips, outputs, log_stds, log_stds], axis=1)
+    actions = whole.sample(params, None, rng)
+    width = (actions.shape[1] - 1) // 2
+    first, middle, last = np.split(actions, [width, width + 1], axis=1)
+    plain = isinstance(space, spaces.Discrete)
+
+    def log_prob(columns: np.ndarray) -> torch.Tensor:
+        chosen = torch.from_numpy(columns[:, 0] if plain else columns).to(part.action_dtype)
+        return part.log_prob(torch.from_numpy(of_part), chosen, None)
+
+    torch.testing.assert_close(
+        whole.log_prob(torch.from_numpy(params), torch.from_numpy(actions), None),
+        log_prob(first)
+        + log_prob(last)
+        + coin.log_prob(torch.from_numpy(flips), torch.from_numpy(middle[:, 0]).long(), None),
+    )
+    torch.testing.assert_close(
+        whole.entropy(torch.from_numpy(params), None),
+        2 * part.entropy(torch.from_numpy(of_part), None)
+        + coin.entropy(torch.from_numpy(flips), None),
+    )
+
+
+@given(ANY, st.integers(0, 1000))
+def test_the_mask_of_an_action_has_an_entry_for_each_number_in_order(
+    space: gym.Space, seed: int
+) -> None:
+    family = action_distribution(
+        spaces.Dict(a=space, b=spaces.Discrete(4), c=spaces.Box(-1, 1, (2,)))
+    )
+    size = mask_size(space)
+    assert family.mask_size == size + 4
+    rng = np.random.default_rng(seed)
+    masks = np.ones((5, size + 4), bool)
+    masks[:, size:] = np.eye(4, dtype=bool)[rng.integers(4, size=5)]
+    params = rng.normal(size=(5, family.num_distribution_params)).astype(np.float32)
+    actions = family.sample(params, masks, rng)
+    chosen = family.to_env_actions(actions)["b"]
+    np.testing.assert_array_equal(chosen, masks[:, size:].argmax(axis=1))
+    tensors = torch.from_numpy(params), torch.from_numpy(actions), torch.from_numpy(masks)
+    assert torch.isfinite(family.log_prob(*tensors)).all()
+
+
+@pytest.mark.parametrize("space", NUMBERED)
+def test_one_legal_number_of_each_part_is_the_one_taken(space: gym.Space) -> None:
+    family = action_distribution(space)
+    wanted = space.sample()
+    sizes = family.sizes  # type: ignore[attr-defined]
+    numbers = np.ravel(wanted).astype(np.int64) - np.ravel(family.first)  # type: ignore[attr-defined]
+    columns = [np.eye(n, dtype=bool)[i] for n, i in zip(sizes, numbers, strict=True)]
+    masks = np.concatenate(columns)[None]
+    assert masks.shape == (1, mask_size(space))
+    params = np.zeros((1, sum(sizes)), np.float32)
+    taken = family.to_env_actions(family.sample(params, masks, np.random.default_rng(0)))
+    np.testing.assert_array_equal(taken[0], wanted)
+    assert taken.dtype == space.dtype
+
+
+def test_integers_without_bounds_worth_the_name_are_refused() -> None:
+    with pytest.raises(ValueError, match="100,000 at most"):
+        action_distribution(spaces.Box(-(2**31), 2**31 - 1, (2,), np.int32))
+
+
+@pytest.mark.parametrize("space", [spaces.Text(3), spaces.Dict(a=spaces.Text(3)), spaces.Tuple([])])
+def test_actions_that_no_policy_fits_are_named(space: gym.Space) -> None:
+    with pytest.raises(ValueError, match=r"Text|Tuple\(\)"):
+        action_distribution(space)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +14,8 @@ from agents.parts.replay import DamagedReplayError, Replay, rows_needed, storage
 from envs.vector import Transition
 
 STACK = 3
+FRAMES = spaces.Box(0, 255, (STACK, 2, 2), np.uint8)
+ATARI = spaces.Box(0, 255, (4, 84, 84), np.uint8)
 
 
 class Story:
@@ -59,7 +62,7 @@ def test_a_sample_is_what_happened(
     story = Story(seed, num_envs)
     segment, capacity = 60 * num_envs, 90 * num_envs
     replay = Replay(
-        tmp_path_factory.mktemp("ring"), (STACK, 2, 2), np.dtype(np.uint8), num_envs,
+        tmp_path_factory.mktemp("ring"), FRAMES, num_envs,
         capacity, segment, 4 * segment, STACK,
     )  # fmt: skip
     history: dict[tuple[bytes, int], tuple[float, float, bytes]] = {}
@@ -86,17 +89,17 @@ def test_a_sample_is_what_happened(
                 )  # fmt: skip
     batch = replay.sample(64, n_step, 0.9, 1.0, np.random.default_rng(seed))
     for i in range(64):
-        key = (batch.observations[i].numpy().tobytes(), int(batch.actions[i]))
+        key = (batch.observations[0][i].numpy().tobytes(), int(batch.actions[i]))
         total, weight, following = history[key]
         assert batch.rewards[i] == pytest.approx(total, abs=1e-5)
         assert batch.discounts[i] == pytest.approx(weight, abs=1e-5)
         if weight:
-            assert batch.next_observations[i].numpy().tobytes() == following
+            assert batch.next_observations[0][i].numpy().tobytes() == following
 
 
 def test_what_is_written_after_a_checkpoint_never_changes_what_it_samples(tmp_path: Path) -> None:
     def replay() -> Replay:
-        return Replay(tmp_path, (STACK, 2, 2), np.dtype(np.uint8), 2, 40, 30, 1_000, STACK)
+        return Replay(tmp_path, FRAMES, 2, 40, 30, 1_000, STACK)
 
     story, first = Story(0, 2), replay()
     first.begin()
@@ -110,14 +113,14 @@ def test_what_is_written_after_a_checkpoint_never_changes_what_it_samples(tmp_pa
     again = replay()
     again.go_on_from(rows)
     after = again.sample(32, 2, 0.9, 1.0, np.random.default_rng(1))
-    assert torch.equal(before.observations, after.observations)
-    assert torch.equal(before.next_observations, after.next_observations)
+    assert torch.equal(before.observations[0], after.observations[0])
+    assert torch.equal(before.next_observations[0], after.next_observations[0])
     assert torch.equal(before.rewards, after.rewards)
 
 
 def test_two_checkpoints_back_nothing_overwritten_is_sampled(tmp_path: Path) -> None:
     def replay() -> Replay:
-        return Replay(tmp_path, (STACK, 2, 2), np.dtype(np.uint8), 2, 40, 30, 1_000, STACK)
+        return Replay(tmp_path, FRAMES, 2, 40, 30, 1_000, STACK)
 
     story, first = Story(0, 2), replay()
     first.begin()
@@ -130,12 +133,12 @@ def test_two_checkpoints_back_nothing_overwritten_is_sampled(tmp_path: Path) -> 
     again = replay()
     again.go_on_from(35)
     batch = again.sample(500, 1, 0.9, 1.0, np.random.default_rng(1))
-    assert {picture.numpy().tobytes() for picture in batch.observations} <= seen
+    assert {picture.numpy().tobytes() for picture in batch.observations[0]} <= seen
 
 
 def test_what_is_written_after_going_back_can_be_sampled(tmp_path: Path) -> None:
     def replay() -> Replay:
-        return Replay(tmp_path, (STACK, 2, 2), np.dtype(np.uint8), 2, 20, 40, 1_000, STACK)
+        return Replay(tmp_path, FRAMES, 2, 20, 40, 1_000, STACK)
 
     story, first = Story(0, 2), replay()
     first.begin()
@@ -154,23 +157,23 @@ def test_what_is_written_after_going_back_can_be_sampled(tmp_path: Path) -> None
         again.append(transition)
         seen |= {transition.observations[env].tobytes() for env in range(2)}
     batch = again.sample(200, 2, 0.9, 1.0, np.random.default_rng(1))
-    assert {picture.numpy().tobytes() for picture in batch.observations} <= seen
+    assert {picture.numpy().tobytes() for picture in batch.observations[0]} <= seen
 
 
 def test_a_gpu_gathers_the_same_stacks(tmp_path: Path) -> None:
     story = Story(3, 2)
-    replay = Replay(tmp_path, (STACK, 2, 2), np.dtype(np.uint8), 2, 100, 40, 1_000, STACK)
+    replay = Replay(tmp_path, FRAMES, 2, 100, 40, 1_000, STACK)
     replay.begin()
     for _ in range(60):
         replay.append(story.step())
     rows, envs = np.arange(STACK, 60).repeat(2), np.tile([0, 1], 60 - STACK)
-    expected = replay._gather(rows, envs)
-    replay._frames_on_gpu = torch.from_numpy(replay._observations)
-    assert torch.equal(replay._gather(rows, envs), expected)
+    (expected,) = replay._gather(rows, envs)
+    replay._on_gpu = [torch.from_numpy(replay._observations[0])]
+    assert torch.equal(replay._gather(rows, envs)[0], expected)
 
 
 def test_a_million_atari_frames_take_seven_gigabytes() -> None:
-    size = storage_bytes((4, 84, 84), np.dtype(np.uint8), 8, 1_000_000, 1_000, 10**9, 4, 18)
+    size = storage_bytes(ATARI, 8, 1_000_000, 1_000, 10**9, 4, 18)
     assert 7.0e9 < size < 7.3e9
 
 
@@ -181,9 +184,9 @@ def test_the_files_are_as_large_as_announced(
 ) -> None:
     if not fallocate:  # as on macOS
         monkeypatch.delattr("os.posix_fallocate", raising=False)
-    Replay(tmp_path, (4, 84, 84), np.dtype(np.uint8), 8, 1_000, 160, total, 4, 6)
+    Replay(tmp_path, ATARI, 8, 1_000, 160, total, 4, 6)
     on_disk = sum(file.stat().st_blocks * 512 for file in tmp_path.iterdir())
-    announced = storage_bytes((4, 84, 84), np.dtype(np.uint8), 8, 1_000, 160, total, 4, 6)
+    announced = storage_bytes(ATARI, 8, 1_000, 160, total, 4, 6)
     assert announced <= on_disk < announced + 9 * 4096
 
 
@@ -196,17 +199,15 @@ def test_a_short_run_needs_room_for_its_own_steps_only() -> None:
 @pytest.mark.parametrize("more", [[], [2], [100], [2, 2, 2, 2], [2, 100, 700]])
 def test_an_extended_run_goes_on_with_what_it_has(tmp_path: Path, more: list[int]) -> None:
     def replay(steps: int, rows: int) -> Replay:
-        return Replay(
-            tmp_path, (STACK, 2, 2), np.dtype(np.uint8), 2, 1_000, 30, steps, STACK, rows=rows
-        )
+        return Replay(tmp_path, FRAMES, 2, 1_000, 30, steps, STACK, rows=rows)
 
     story, rows, before = Story(0, 2), 0, None
     for steps in (60, *more):
         memory = replay(steps, rows)
         if before is not None:  # of what the run had so far, nothing is lost
             after = memory.sample(64, 2, 0.9, 1.0, np.random.default_rng(1))
-            assert torch.equal(before.observations, after.observations)
-            assert torch.equal(before.next_observations, after.next_observations)
+            assert torch.equal(before.observations[0], after.observations[0])
+            assert torch.equal(before.next_observations[0], after.next_observations[0])
         while steps:
             segment = min(steps, 30)
             story.start()
@@ -223,7 +224,7 @@ def test_an_extended_run_goes_on_with_what_it_has(tmp_path: Path, more: list[int
 
 def test_a_file_that_was_cut_short_is_damaged(tmp_path: Path) -> None:
     def replay(rows: int) -> None:
-        Replay(tmp_path, (STACK, 2, 2), np.dtype(np.uint8), 2, 100, 30, 60, STACK, rows=rows)
+        Replay(tmp_path, FRAMES, 2, 100, 30, 60, STACK, rows=rows)
 
     replay(0)
     replay(32)

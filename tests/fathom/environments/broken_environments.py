@@ -99,10 +99,10 @@ class ObservesSequencesOfText(Works):
         return ("a",)
 
 
-class ActsWithADict(Works):
+class ActsWithText(Works):
     def __init__(self) -> None:
         super().__init__()
-        self.action_space = Dict(a=Discrete(2))
+        self.action_space = Dict(a=Discrete(2), b=Text(3))
 
 
 # Making and resetting

@@ -47,7 +47,7 @@ REFUSED = {
     "OtherSpacesEachTime": "cannot be made 2 times: RuntimeError: Sub-environment action space",
     "ObservesAGraph": ": no encoder fits the observation space Graph",
     "ObservesSequencesOfText": ": no encoder fits a sequence of Text",
-    "ActsWithADict": "need an action space of Discrete, MultiDiscrete, MultiBinary or a Box of floats",
+    "ActsWithText": "need an action space of Discrete, MultiDiscrete, MultiBinary, Box, or a Dict or",
     "NeedsAnArgument": "missing 1 required positional argument: 'size'",
     "RaisesWhenMade": "cannot be made: RuntimeError: no licence",
     "RaisesInReset": "failed at line {line}, in Gymnasium's check: RuntimeError: no such level",

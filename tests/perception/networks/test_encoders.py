@@ -8,7 +8,13 @@ from envs.maze.generation import MOVES
 from envs.maze.layout import distances
 from envs.maze.vector import MazeVector
 from perception.networks.cnn import CNN, CNNS
-from perception.networks.encoders import ImageEncoder, VectorEncoder, as_tensor, encoder
+from perception.networks.encoders import (
+    ImageEncoder,
+    IndexEncoder,
+    VectorEncoder,
+    as_tensor,
+    encoder,
+)
 from perception.networks.planning import GridPlanner, spread
 from perception.networks.rnn import SequenceEncoder
 
@@ -100,13 +106,69 @@ def test_a_sequence_gets_an_rnn_that_reads_to_its_end() -> None:
     assert not network(torch.zeros(1, 8, 4)).any()
 
 
+@pytest.mark.parametrize("centred", [False, True])
+@pytest.mark.parametrize(
+    ("low", "high", "dtype"),
+    [(0, 1, np.float32), (-1, 1, np.float64), (0, 255, np.float32), (0, 65535, np.uint16), (0, 255, np.int64)],
+)  # fmt: skip
+def test_an_image_is_the_same_in_any_type(
+    low: float, high: float, dtype: type[np.generic], centred: bool
+) -> None:
+    pictures = np.random.default_rng(0).integers(0, 256, (4, 3, 40, 48), dtype=np.uint8)
+    features = []
+    for space in (
+        gym.spaces.Box(0, 255, (3, 40, 48), np.uint8),
+        gym.spaces.Box(low, high, (3, 40, 48), dtype),
+    ):
+        torch.manual_seed(0)
+        network = encoder(space, 16, "nips", centred=centred)
+        assert isinstance(network, ImageEncoder)
+        assert space.dtype is not None
+        scaled = pictures * (float(space.high.max() - space.low.min()) / 255) + space.low.min()
+        batch = as_tensor(scaled.round(9).astype(space.dtype))
+        if centred:
+            network.centre(batch)
+        features.append(network(batch))
+    torch.testing.assert_close(*features, rtol=1e-4, atol=1e-5)
+
+
+def test_each_channel_is_scaled_by_its_own_bounds_if_it_has_some() -> None:
+    high = np.ones((40, 40, 3), np.float32) * np.float32([1, 80, np.inf])
+    network = encoder(gym.spaces.Box(0, high, dtype=np.float32), 16)
+    assert isinstance(network, ImageEncoder)
+    pictures = torch.ones(1, 3, 40, 40) * torch.tensor([0.5, 40.0, 7.0]).view(3, 1, 1)
+    torch.testing.assert_close(network._scaled(pictures)[0, :, 0, 0], torch.tensor([0.5, 0.5, 7]))
+
+
+@pytest.mark.parametrize("shape", [(40, 40, 48), (48, 40, 40), (210, 160, 3), (3, 210, 160)])
+def test_channels_may_be_many(shape: tuple[int, ...]) -> None:
+    network = encoder(gym.spaces.Box(0, 255, shape, np.uint8), 16)
+    assert isinstance(network, ImageEncoder)
+    channels = {48, 3} & set(shape)
+    assert {network.cnn.convolutions[0].in_channels} == channels
+
+
+def test_indices_are_read_as_one_hot_vectors_are() -> None:
+    sizes = [3, 1, 4]
+    network = encoder(gym.spaces.MultiDiscrete(sizes), 16)
+    assert isinstance(network, IndexEncoder)
+    like = VectorEncoder(8, 16, F.relu)
+    with torch.no_grad():
+        like.first.weight.copy_(network.table.weight.T)
+        like.first.bias.zero_()
+        like.second.load_state_dict(network.second.state_dict())
+    indices = torch.tensor([[0, 0, 0], [2, 0, 3], [1, 0, 2]], dtype=torch.int16)
+    one_hot = [F.one_hot(x.long(), n) for x, n in zip(indices.T, sizes, strict=True)]
+    torch.testing.assert_close(network(indices), like(torch.cat(one_hot, dim=1).float()))
+
+
 def test_a_tuple_gets_one_encoder_each() -> None:
     space = gym.spaces.Tuple(
         [gym.spaces.Box(0, 255, (3, 64, 64), np.uint8), gym.spaces.Box(-1, 1, (5,))]
     )
     network = encoder(space, 16)
     pictures = torch.zeros(2, 3, 64, 64, dtype=torch.uint8)
-    assert network((pictures, torch.zeros(2, 5))).shape == (2, network.features) == (2, 32)
+    assert network((pictures, torch.zeros(2, 5))).shape == (2, network.features) == (2, 16)
 
 
 @pytest.mark.parametrize("shape", [(3, 7, 9), (7, 9, 3)])
