@@ -10,11 +10,13 @@ from typing import Any
 import torch
 
 from agents import AGENTS
-from fathom.arguments import nearest
+from fathom.arguments import nearest, warn
 from fathom.display import number
 from fathom.environments import EnvironmentSpec
 from fathom.environments.check import check
+from fathom.environments.constructor import for_toml
 from fathom.environments.presets import preset
+from fathom.environments.wrappers import wrapper_references
 from fathom.errors import FathomError
 from fathom.evaluation import MAX_ENVS
 from fathom.recording import check_rendering
@@ -111,6 +113,8 @@ def new_training(
     segment_steps = options.segment_steps or SEGMENT_STEPS * num_envs
     if options.name is not None:
         check_name(options.runs_dir, options.name)
+    wrappers = wrapper_references(options.wrap, options.grey, options.resize, options.frame_stack)
+    environment = environment.wrapped_in(wrappers)
     complaints = check(environment)
     config = RunConfig(
         environment=environment.reference,
@@ -126,7 +130,10 @@ def new_training(
         preset=request.preset,
         record=options.record,
         keep_replay=options.keep_replay,
-        environment_arguments=dict(environment.env_args),
+        environment_arguments={
+            name: for_toml(value) for name, value in environment.env_args.items()
+        },
+        wrappers=list(environment.wrappers),
         hyperparameters=dataclasses.asdict(hyperparameters),
     )
     build_agent(config, environment)
@@ -136,7 +143,7 @@ def new_training(
     check_room(options.runs_dir, needed)
     config.protocol = dict(environment.describe())
     for complaint in complaints:
-        message(f"warning: {complaint}")
+        warn(complaint)
     for line in _training_summary(config, needed):
         message(line)
     run = RunFolder.create(options.runs_dir, options.name, config)
