@@ -56,7 +56,7 @@ def check(spec: EnvironmentSpec) -> list[str]:
             _check_signatures(made.env)
             for part in _checks(seen):
                 part(seen)
-            broken = _spaces_fault(seen) or _metadata_fault(made.metadata)
+            broken = _metadata_fault(made.metadata)
         except WorldError as error:
             raise FathomError(f"{spec.reference}: {error}") from error
         except (Exception, SystemExit) as error:
@@ -218,6 +218,7 @@ def _checks(env: Env) -> Iterator[Callable[[Any], Any]]:
     yield lambda seen: passive_env_checker.env_step_passive_checker(
         seen, seen.action_space.sample()
     )
+    yield _check_data
     yield env_checker.check_step_determinism
     yield _check_episode
 
@@ -242,8 +243,8 @@ def _raised_by_checker(error: BaseException) -> bool:
     return place in (env_checker.__file__, passive_env_checker.__file__, __file__)
 
 
-def _spaces_fault(env: Env) -> str | None:
-    """Return what is wrong with observations or action masks that the checker lets pass, or None."""
+def _check_data(env: Env) -> None:
+    """Raise FathomError if observations or action masks are wrong in a way that the checker lets pass."""
     space, actions = env.observation_space, env.action_space
     observation, info = env.reset(seed=0)
     after, _, terminated, truncated, next_info = env.step(actions.sample())
@@ -252,22 +253,31 @@ def _spaces_fault(env: Env) -> str | None:
             batch: Any = create_empty_array(space, n=1)
             concatenate(space, [value], batch)
         except Exception as error:
-            return (
+            raise FathomError(
                 f"the observation of {method}() does not fit its space {space}: {one_line(error)}"
-            )
+            ) from error
+        if not _is_finite(batch):
+            raise FathomError(f"the observation of {method}() holds a number that is not finite")
     if ("action_mask" in info) != ("action_mask" in next_info) and not (terminated or truncated):
-        return "info['action_mask'] must come with every reset() and step(), or never"
+        raise FathomError("info['action_mask'] must come with every reset() and step(), or never")
     if "action_mask" not in info:
-        return None
+        return
     from agents.parts.actions import action_distribution  # imports torch
 
     size = action_distribution(actions).mask_size
     if not size:
-        return f"info['action_mask'] is for numbered actions, and these are {actions}"
+        raise FathomError(f"info['action_mask'] is for numbered actions, and these are {actions}")
     shape = np.shape(info["action_mask"])
     if shape != (size,):
-        return f"info['action_mask'] must have the shape ({size},), not {shape}"
-    return None
+        raise FathomError(f"info['action_mask'] must have the shape ({size},), not {shape}")
+
+
+def _is_finite(batch: Any) -> bool:
+    if isinstance(batch, (dict, tuple)):
+        return all(map(_is_finite, batch.values() if isinstance(batch, dict) else batch))
+    return not (isinstance(batch, np.ndarray) and batch.dtype.kind == "f") or bool(
+        np.isfinite(batch).all()
+    )
 
 
 def _metadata_fault(metadata: dict[str, Any]) -> str | None:

@@ -42,6 +42,14 @@ def has_argument(constructor: Callable[..., Any], name: str) -> bool:
     return name in _parameters(constructor)
 
 
+def takes_render_mode(constructor: Callable[..., Any]) -> bool:
+    """Whether the constructor can be given `render_mode`."""
+    parameters = _parameters(constructor).values()
+    return any(
+        p.name == "render_mode" or p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters
+    )
+
+
 def takes_split(constructor: Callable[..., Any]) -> bool:
     """Whether the argument `split` is the hook that `envs.hooks.Hooks` describes, not one of another meaning.
 

@@ -26,6 +26,7 @@ from fathom.environments.constructor import (
     has_argument,
     load_constructor,
     missing_arguments,
+    takes_render_mode,
     takes_split,
     typed_arguments,
     unknown_arguments,
@@ -207,14 +208,16 @@ class EnvironmentSpec:
         arguments, limit = self._arguments(training), None
         if self._limit_is_wrapper:
             limit = arguments.pop("max_episode_steps", None)
-        if render_mode is not None and has_argument(self._constructor, "render_mode"):
+        if render_mode is not None and takes_render_mode(self._constructor):
             arguments["render_mode"] = render_mode
         # Not as keywords of `gymnasium.make`, which has arguments of its own, such as `id`.
         spec = copy.copy(self.spec)
         spec.entry_point, spec.kwargs = functools.partial(self._construct, arguments), {}
         try:
             env = gymnasium.make(spec, max_episode_steps=limit, disable_env_checker=True)
-        except FathomError:
+        except FathomError as error:
+            if render_mode is not None and self._class_lacks(render_mode):
+                raise self._no_rendering(render_mode) from error
             raise
         except (Exception, SystemExit) as error:
             raise not_made(self.reference, error) from error
@@ -225,11 +228,17 @@ class EnvironmentSpec:
         lacks = modes is not None and render_mode not in modes
         if render_mode is not None and (lacks or env.render_mode != render_mode):
             env.close()
-            raise FathomError(
-                f"{self.reference} has no rendering of the kind {render_mode}"
-                + ("" if lacks else ": its constructor must take render_mode and keep it")
-            )
+            why = "" if lacks else ": its constructor must take render_mode and keep it"
+            raise self._no_rendering(render_mode, why)
         return env
+
+    def _class_lacks(self, render_mode: str) -> bool:
+        """Whether the class, of which no instance could be made, says that it has no such rendering."""
+        metadata = getattr(self._constructor, "metadata", None)
+        return isinstance(metadata, dict) and render_mode not in metadata.get("render_modes", ())
+
+    def _no_rendering(self, render_mode: str, why: str = "") -> FathomError:
+        return FathomError(f"{self.reference} has no rendering of the kind {render_mode}{why}")
 
     def _construct(self, arguments: Mapping[str, Any]) -> Env:
         """Call the constructor; FathomError if it fails."""

@@ -59,7 +59,7 @@ def resolve(
         raise FathomError(f"{reference!r} names a file and no class; write {reference}:Class")
     elif target:
         module, importing = import_named(target, reference)
-        if name not in gymnasium.registry and hasattr(module, name):
+        if name not in gymnasium.registry and name.isidentifier():
             spec = _spec_of(module, target, name)
         else:
             spec = registered_spec(name)
