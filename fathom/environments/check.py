@@ -17,7 +17,7 @@ import numpy as np
 from gymnasium import Env, Wrapper, spaces
 from gymnasium.utils import env_checker, passive_env_checker
 from gymnasium.vector.utils import concatenate, create_empty_array
-from gymnasium.wrappers import OrderEnforcing, TimeLimit
+from gymnasium.wrappers import NormalizeObservation, NormalizeReward, OrderEnforcing, TimeLimit
 
 from envs.hooks import WorldError
 from fathom.environments.environment_spec import EnvironmentSpec
@@ -53,7 +53,10 @@ def check(spec: EnvironmentSpec) -> list[str]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            _check_signatures(made.env)
+            for layer in _layers(made.env):
+                _check_signature(layer)
+                if isinstance(layer, (NormalizeObservation, NormalizeReward)):
+                    seen.keep_statistics(type(layer).__name__)
             for part in _checks(seen):
                 part(seen)
             broken = _metadata_fault(made.metadata)
@@ -84,12 +87,22 @@ class _Mended(gymnasium.Env):
         self._env = env
         self.slips: dict[str, None] = {}
         """Sentences, each once."""
+        self.repeats = True
+        """Whether episodes of the same seed must be the same."""
         self.spec, self.metadata = env.unwrapped.spec, {"render_modes": []}
         for name in ("observation_space", "action_space"):
             if hasattr(env, name):  # the checker has a sentence about one without
                 setattr(self, name, getattr(env, name))
         self._generator: Any = None
         self._last: tuple[Any, Any] = (None, None)
+
+    def keep_statistics(self, wrapper: str) -> None:
+        """Allow for a wrapper that normalises by what it saw in earlier episodes."""
+        self.repeats = False
+        self.slips[
+            f"{wrapper} forgets its statistics at each checkpoint and in evaluations, where environments are"
+            " made anew; an agent's --normalize-observations and --normalize-rewards keep them"
+        ] = None
 
     @property
     def _np_random(self) -> Any:
@@ -184,23 +197,27 @@ def _mended(value: Any, space: Any, strict: bool, name: str, slips: dict[str, No
     return clipped
 
 
-def _check_signatures(env: Env) -> None:
-    """Raise Gymnasium's error if `reset` of an environment or of a wrapper of it takes no seed or options."""
-    layer: Any = env
-    while True:
-        parameters = inspect.signature(layer.reset).parameters
-        if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
-            for name, article in (("seed", "a"), ("options", "an")):
-                if name not in parameters:
-                    raise gymnasium.error.Error(
-                        f"The `reset` method does not provide {article} `{name}` or `**kwargs` keyword argument."
-                    )
-        if not isinstance(layer, Wrapper):
-            return
-        layer = layer.env
+def _layers(env: Env) -> Iterator[Any]:
+    """Yield an environment's wrappers from the outermost on, and what is in them."""
+    while isinstance(env, Wrapper):
+        yield env
+        env = env.env
+    yield env
 
 
-def _checks(env: Env) -> Iterator[Callable[[Any], Any]]:
+def _check_signature(layer: Env) -> None:
+    """Raise Gymnasium's error if `reset` of an environment, or of a wrapper, takes no seed or no options."""
+    parameters = inspect.signature(layer.reset).parameters
+    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+        return
+    for name, article in (("seed", "a"), ("options", "an")):
+        if name not in parameters:
+            raise gymnasium.error.Error(
+                f"The `reset` method does not provide {article} `{name}` or `**kwargs` keyword argument."
+            )
+
+
+def _checks(env: _Mended) -> Iterator[Callable[[Any], Any]]:
     """Yield the parts of Gymnasium's `check_env` but those of rendering, closing and shared objects."""
     for name, check_space in (
         ("action", passive_env_checker.check_action_space),
@@ -212,14 +229,16 @@ def _checks(env: Env) -> Iterator[Callable[[Any], Any]]:
         check_space(space)
         env_checker.check_space_limit(space, name)
     yield env_checker.check_reset_return_type
-    yield env_checker.check_reset_seed_determinism
+    if env.repeats:
+        yield env_checker.check_reset_seed_determinism
     yield env_checker.check_reset_options
     yield passive_env_checker.env_reset_passive_checker
     yield lambda seen: passive_env_checker.env_step_passive_checker(
         seen, seen.action_space.sample()
     )
     yield _check_data
-    yield env_checker.check_step_determinism
+    if env.repeats:
+        yield env_checker.check_step_determinism
     yield _check_episode
 
 

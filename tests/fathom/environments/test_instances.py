@@ -354,3 +354,9 @@ def test_a_wrapper_of_a_registered_environment_is_checked_too() -> None:
     assert check(resolve("CartPole-v1")) == check(
         resolve("CartPole-v1").wrapped_in(("gymnasium.wrappers:TimeAwareObservation",))
     )
+
+
+@pytest.mark.parametrize("wrapper", ["NormalizeObservation", "NormalizeReward"])
+def test_a_wrapper_that_keeps_statistics_is_a_warning(wrapper: str) -> None:
+    spec = resolve("CartPole-v1").wrapped_in((f"gymnasium.wrappers:{wrapper}",))
+    assert any(text.startswith(f"{wrapper} forgets its statistics") for text in check(spec))
