@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 
 import gymnasium
 import numpy as np
-from gymnasium import Env, Space
+from gymnasium import Env, Space, Wrapper
 from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.wrappers import TimeLimit
 
 from envs import atari
 from envs.hooks import TrainedRun, find_hook
@@ -53,6 +54,8 @@ class _Probe(NamedTuple):
     action_space: Space
     protocol: Any
     expert_action: Callable[..., Any] | None
+    time_limit: int
+    """The steps after which Gymnasium's wrapper truncates episodes; 0 without one."""
 
 
 @dataclass(frozen=True)
@@ -89,8 +92,9 @@ class EnvironmentSpec:
         """The agent steps after which episodes are truncated; 0 if that is not known."""
         if self.is_atari:
             return atari.MAX_FRAMES // atari.FRAME_SKIP
-        limit = self.env_args.get("max_episode_steps", self.spec.max_episode_steps)
-        return limit if isinstance(limit, int) else 0
+        limit = self._probe.time_limit
+        own = self.env_args.get("max_episode_steps")  # perhaps the constructor's own
+        return limit or (own if isinstance(own, int) else 0)
 
     def make_vector(self, num_envs: int, training: bool) -> VectorEnv:
         """Make `num_envs` copies in one vector environment that resets in the next step."""
@@ -129,11 +133,8 @@ class EnvironmentSpec:
             raise FathomError(
                 f"{self.reference}: protocol() must give a dictionary of numbers and texts, not {own!r}"
             ) from error
-        limit = self.spec.max_episode_steps
-        if self._limit_is_wrapper:
-            limit = self.env_args.get("max_episode_steps", limit)
         protocol: dict[str, Value] = {"environment": self.reference}
-        protocol |= own or {"time_limit": "none" if limit is None else limit}
+        protocol |= own or {"time_limit": self._probe.time_limit or "none"}
         arguments = self._split(training=False) | dict(self.env_args)
         protocol |= {f"env.{name}": for_toml(value) for name, value in arguments.items()}
         if self.wrappers:
@@ -200,13 +201,14 @@ class EnvironmentSpec:
                 env.action_space,
                 rules,
                 find_hook(env, "expert_action"),
+                _time_limit(env),
             )
         finally:
             env.close()
 
     def _make(self, render_mode: str | None, training: bool, which: str) -> Env:
         arguments, limit = self._arguments(training), None
-        if self._limit_is_wrapper:
+        if not has_argument(self._constructor, "max_episode_steps"):  # else it is its own affair
             limit = arguments.pop("max_episode_steps", None)
         if render_mode is not None and takes_render_mode(self._constructor):
             arguments["render_mode"] = render_mode
@@ -290,11 +292,6 @@ class EnvironmentSpec:
     def _constructor(self) -> Callable[..., Any]:
         return load_constructor(self.spec)
 
-    @property
-    def _limit_is_wrapper(self) -> bool:
-        """Whether `max_episode_steps` is Gymnasium's time limit and no argument of the constructor."""
-        return not has_argument(self._constructor, "max_episode_steps")
-
     def _split(self, training: bool) -> dict[str, str]:
         """Return the argument `split`, where the constructor has one (see `envs.hooks.Hooks`)."""
         if "split" in self.env_args or not takes_split(self._constructor):
@@ -307,3 +304,13 @@ class EnvironmentSpec:
 
     def _atari_config(self) -> atari.AtariConfig:
         return atari.AtariConfig(**self.env_args)
+
+
+def _time_limit(env: Env) -> int:
+    """Return the steps after which Gymnasium's wrappers truncate episodes; 0 without one."""
+    limits = []
+    while isinstance(env, Wrapper):
+        if isinstance(env, TimeLimit):
+            limits.append(int(env._max_episode_steps))
+        env = env.env
+    return min(limits, default=0)

@@ -360,3 +360,12 @@ def test_a_wrapper_of_a_registered_environment_is_checked_too() -> None:
 def test_a_wrapper_that_keeps_statistics_is_a_warning(wrapper: str) -> None:
     spec = resolve("CartPole-v1").wrapped_in((f"gymnasium.wrappers:{wrapper}",))
     assert any(text.startswith(f"{wrapper} forgets its statistics") for text in check(spec))
+
+
+def test_the_protocol_states_the_time_limit_that_is_inside(file: Path) -> None:
+    source = "\n\ndef make():\n    return gymnasium.make('CartPole-v1', max_episode_steps=70)\n"
+    file.write_text(SOURCE + source)
+    spec = resolve(f"{file}:make")
+    assert spec.describe()["time_limit"] == spec.time_limit == 70
+    spec = resolve(f"{file}:make", {"max_episode_steps": "60"})
+    assert spec.describe()["time_limit"] == spec.time_limit == 60
