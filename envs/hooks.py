@@ -1,13 +1,17 @@
 """What a world may offer beyond Gymnasium's interface.
 
 Every hook is optional: a plain Gymnasium environment works without any of them. Fathom looks a hook up by
-its name, so a world need not inherit from anything here.
+its name, so a world need not inherit from anything here. A method is taken from the outermost wrapper that
+has it. An attribute of such a name that cannot be called as described here has another meaning, and is left
+alone.
 """
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
+import gymnasium
 import numpy as np
 
 
@@ -33,7 +37,9 @@ class Hooks(Protocol):
     """All optional hooks of a world.
 
     A constructor argument called `split` is a hook too: it is set to "train" in training, and to "test" in
-    evaluations, recordings and the contract check. The user cannot set it.
+    evaluations, recordings and the contract check. The user cannot set it. It is no hook if its annotation
+    does not allow the two texts, or its default is a value other than these and None: `split: float = 0.8`
+    is an argument like any other.
     """
 
     metadata: dict[str, Any]
@@ -78,3 +84,29 @@ class Hooks(Protocol):
 
         Called when an episode was recorded; the files are put beside the video.
         """
+
+
+_ARGUMENTS = {"protocol": 0, "expert_action": 2, "transcript": 0}
+"""The methods of `Hooks`, and with how many arguments they are called."""
+
+
+def find_hook(env: gymnasium.Env, name: str) -> Callable[..., Any] | None:
+    """Return a method of `Hooks` of an environment, or of its outermost wrapper that has one; else None."""
+    layer: Any = env
+    while True:
+        method = getattr(layer, name, None)
+        if callable(method) and _can_be_called(method, _ARGUMENTS[name]):
+            return method
+        if not isinstance(layer, gymnasium.Wrapper):
+            return None
+        layer = layer.env
+
+
+def _can_be_called(method: Callable[..., Any], arguments: int) -> bool:
+    try:
+        inspect.signature(method).bind(*[None] * arguments)
+    except TypeError:
+        return False
+    except ValueError:  # it has no signature
+        pass
+    return True

@@ -63,8 +63,8 @@ def train(
 
     Args:
         agent: such as "dqn"; `fathom list` names them.
-        environment: an id, "module:Id" or "path/to/file.py:Class".
-        env_args: the environment's own arguments.
+        environment: an id, "module:Id", or a class or function: "path/to/file.py:Name", "module:Name".
+        env_args: the environment's own arguments: values of JSON.
         progress: show it.
         options: the flags of `fathom train AGENT ENV` as keywords: those of the run (`steps`, `seed`,
             `name`, `runs_dir`, `record` …) and the agent's hyperparameters (`learning_rate` …).
@@ -77,7 +77,7 @@ def train(
     """
     from fathom.display import Display
     from fathom.environments import resolve
-    from fathom.runs.config import plain_text
+    from fathom.environments.constructor import argument_text
     from fathom.runs.launcher import defaults_for, new_training
     from fathom.runs.run import Run
     from fathom.runs.runner import train as train_run
@@ -90,7 +90,7 @@ def train(
         )
     if not isinstance(env_args or {}, Mapping):
         raise FathomError(f"env_args must be a dictionary of names and values, not {env_args!r}")
-    texts = {name: plain_text(value) for name, value in (env_args or {}).items()}
+    texts = {name: argument_text(value) for name, value in (env_args or {}).items()}
     spec = resolve(environment, texts, open_run)
     defaults = defaults_for(agent, spec.reference)
     run_options, config = _split(options, defaults.options, defaults.config)
@@ -198,6 +198,8 @@ def _split(given: Mapping[str, Any], options: Any, config: Any) -> tuple[Any, An
     asked = {name: value for name, value in given.items() if name in of_run}
     if "runs_dir" in asked:
         asked["runs_dir"] = Path(asked["runs_dir"])
+    if isinstance(asked.get("wrap"), list):
+        asked["wrap"] = tuple(asked["wrap"])
     table = dataclasses.asdict(config) | {k: v for k, v in given.items() if k not in of_run}
     try:
         options = dataclasses.replace(options, **asked)

@@ -36,7 +36,7 @@ def split_positional(words: list[str], kinds: list[type]) -> tuple[list[str], li
 
     Args:
         kinds: dataclasses whose fields are the flags: a bool takes no value, a tuple takes all words up
-            to the next flag.
+            to the next flag unless it is one that is given again for each value.
     """
     values = {"-h": 0, "--help": 0}
     for kind in kinds:
@@ -44,7 +44,7 @@ def split_positional(words: list[str], kinds: list[type]) -> tuple[list[str], li
             flag, hint = _flag(item.name), str(item.type)
             if hint in ("bool", "<class 'bool'>"):
                 values |= {flag: 0, f"--no-{flag[2:]}": 0}
-            elif "tuple" in hint:
+            elif "tuple" in hint and "Append" not in hint:
                 values[flag] = len(words)
     positional: list[str] = []
     rest: list[str] = []

@@ -15,6 +15,7 @@ from gymnasium.vector.utils import concatenate, create_empty_array
 
 from agents.agent import Agent, generator
 from envs.actions import first_of
+from envs.hooks import find_hook
 from envs.observations import ObservationFlattener
 from fathom.environments import EnvironmentSpec
 from fathom.errors import FathomError
@@ -46,9 +47,9 @@ def record(
             suffix = f"-{episode + 1}" if episodes > 1 else ""
             path = folder / f"{name}{suffix}.mp4"
             _write(path, _frames(agent, environment, env, seed + episode), fps)
-            if hasattr(env.unwrapped, "transcript"):
-                for ending, text in env.unwrapped.transcript().items():
-                    replace_file(path.with_suffix(ending), text.encode())
+            transcript = find_hook(env, "transcript")
+            for ending, text in (transcript() if transcript is not None else {}).items():
+                replace_file(path.with_suffix(ending), text.encode())
             paths.append(path)
     finally:
         env.close()

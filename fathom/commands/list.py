@@ -44,5 +44,8 @@ def run(words: list[str]) -> int:
             print(f"\n{group}:", file=out)
             for name in names:
                 print(f"  {name}", file=out)
-        print("\nand any Gymnasium environment: module:Id, or path/to/file.py:Class", file=out)
+        print(
+            "\nand any Gymnasium environment: module:Id, module:Class, or path/to/file.py:Class",
+            file=out,
+        )
     return 0

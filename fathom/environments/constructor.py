@@ -5,20 +5,24 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import inspect
+import json
 import math
 import os
 import typing
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 from gymnasium.envs.registration import EnvSpec, load_env_creator
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from envs.atari import AtariConfig
 from fathom.environments.reporting import one_line
 from fathom.errors import FathomError, one_sentence
 
-Value = str | int | float | bool
+Value = Any
+"""A value of JSON: a text, a number, a bool, None, or a list or dictionary of them."""
 
 
 def load_constructor(spec: EnvSpec) -> Callable[..., Any]:
@@ -35,12 +39,49 @@ def load_constructor(spec: EnvSpec) -> Callable[..., Any]:
 
 def has_argument(constructor: Callable[..., Any], name: str) -> bool:
     """Whether the constructor names this argument."""
-    return name in inspect.signature(constructor).parameters
+    return name in _parameters(constructor)
+
+
+def takes_render_mode(constructor: Callable[..., Any]) -> bool:
+    """Whether the constructor can be given `render_mode`."""
+    parameters = _parameters(constructor).values()
+    return any(
+        p.name == "render_mode" or p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters
+    )
+
+
+def takes_split(constructor: Callable[..., Any]) -> bool:
+    """Whether the argument `split` is the hook that `envs.hooks.Hooks` describes, not one of another meaning.
+
+    It is if both "train" and "test" fit its annotation, and its default is one of the two, None or missing.
+    """
+    parameter = _parameters(constructor).get("split")
+    if parameter is None or parameter.kind is inspect.Parameter.VAR_KEYWORD:
+        return False
+    default = parameter.default
+    if isinstance(default, str):
+        if default not in ("train", "test"):
+            return False
+    elif default is not None and default is not inspect.Parameter.empty:
+        return False
+    adapter = _adapter(_type_hints(constructor).get("split"))
+    return adapter is None or all(_fits(adapter, text) for text in ("train", "test"))
+
+
+def missing_arguments(constructor: Callable[..., Any], given: Mapping[str, Any]) -> list[str]:
+    """Return the arguments that the constructor needs and that are not given."""
+    return [
+        parameter.name
+        for parameter in _parameters(constructor).values()
+        if parameter.default is inspect.Parameter.empty
+        and parameter.kind not in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        and parameter.name not in given
+    ]
 
 
 def unknown_arguments(constructor: Callable[..., Any], given: Mapping[str, Any]) -> list[str]:
     """Return the given arguments that the constructor does not take."""
-    parameters = inspect.signature(constructor).parameters.values()
+    parameters = _parameters(constructor).values()
     if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
         return []
     names = _argument_names(constructor)
@@ -50,9 +91,12 @@ def unknown_arguments(constructor: Callable[..., Any], given: Mapping[str, Any])
 def read_arguments(
     reference: str, constructor: Callable[..., Any], given: Mapping[str, str]
 ) -> dict[str, Value]:
-    """Return the values of an environment's arguments, converted to their annotated types.
+    """Return the values of an environment's arguments, which fit their annotations.
 
     Paths (see `envs.hooks.Hooks.path_arguments`) are made absolute.
+
+    Args:
+        given: texts, as `argument_text` gives them or as a person types them.
 
     Raises:
         FathomError: an argument is unknown, reserved, or of the wrong type.
@@ -60,10 +104,12 @@ def read_arguments(
     unknown = unknown_arguments(constructor, given)
     if unknown:
         raise FathomError(_unknown_argument(reference, unknown[0], _argument_names(constructor)))
-    if "split" in given:
+    if "split" in given and takes_split(constructor):
         raise FathomError("--env.split cannot be set: it is train in training and test elsewhere")
     hints = _type_hints(constructor)
-    values = {name: _typed(name, str(text), hints.get(name)) for name, text in given.items()}
+    if "max_episode_steps" not in _parameters(constructor):
+        hints["max_episode_steps"] = int
+    values = {name: _value(name, str(text), hints.get(name)) for name, text in given.items()}
     path_arguments: Mapping[str, tuple[str, ...]] = getattr(constructor, "path_arguments", {})
     for name, endings in path_arguments.items():
         text = str(values.get(name, ""))
@@ -72,26 +118,60 @@ def read_arguments(
     return values
 
 
+def typed_arguments(constructor: Callable[..., Any], values: Mapping[str, Value]) -> dict[str, Any]:
+    """Return values as the annotations have them: of JSON's list a tuple, of a text a Path or an Enum."""
+    hints = _type_hints(constructor)
+    typed = {}
+    for name, value in values.items():
+        adapter = _adapter(hints.get(name))
+        if adapter is not None and type(value) is not hints[name]:
+            value = adapter.validate_json(json.dumps(value), strict=True)
+        typed[name] = value
+    return typed
+
+
+def argument_text(value: Any) -> str:
+    """Return the text that an argument of this value is typed as; FathomError if JSON cannot hold it."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, (str, Path)):
+        return str(value)
+    try:
+        return json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise FathomError(
+            "an environment's arguments are numbers, texts, true, false, null, or lists and dictionaries"
+            f" of them, not {value!r}"
+        ) from error
+
+
+def for_toml(value: Value) -> str | int | float | bool:
+    """Return a value as `run.toml` and the protocol hold it: lists, dictionaries and None as JSON's text."""
+    return value if isinstance(value, (str, bool, int, float)) else argument_text(value)
+
+
 def read_atari_arguments(reference: str, given: Mapping[str, str]) -> dict[str, Value]:
     """Return the values of an Atari game's arguments; FathomError if one is unknown or wrong."""
     names = [field.name for field in dataclasses.fields(AtariConfig)]
     for name in given:
         if name not in names:
             raise FathomError(_unknown_argument(reference, name, names))
-    values = {name: _convert(str(text)) for name, text in given.items()}
+    values = {name: _plain(str(text)) for name, text in given.items()}
     try:
-        AtariConfig(**values)  # type: ignore[arg-type]
+        AtariConfig(**values)
     except ValidationError as error:
         raise FathomError(one_sentence(error, "--env.{}".format)) from None
     return values
 
 
+def _parameters(constructor: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(constructor).parameters
+
+
 def _argument_names(constructor: Callable[..., Any]) -> list[str]:
     named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    parameters = inspect.signature(constructor).parameters.values()
-    names = [p.name for p in parameters if p.kind in named]
-    hidden = ("self", "render_mode", "num_envs")
-    return [*(n for n in names if n not in hidden), "max_episode_steps"]
+    names = [p.name for p in _parameters(constructor).values() if p.kind in named]
+    return [*(name for name in names if name != "render_mode"), "max_episode_steps"]
 
 
 def _unknown_argument(reference: str, name: str, known: list[str]) -> str:
@@ -107,22 +187,52 @@ def _type_hints(constructor: Callable[..., Any]) -> dict[str, Any]:
         return {}
 
 
-def _typed(name: str, text: str, hint: Any) -> Value:
-    """Convert a flag's text to the plain type `hint`; for any other hint the text decides."""
-    value = text if hint is str else _convert(text)
-    fits = type(value) is hint or (hint is float and type(value) is int)
-    if hint in (int, float, bool) and not fits:
-        raise FathomError(f"--env.{name} must be of the type {hint.__name__}, not {text!r}")
-    return value
+def _adapter(hint: Any) -> TypeAdapter | None:
+    """Return what checks values of a type; None if any value will do, or pydantic does not know the type."""
+    if hint in (None, Any):
+        return None
+    try:
+        return TypeAdapter(hint)
+    except Exception:  # whatever a type's own hooks raise
+        return None
 
 
-def _convert(text: str) -> Value:
-    """Convert a text to a bool, an int or a finite float if it is one."""
+def _fits(adapter: TypeAdapter, value: Value) -> bool:
+    try:
+        adapter.validate_json(json.dumps(value), strict=True)
+    except ValidationError:
+        return False
+    return True
+
+
+def _value(name: str, text: str, hint: Any) -> Value:
+    """Convert a flag's text to a value that fits the type `hint`; without a hint the text decides."""
+    if hint is str:
+        return text
+    value, adapter = _plain(text), _adapter(hint)
+    for candidate in (value, text):
+        if adapter is None or _fits(adapter, candidate):
+            return candidate
+    kind = hint.__name__ if inspect.isclass(hint) else str(hint).replace("typing.", "")
+    raise FathomError(f"--env.{name} must be of the type {kind}, not {text!r}")
+
+
+def _plain(text: str) -> Value:
+    """Convert a text to a bool, None, an int, a finite float, a list or a dictionary if it is one."""
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
+    if text == "null":
+        return None
     with contextlib.suppress(ValueError):
         return int(text)
     with contextlib.suppress(ValueError):
         if math.isfinite(value := float(text)):  # JSON has no other numbers
             return value
+    if text.startswith(("[", "{")):
+        with contextlib.suppress(ValueError):
+            return json.loads(text, parse_constant=_refuse)
     return text
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number of JSON")

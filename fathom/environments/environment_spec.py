@@ -2,35 +2,46 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 import json
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import gymnasium
 import numpy as np
-from gymnasium import Env, Space
+from gymnasium import Env, Space, Wrapper
 from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.wrappers import TimeLimit
 
 from envs import atari
-from envs.hooks import TrainedRun
+from envs.hooks import TrainedRun, find_hook
 from envs.observations import ObservationFlattener
 from fathom.environments.constructor import (
     Value,
+    for_toml,
     has_argument,
     load_constructor,
+    missing_arguments,
+    takes_render_mode,
+    takes_split,
+    typed_arguments,
     unknown_arguments,
 )
 from fathom.environments.reporting import (
     ErrorReportingEnv,
     ErrorReportingVectorEnv,
+    not_made,
     one_line,
     reporting_errors,
 )
 from fathom.environments.side_by_side import SideBySide
+from fathom.environments.user_files import Importing
+from fathom.environments.wrappers import wrapped
 from fathom.errors import FathomError
 
 ExpertAction = Callable[[Any, "np.ndarray | None"], np.ndarray]
@@ -43,6 +54,8 @@ class _Probe(NamedTuple):
     action_space: Space
     protocol: Any
     expert_action: Callable[..., Any] | None
+    time_limit: int
+    """The steps after which Gymnasium's wrapper truncates episodes; 0 without one."""
 
 
 @dataclass(frozen=True)
@@ -52,13 +65,17 @@ class EnvironmentSpec:
     reference: str
     """As the user named it; a file's path is absolute, so that it holds in any folder."""
     env_args: Mapping[str, Value]
-    """The environment's own arguments, converted to their types."""
+    """The environment's own arguments, as JSON holds them."""
     spec: EnvSpec = dataclasses.field(repr=False, compare=False)
     """Gymnasium's specification of it."""
     runs: Mapping[str, TrainedRun] = dataclasses.field(
         default_factory=dict, repr=False, compare=False
     )
     """The trained runs that some arguments name; the constructor gets them in place of the texts."""
+    importing: Importing = dataclasses.field(default=nullcontext, repr=False, compare=False)
+    """A context for its constructor, whose imports are those of the user's project."""
+    wrappers: tuple[str, ...] = ()
+    """References of the wrappers round it, the innermost first."""
 
     @property
     def is_atari(self) -> bool:
@@ -75,8 +92,9 @@ class EnvironmentSpec:
         """The agent steps after which episodes are truncated; 0 if that is not known."""
         if self.is_atari:
             return atari.MAX_FRAMES // atari.FRAME_SKIP
-        limit = self.env_args.get("max_episode_steps", self.spec.max_episode_steps)
-        return limit if isinstance(limit, int) else 0
+        limit = self._probe.time_limit
+        own = self.env_args.get("max_episode_steps")  # perhaps the constructor's own
+        return limit or (own if isinstance(own, int) else 0)
 
     def make_vector(self, num_envs: int, training: bool) -> VectorEnv:
         """Make `num_envs` copies in one vector environment that resets in the next step."""
@@ -107,7 +125,6 @@ class EnvironmentSpec:
         """Return the protocol: the rules and versions that a score must be printed with."""
         if self.is_atari:
             return dict(atari.describe(self.spec.id, self._atari_config()))
-        limit = self.env_args.get("max_episode_steps", self.spec.max_episode_steps)
         own = self._probe.protocol
         try:
             # Lists in place of tuples, as `run.toml` holds them.
@@ -117,11 +134,22 @@ class EnvironmentSpec:
                 f"{self.reference}: protocol() must give a dictionary of numbers and texts, not {own!r}"
             ) from error
         protocol: dict[str, Value] = {"environment": self.reference}
-        protocol |= own or {"time_limit": "none" if limit is None else limit}
+        protocol |= own or {"time_limit": self._probe.time_limit or "none"}
         arguments = self._split(training=False) | dict(self.env_args)
-        protocol |= {f"env.{name}": value for name, value in arguments.items()}
+        protocol |= {f"env.{name}": for_toml(value) for name, value in arguments.items()}
+        if self.wrappers:
+            protocol["wrappers"] = ", ".join(self.wrappers)
         protocol["gymnasium"] = gymnasium.__version__
         return protocol
+
+    def wrapped_in(self, wrappers: tuple[str, ...]) -> EnvironmentSpec:
+        """Return this environment inside wrappers (see `fathom.environments.wrappers`)."""
+        if wrappers and self.is_atari:
+            raise FathomError(
+                f"{self.reference} is made grey, resized and stacked already, as all Atari games are:"
+                " --wrap, --grey, --resize and --frame-stack are for other environments"
+            )
+        return dataclasses.replace(self, wrappers=wrappers)
 
     def spaces(self) -> tuple[Space, Space]:
         """Return the flat observation space and the action space of one environment."""
@@ -165,35 +193,80 @@ class EnvironmentSpec:
         """Make one environment, ask it all there is to know, and close it."""
         env = self.make_single(None)
         try:
-            own: Any = env.unwrapped
+            protocol = find_hook(env, "protocol")
             with reporting_errors(self.reference, "protocol"):
-                protocol = own.protocol() if hasattr(own, "protocol") else {}
+                rules = {} if protocol is None else protocol()
             return _Probe(
                 env.observation_space,
                 env.action_space,
-                protocol,
-                getattr(own, "expert_action", None),
+                rules,
+                find_hook(env, "expert_action"),
+                _time_limit(env),
             )
         finally:
             env.close()
 
     def _make(self, render_mode: str | None, training: bool, which: str) -> Env:
-        arguments = self._arguments(training)
-        if render_mode is not None:
-            metadata = getattr(load_constructor(self.spec), "metadata", None)
-            if metadata is not None and render_mode not in metadata.get("render_modes", []):
-                raise FathomError(f"{self.reference} has no rendering of the kind {render_mode}")
+        arguments, limit = self._arguments(training), None
+        if not has_argument(self._constructor, "max_episode_steps"):  # else it is its own affair
+            limit = arguments.pop("max_episode_steps", None)
+        if render_mode is not None and takes_render_mode(self._constructor):
             arguments["render_mode"] = render_mode
+        # Not as keywords of `gymnasium.make`, which has arguments of its own, such as `id`.
+        spec = copy.copy(self.spec)
+        spec.entry_point, spec.kwargs = functools.partial(self._construct, arguments), {}
         try:
-            env = gymnasium.make(self.spec, disable_env_checker=True, **arguments)
-            return ErrorReportingEnv(env, self.reference, which)
+            env = gymnasium.make(spec, max_episode_steps=limit, disable_env_checker=True)
+        except FathomError as error:
+            if render_mode is not None and self._class_lacks(render_mode):
+                raise self._no_rendering(render_mode) from error
+            raise
         except (Exception, SystemExit) as error:
-            raise FathomError(f"{self.reference} cannot be made: {one_line(error)}") from error
+            raise not_made(self.reference, error) from error
+        made: Any = env.unwrapped.spec
+        made.entry_point, made.kwargs = self.spec.entry_point, self.spec.kwargs | arguments
+        env = ErrorReportingEnv(wrapped(env, self.wrappers, self.reference), self.reference, which)
+        modes = env.metadata.get("render_modes")
+        lacks = modes is not None and render_mode not in modes
+        if render_mode is not None and (lacks or env.render_mode != render_mode):
+            env.close()
+            why = "" if lacks else ": its constructor must take render_mode and keep it"
+            raise self._no_rendering(render_mode, why)
+        return env
+
+    def _class_lacks(self, render_mode: str) -> bool:
+        """Whether the class, of which no instance could be made, says that it has no such rendering."""
+        metadata = getattr(self._constructor, "metadata", None)
+        return isinstance(metadata, dict) and render_mode not in metadata.get("render_modes", ())
+
+    def _no_rendering(self, render_mode: str, why: str = "") -> FathomError:
+        return FathomError(f"{self.reference} has no rendering of the kind {render_mode}{why}")
+
+    def _construct(self, arguments: Mapping[str, Any]) -> Env:
+        """Call the constructor; FathomError if it fails."""
+        given = {**copy.deepcopy(self.spec.kwargs), **arguments}
+        try:
+            with self.importing():
+                env = self._constructor(**given)
+        except FathomError:
+            raise
+        except (Exception, SystemExit) as error:
+            sentence = not_made(self.reference, error)
+            missing = missing_arguments(self._constructor, given)
+            if isinstance(error, TypeError) and missing:
+                sentence = FathomError(f"{sentence}; give it as --env.{missing[0]} VALUE")
+            raise sentence from error
+        if not isinstance(env, Env):
+            raise FathomError(
+                f"{self.reference} cannot be made: what its constructor returns is no gymnasium.Env but"
+                f" {type(env).__name__}"
+            )
+        return env
 
     def _make_native_vector(self, num_envs: int, training: bool) -> VectorEnv | None:
         """Make the vector environment registered for this id, or return None if there is none to use."""
         spec = self.spec
-        if spec.vector_entry_point is None or spec.additional_wrappers:
+        if spec.vector_entry_point is None or spec.additional_wrappers or self.wrappers:
             return None
         entry = spec.vector_entry_point
         try:
@@ -202,24 +275,42 @@ class EnvironmentSpec:
             return None
         arguments = self._arguments(training)
         # A time limit of the user's own is a wrapper around each single environment.
-        if "max_episode_steps" in arguments or unknown_arguments(constructor, arguments):
+        if {"max_episode_steps", "num_envs"} & arguments.keys() or unknown_arguments(
+            constructor, arguments
+        ):
             return None
-        env = gymnasium.make_vec(
-            spec, num_envs, vectorization_mode="vector_entry_point", **arguments
-        )
+        # Not as keywords of `gymnasium.make_vec`, which has arguments of its own, such as `wrappers`.
+        spec = copy.copy(spec)
+        spec.vector_entry_point = functools.partial(constructor, **arguments)  # type: ignore[assignment]
+        env = gymnasium.make_vec(spec, num_envs, vectorization_mode="vector_entry_point")
         if env.metadata.get("autoreset_mode") is AutoresetMode.NEXT_STEP:
             return env
         env.close()
         return None
 
+    @functools.cached_property
+    def _constructor(self) -> Callable[..., Any]:
+        return load_constructor(self.spec)
+
     def _split(self, training: bool) -> dict[str, str]:
         """Return the argument `split`, where the constructor has one (see `envs.hooks.Hooks`)."""
-        if not has_argument(load_constructor(self.spec), "split"):
+        if "split" in self.env_args or not takes_split(self._constructor):
             return {}
         return {"split": "train" if training else "test"}
 
     def _arguments(self, training: bool) -> dict[str, Any]:
-        return {**self._split(training), **self.env_args, **self.runs}
+        values = typed_arguments(self._constructor, self.env_args)
+        return {**self._split(training), **values, **self.runs}
 
     def _atari_config(self) -> atari.AtariConfig:
-        return atari.AtariConfig(**self.env_args)  # type: ignore[arg-type]
+        return atari.AtariConfig(**self.env_args)
+
+
+def _time_limit(env: Env) -> int:
+    """Return the steps after which Gymnasium's wrappers truncate episodes; 0 without one."""
+    limits = []
+    while isinstance(env, Wrapper):
+        if isinstance(env, TimeLimit):
+            limits.append(int(env._max_episode_steps))
+        env = env.env
+    return min(limits, default=0)

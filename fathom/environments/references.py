@@ -1,14 +1,22 @@
 """From a reference, as the user types it, to an environment.
 
 A reference is a registered id (`ALE/Pong-v5`), `module:Id` (the module is imported first, then the id is
-looked up) or `path/to/file.py:Class`.
+looked up), or a class or function that makes an environment: `path/to/file.py:Name`, `module:Name`.
 """
 
 from __future__ import annotations
 
+import copy
+import inspect
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
+from types import ModuleType
 from typing import Any
+
+import gymnasium
+from gymnasium import Env
+from gymnasium.envs.registration import EnvSpec
 
 from envs import atari
 from envs.hooks import TrainedRun
@@ -19,8 +27,8 @@ from fathom.environments.constructor import (
     read_atari_arguments,
 )
 from fathom.environments.environment_spec import EnvironmentSpec
-from fathom.environments.registry import import_module, registered_spec
-from fathom.environments.user_files import spec_from_file
+from fathom.environments.registry import registered_spec
+from fathom.environments.user_files import Importing, import_file, import_named
 from fathom.errors import FathomError
 
 OpenRun = Callable[[str], TrainedRun | None]
@@ -32,7 +40,7 @@ def resolve(
     """Return the environment that `reference` names.
 
     Args:
-        env_args: the environment's own arguments as texts.
+        env_args: the environment's own arguments as texts; those of lists and dictionaries are JSON.
         open_run: returns the trained run that a text names, or None if it names none. It is asked about
             the arguments in `envs.hooks.Hooks.run_arguments`.
 
@@ -41,23 +49,55 @@ def resolve(
     """
     given = dict(env_args or {})
     target, _, name = reference.rpartition(":")
+    importing: Importing = nullcontext
     if target.endswith(".py"):
         path = Path(target).expanduser().resolve()
-        spec = spec_from_file(path, name)
         reference = f"{path}:{name}"
+        module, importing = import_file(path)
+        spec = _spec_of(module, str(path), name)
     elif name.endswith(".py"):
         raise FathomError(f"{reference!r} names a file and no class; write {reference}:Class")
+    elif target:
+        module, importing = import_named(target, reference)
+        if name not in gymnasium.registry and name.isidentifier():
+            spec = _spec_of(module, target, name)
+        else:
+            spec = registered_spec(name)
     else:
-        if target:
-            import_module(target, reference)
         spec = registered_spec(name)
     if atari.is_atari(spec.id):
         return EnvironmentSpec(reference, read_atari_arguments(reference, given), spec)
-    constructor = load_constructor(spec)
+    with importing():
+        constructor = load_constructor(spec)
+    if importing is not nullcontext:  # its module's name means another one outside
+        spec = copy.copy(spec)
+        spec.entry_point = constructor  # type: ignore[assignment]
     values = read_arguments(reference, constructor, given)
     runs = {} if open_run is None else _named_runs(constructor, values, open_run)
     values |= {argument: str(run.folder.resolve()) for argument, run in runs.items()}
-    return EnvironmentSpec(reference, values, spec, runs)
+    return EnvironmentSpec(reference, values, spec, runs, importing)
+
+
+def _spec_of(module: ModuleType, place: str, name: str) -> EnvSpec:
+    """Return the specification of an environment's class, or of a function that makes one, in a module.
+
+    Args:
+        place: what the user calls the module.
+    """
+    result: Any = getattr(module, name, None)
+    fits = issubclass(result, Env) if inspect.isclass(result) else callable(result)
+    if not fits:
+        there = [
+            key
+            for key, value in vars(module).items()
+            if inspect.isclass(value)
+            and issubclass(value, Env)
+            and not value.__module__.startswith("gymnasium.")
+        ]
+        listed = f"it has {', '.join(there)}" if there else "it has no gymnasium.Env at all"
+        what = "no environment" if result is None else "an object that is no gymnasium.Env, called"
+        raise FathomError(f"{place} has {what} {name!r}; {listed}")
+    return EnvSpec(name, entry_point=result)
 
 
 def _named_runs(

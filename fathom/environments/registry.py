@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import difflib
-import importlib
 import importlib.util
-import sys
-from pathlib import Path
 
 import gymnasium
 from gymnasium.envs.registration import EnvSpec
 
-from fathom.environments.reporting import one_line
 from fathom.errors import FathomError
 
 NEEDED_PACKAGES = {
@@ -48,21 +44,6 @@ def registered_spec(name: str) -> EnvSpec:
         ) from None
 
 
-def import_module(module: str, reference: str) -> None:
-    """Import the module of `module:Id`, also from the current folder, which never hides our packages."""
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.append(here)
-    try:
-        importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name is not None and (module + ".").startswith(error.name + "."):
-            raise FathomError(f"there is no module {module!r}, named in {reference!r}") from error
-        raise FathomError(f"{module} cannot be imported: {one_line(error)}") from error
-    except (Exception, SystemExit) as error:
-        raise FathomError(f"{module} cannot be imported: {one_line(error)}") from error
-
-
 def _register_all() -> None:
     import ale_py
 
@@ -84,7 +65,9 @@ def _did_you_mean(name: str, known: list[str]) -> str:
 
     scored = sorted(((likeness(other), other) for other in known), key=lambda pair: -pair[0])
     near = [other for score, other in scored[:3] if score >= 0.6]
-    return f"; the nearest names are {', '.join(near)}" if near else "; try `fathom list`"
+    if not near:
+        return "; try `fathom list`"
+    return f"; the nearest {'names are' if near[1:] else 'name is'} {', '.join(near)}"
 
 
 def _is_usable(spec: EnvSpec) -> bool:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import gymnasium
+import numpy as np
 from gymnasium import Env
 from gymnasium.vector import VectorEnv, VectorWrapper
 from pydantic import ValidationError
 
 from envs.hooks import WorldError
 from fathom.errors import FathomError, one_sentence
+
+OUR_FOLDER = Path(__file__).resolve().parents[2]
 
 
 class ErrorReportingEnv(gymnasium.Wrapper):
@@ -27,6 +31,13 @@ class ErrorReportingEnv(gymnasium.Wrapper):
 
     def __init__(self, env: Env, reference: str, which: str) -> None:
         super().__init__(env)
+        metadata = env.metadata
+        if not isinstance(metadata, (Mapping, type(None))):
+            raise FathomError(f"{reference}: metadata must be a dictionary, not {metadata!r}")
+        self.metadata = {
+            name: value.item() if isinstance(value, np.generic) else value
+            for name, value in (metadata or {}).items()
+        }
         self._reference, self._which = reference, which
         self._calls = 0  # a vector environment spends a step on a reset
 
@@ -82,14 +93,46 @@ def reporting_errors(reference: str, where: str) -> Iterator[None]:
 
 def failure(reference: str, where: str, error: BaseException) -> FathomError:
     """Return the FathomError for an exception that an environment raised during `where`."""
-    line = line_in(error, file_of(reference))
-    at = f"at line {line}, " if line else ""
+    place = place_of(error, reference)
+    at = f"at {place}, " if place else ""
     return FathomError(f"{reference} failed {at}in {where}: {one_line(error)}")
 
 
-def file_of(reference: str) -> Path:
-    """Return the file that a reference `path/to/file.py:Class` names."""
-    return Path(reference.rpartition(":")[0])
+def not_made(reference: str, error: BaseException) -> FathomError:
+    """Return the FathomError for an exception that an environment's constructor raised."""
+    place = "" if isinstance(error, (FathomError, WorldError)) else place_of(error, reference)
+    at = f" ({place})" if place else ""
+    return FathomError(f"{reference} cannot be made: {one_line(error)}{at}")
+
+
+def file_of(reference: str) -> Path | None:
+    """Return the file that a reference `path/to/file.py:Class` or `module:Class` names."""
+    target = reference.rpartition(":")[0]
+    if target.endswith(".py"):
+        return Path(target)
+    file = getattr(sys.modules.get(target), "__file__", None)
+    return None if file is None else Path(file)
+
+
+def place_of(error: BaseException, reference: str) -> str:
+    """Return where the user's code raised an exception, such as "line 8"; empty if it did not.
+
+    It is the last line of the referenced file that the exception passed through, or else the last of a file
+    beside it, such as "base.py, line 8".
+    """
+    file = file_of(reference)
+    line = None if file is None else line_in(error, file)
+    if line is not None:
+        return f"line {line}"
+    folder = Path.cwd() if file is None else file.parent
+    beside = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if Path(frame.filename).is_relative_to(folder)
+        and not Path(frame.filename).is_relative_to(OUR_FOLDER)
+        and "site-packages" not in frame.filename
+    ]
+    return f"{Path(beside[-1].filename).name}, line {beside[-1].lineno}" if beside else ""
 
 
 def line_in(error: BaseException, path: Path) -> int | None:
@@ -105,11 +148,16 @@ def line_in(error: BaseException, path: Path) -> int | None:
 
 
 def one_line(error: BaseException) -> str:
-    """Return an exception as one line, its type first unless its message is a sentence for the user."""
+    """Return an exception as one line, its type first unless its message is a sentence for the user.
+
+    An exception without a message, such as that of an `assert`, shows the line of code that raised it.
+    """
     if isinstance(error, ValidationError):
         return one_sentence(error)
     message = error.msg if isinstance(error, SyntaxError) else str(error)
     text = " ".join(message.split()).rstrip(".")
     if text and isinstance(error, (FathomError, WorldError)):
         return text
+    frames = traceback.extract_tb(error.__traceback__)
+    text = text or (frames[-1].line or "" if frames else "")
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,128 +1,201 @@
-"""Environments in a user's own files, whose project may have packages with the names of ours."""
+"""A user's own files and modules, whose project may have packages with the names of ours.
+
+A file in a package (its folder has an `__init__.py`) is imported by its name in that package, so that
+relative imports work. Any other file becomes a module below this one, `…user_files.FOLDER.FILE`, whose name
+holds the path: whatever the file is called it hides no other module, and a process that was started by
+`spawn` finds it when it unpickles something from there.
+"""
 
 from __future__ import annotations
 
-import hashlib
+import functools
+import importlib
 import importlib.util
-import inspect
 import sys
 import types
-import typing
-from collections.abc import Iterator
-from contextlib import contextmanager
-from importlib.machinery import ModuleSpec, PathFinder
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import unquote
 
-from gymnasium import Env
-from gymnasium.envs.registration import EnvSpec
-
-from fathom.environments.reporting import line_in, one_line
+from fathom.environments.reporting import OUR_FOLDER, line_in, one_line
 from fathom.errors import FathomError
 
-OUR_FOLDER = Path(__file__).resolve().parents[2]
 OUR_PACKAGES = ("agents", "envs", "fathom", "perception")
 """A user's project may have packages of these names; neither side may hide the other's."""
 
+Importing = Callable[[], AbstractContextManager[None]]
+
+__path__: list[str] = []  # makes this module a package, for those that `_FileFinder` finds
+
+
+class UserModule(NamedTuple):
+    """A user's module."""
+
+    module: types.ModuleType
+    importing: Importing
+    """A context in which its project's own packages are imported rather than ours."""
+
 
 class _Project:
-    """A user's folder, which may have packages with the names of ours.
+    """Folders of a user, which may have packages with the names of ours, or of others imported before.
 
-    While its code is imported these names mean the user's packages, before and after they mean ours. Each side
-    keeps its own modules.
+    While code from there is imported these names mean the user's packages, before and after they mean what
+    they meant. Each side keeps its own modules.
+
+    Args:
+        folders: where the project's modules are looked up.
+        top: a module of the project.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folders: tuple[Path, ...], top: str) -> None:
+        self.folders = [str(folder) for folder in folders]
+        names = OUR_PACKAGES if OUR_FOLDER not in folders else ()
         self.clashing = tuple(
-            name
-            for name in OUR_PACKAGES
-            if folder != OUR_FOLDER
-            and ((folder / name).is_dir() or (folder / f"{name}.py").is_file())
+            name for name in {*names, top} if self._has(name) and self._is_elsewhere(name)
         )
         self.modules: dict[str, types.ModuleType] = {}
+
+    def _has(self, name: str) -> bool:
+        return any(
+            Path(folder, name).is_dir() or Path(folder, f"{name}.py").is_file()
+            for folder in self.folders
+        )
+
+    def _is_elsewhere(self, name: str) -> bool:
+        """Whether the name means a module outside of the project."""
+        module = sys.modules.get(name)
+        if module is None:
+            return name in OUR_PACKAGES
+        places = [*getattr(module, "__path__", ()), getattr(module, "__file__", None) or ""]
+        return not any(str(Path(place).resolve().parent) in self.folders for place in places)
 
     def find_spec(
         self, name: str, path: Any = None, target: types.ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Find a clashing package in the folder even if it has no ``__init__.py``."""
-        return PathFinder.find_spec(name, [str(self.folder)]) if name in self.clashing else None
+        """Find a module in the folders first; a clashing package even if it has no ``__init__.py``."""
+        spec = PathFinder.find_spec(name, self.folders) if path is None else None
+        regular = spec is not None and spec.loader is not None
+        return spec if regular or name in self.clashing else None
 
     @contextmanager
     def importing(self) -> Iterator[None]:
-        """Import the user's packages rather than ours inside the context."""
-        theirs, ours = self.modules, self._take_out()
+        """Import the user's modules rather than others of their names inside the context."""
+        # Ours first, for processes that are started with this path; theirs for imports inside functions.
+        for folder in (str(OUR_FOLDER), *self.folders):
+            if folder not in sys.path:
+                sys.path.append(folder)
+        theirs, others = self.modules, self._take_out()
         sys.modules.update(theirs)
-        sys.path.insert(0, str(self.folder))
-        sys.meta_path.insert(0, self)  # type: ignore[arg-type]
+        sys.meta_path.insert(sys.meta_path.index(PathFinder), self)  # type: ignore[arg-type]
         try:
             yield
         finally:
             sys.meta_path.remove(self)  # type: ignore[arg-type]
-            sys.path.remove(str(self.folder))
-            # Ours first, for processes that are started with this path; the folder for imports inside functions.
-            for folder in (str(OUR_FOLDER), str(self.folder)):
-                if folder not in sys.path:
-                    sys.path.append(folder)
             self.modules = self._take_out()
-            sys.modules.update(ours)
+            sys.modules.update(others)
 
     def _take_out(self) -> dict[str, types.ModuleType]:
         names = [name for name in sys.modules if name.partition(".")[0] in self.clashing]
         return {name: sys.modules.pop(name) for name in names}
 
 
-def spec_from_file(path: Path, name: str) -> EnvSpec:
-    """Return the specification of an environment's class in a file; FathomError if there is none."""
+@functools.cache
+def _project(folders: tuple[Path, ...], top: str = "") -> _Project:
+    return _Project(folders, top)
+
+
+class _FileLoader(SourceFileLoader):
+    """Runs a user's file while its project's packages are those that are imported."""
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        with _project((Path(self.path).parent,)).importing():
+            super().exec_module(module)
+
+
+class _FileFinder:
+    """Finds the modules below this one: `…user_files.FOLDER` and `…user_files.FOLDER.FILE`."""
+
+    @staticmethod
+    def find_spec(
+        name: str, path: Any = None, target: types.ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if not name.startswith(f"{__name__}."):
+            return None
+        folder, _, stem = name.removeprefix(f"{__name__}.").partition(".")
+        if not stem:
+            spec = ModuleSpec(name, None, is_package=True)
+            spec.submodule_search_locations = [unquote(folder)]
+            return spec
+        file = Path(unquote(folder), f"{unquote(stem)}.py")
+        if "." in stem or not file.is_file():
+            return None
+        return importlib.util.spec_from_file_location(
+            name, file, loader=_FileLoader(name, str(file))
+        )
+
+
+sys.meta_path.insert(0, _FileFinder)  # type: ignore[arg-type]
+
+_loaded: dict[Path, tuple[tuple[int, int], UserModule]] = {}
+"""The files that were imported, with their time and size then."""
+
+
+def import_file(path: Path) -> UserModule:
+    """Import a file, again if it has changed; FathomError if it cannot be."""
     if not path.is_file():
         raise FathomError(f"there is no file {path}")
-    project = _Project(path.parent)
-    module = _load_file(path, project)
-    result = getattr(module, name, None)
-    if not (inspect.isclass(result) and issubclass(result, Env)):
-        there = [
-            key
-            for key, value in vars(module).items()
-            if inspect.isclass(value) and issubclass(value, Env) and value is not Env
-        ]
-        listed = f"it has {', '.join(there)}" if there else "it has no gymnasium.Env at all"
-        what = "no environment" if result is None else "an object that is no gymnasium.Env, called"
-        raise FathomError(f"{path} has {what} {name!r}; {listed}")
-    if project.clashing:
-        result = _importing_in(project, result)
-    creator: Any = result
-    return EnvSpec(f"{path.stem}/{name}", entry_point=creator)
-
-
-def _importing_in(project: _Project, environment: type[Env]) -> type[Env]:
-    """Return a subclass whose constructor imports the user's packages rather than ours."""
-
-    class Imported(environment):  # type: ignore[misc,valid-type]
-        @typing.no_type_check
-        def __init__(self, *args, **kwargs):
-            with project.importing():
-                super().__init__(*args, **kwargs)
-
-    Imported.__name__ = environment.__name__
-    Imported.__qualname__ = environment.__qualname__
-    Imported.__init__.__signature__ = inspect.signature(environment.__init__)
-    return Imported
-
-
-def _load_file(path: Path, project: _Project) -> types.ModuleType:
-    """Import a file as a module with a private name."""
-    name = f"_fathom_file_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up
+    version = (path.stat().st_mtime_ns, path.stat().st_size)
+    if path in _loaded and _loaded[path][0] == version:
+        return _loaded[path][1]
+    packages: list[str] = []
+    root = path.parent
+    while (root / "__init__.py").is_file() and root != root.parent:
+        packages.insert(0, root.name)
+        root = root.parent
+    names = [*packages, *([] if path.stem == "__init__" else [path.stem])]
+    if packages and not any("." in name for name in names):
+        project = _project((root, path.parent), names[0])
+        name = ".".join(names)
+        context: AbstractContextManager[None] = project.importing()
+    else:
+        project = _project((path.parent,))
+        name = f"{__name__}.{_quoted(path.parent)}.{_quoted(path.stem)}"
+        context = nullcontext()  # `_FileLoader` has it
     try:
-        with project.importing():
-            spec.loader.exec_module(module)
+        with context:
+            sys.modules.pop(name, None)
+            module = importlib.import_module(name)
     except (Exception, SystemExit) as error:
-        del sys.modules[name]
         line = line_in(error, path)
         where = f"{path}, line {line}," if line else f"{path}"
         raise FathomError(f"{where} cannot be loaded: {one_line(error)}") from error
-    return module
+    result = UserModule(module, project.importing if project.clashing else nullcontext)
+    _loaded[path] = version, result
+    return result
+
+
+def _quoted(text: Path | str) -> str:
+    """A text as part of a module's name, without dots."""
+    return str(text).replace("%", "%25").replace(".", "%2E")
+
+
+def import_named(name: str, reference: str) -> UserModule:
+    """Import the module of `module:Name`, also from the current folder, which never hides our packages."""
+    here = Path.cwd()
+    project = _project((here,), name.partition(".")[0])
+    clashes = name.partition(".")[0] in project.clashing
+    if str(here) not in sys.path:
+        sys.path.append(str(here))
+    try:
+        with project.importing() if clashes else nullcontext():
+            module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (name + ".").startswith(error.name + "."):
+            raise FathomError(f"there is no module {name!r}, named in {reference!r}") from error
+        raise FathomError(f"{name} cannot be imported: {one_line(error)}") from error
+    except (Exception, SystemExit) as error:
+        raise FathomError(f"{name} cannot be imported: {one_line(error)}") from error
+    return UserModule(module, project.importing if clashes else nullcontext)

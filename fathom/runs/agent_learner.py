@@ -14,11 +14,12 @@ from agents.agent import Agent, AgentState, Metrics, RunContext, UnsuitableEnvir
 from agents.parts.replay import DamagedReplayError
 from envs.vector import BrokenEnvironmentError
 from fathom.environments import EnvironmentSpec, resolve
+from fathom.environments.constructor import argument_text
 from fathom.errors import FathomError
 from fathom.evaluation import Result, evaluate, evaluation_seed
 from fathom.recording import record
 from fathom.runs.checkpoint import Progress
-from fathom.runs.config import RunConfig, build_config, plain_text
+from fathom.runs.config import RunConfig, build_config
 from fathom.runs.folder import RunFolder
 from fathom.runs.learner import ShouldStop
 from fathom.runs.process import (
@@ -128,8 +129,9 @@ def agent_config(config: RunConfig) -> Any:
 
 def environment_of(config: RunConfig) -> EnvironmentSpec:
     """The environment of a run."""
-    arguments = {key: plain_text(value) for key, value in config.environment_arguments.items()}
-    return resolve(config.environment, arguments, open_run)
+    arguments = {key: argument_text(value) for key, value in config.environment_arguments.items()}
+    environment = resolve(config.environment, arguments, open_run)
+    return environment.wrapped_in(tuple(config.wrappers))
 
 
 def build_agent(

@@ -59,6 +59,9 @@ class RunConfig:
     record: bool = False
     keep_replay: bool = False
     environment_arguments: dict[str, Value] = field(default_factory=dict)
+    """Lists, dictionaries and null are JSON texts."""
+    wrappers: list[str] = field(default_factory=list)
+    """References of the wrappers round the environment, the innermost first."""
     data_options: dict[str, Value] = field(default_factory=dict)
     protocol: dict[str, Any] = field(default_factory=dict)
     hyperparameters: dict[str, Any] = field(default_factory=dict)
@@ -156,7 +159,7 @@ def read_config(folder: Path) -> RunConfig:
 def write_config(folder: Path, config: RunConfig) -> None:
     """Write `run.toml`, without what is empty."""
     table = {
-        key: value for key, value in dataclasses.asdict(config).items() if value not in ("", {})
+        key: value for key, value in dataclasses.asdict(config).items() if value not in ("", {}, [])
     }
     data = tomli_w.dumps(_for_toml({"format": FORMAT, **table}))
     replace_file(folder / "run.toml", data.encode())
@@ -211,11 +214,6 @@ def plain_value(text: str) -> Value:
         with contextlib.suppress(ValueError):
             return kind(text)
     return text
-
-
-def plain_text(value: Any) -> str:
-    """A value as it is typed for a flag: the inverse of `plain_value`."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def changed_versions(config: RunConfig) -> list[str]:

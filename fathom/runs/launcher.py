@@ -15,11 +15,13 @@ from gymnasium import spaces
 from agents import AGENTS
 from agents.agent import Agent
 from envs.observations import ObservationFlattener, is_vector
-from fathom.arguments import nearest
+from fathom.arguments import nearest, warn
 from fathom.display import number
 from fathom.environments import EnvironmentSpec
 from fathom.environments.check import check
+from fathom.environments.constructor import for_toml
 from fathom.environments.presets import preset
+from fathom.environments.wrappers import wrapper_references
 from fathom.errors import FathomError
 from fathom.evaluation import MAX_ENVS
 from fathom.recording import check_rendering
@@ -117,6 +119,8 @@ def new_training(
     segment_steps = options.segment_steps or SEGMENT_STEPS * num_envs
     if options.name is not None:
         check_name(options.runs_dir, options.name)
+    wrappers = wrapper_references(options.wrap, options.grey, options.resize, options.frame_stack)
+    environment = environment.wrapped_in(wrappers)
     normalized = getattr(hyperparameters, "normalize_observations", False)
     complaints = check(environment, normalized)
     config = RunConfig(
@@ -133,7 +137,10 @@ def new_training(
         preset=request.preset,
         record=options.record,
         keep_replay=options.keep_replay,
-        environment_arguments=dict(environment.env_args),
+        environment_arguments={
+            name: for_toml(value) for name, value in environment.env_args.items()
+        },
+        wrappers=list(environment.wrappers),
         hyperparameters=dataclasses.asdict(hyperparameters),
     )
     readers = _readers(build_agent(config, environment))
@@ -143,7 +150,7 @@ def new_training(
     check_room(options.runs_dir, needed)
     config.protocol = dict(environment.describe())
     for complaint in complaints:
-        message(f"warning: {complaint}")
+        warn(complaint)
     for line in _training_summary(config, needed, readers):
         message(line)
     run = RunFolder.create(options.runs_dir, options.name, config)

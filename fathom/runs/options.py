@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
+from tyro.conf import UseAppendAction
 
 STRICT = ConfigDict(strict=True, allow_inf_nan=False, extra="forbid")
 Device = Literal["auto", "cpu", "cuda"]
@@ -41,6 +42,15 @@ class TrainOptions:
     """Where networks run; auto takes a GPU where there is one."""
     threads: Threads | None = None
     """CPU threads; None means one a core. Results are bit-identical only for the same number."""
+    wrap: Annotated[tuple[str, ...], UseAppendAction] = ()
+    """Wrapper round the environment: module:Wrapper or file.py:Wrapper, then perhaps its arguments as a JSON
+    object; again for another around it."""
+    grey: bool = False
+    """Make the environment's pictures grey."""
+    resize: str | None = None
+    """Resize the environment's pictures to 84, or 84x96 of height and width."""
+    frame_stack: Annotated[int, Field(ge=1, le=64)] = 1
+    """How many of the last observations the agent gets together."""
     record: bool = False
     """Record an episode at the end."""
     keep_replay: bool = False

@@ -79,8 +79,6 @@ REFUSED = {
     "TerminatedIsNone": "Expects `terminated` signal to be a boolean",
     "TruncatedIsText": "Expects `truncated` signal to be a boolean",
     "TruncatesAtOnce": "Environment truncates after 1 step",
-    "AlwaysTheSameArray": "The observations returned by `env.reset() (call 1)` and `env.step() (call",
-    "AlwaysTheSameInfo": "The infos returned by `env.reset() (call 1)` and `env.step() (call 2)` share",
     "RaisesInClose": "failed at line {line}, in close: RuntimeError: cannot close",
     "MaskHasAnotherShape": "info['action_mask'] must have the shape (2,), not (3,)",
     "MaskIsForgottenInStep": "info['action_mask'] must come with every reset() and step(), or never",
