@@ -159,13 +159,15 @@ def resume(
     *,
     runs_dir: str | Path = "runs",
     progress: bool = True,
+    **changes: Any,
 ) -> Run:
-    """Go on with a run exactly where it was, to its end.
+    """Go on with a run exactly where it was, to its end, or with changes that are written to `run.toml`.
 
     Args:
         steps: new number of steps in all, to extend the run.
         runs_dir: folder in which a run's name is looked up.
         progress: show it.
+        changes: as for `Run.resume`: `learning_rate`, `env_args`, `evaluation_episodes` …
 
     Raises:
         FathomError: it cannot go on.
@@ -173,7 +175,7 @@ def resume(
     from fathom.display import Display
 
     resumed = load(run, runs_dir)
-    resumed.resume(steps, display=Display(quiet=not progress))
+    resumed.resume(steps, display=Display(quiet=not progress), **changes)
     return resumed
 
 
@@ -198,6 +200,8 @@ def _split(given: Mapping[str, Any], options: Any, config: Any) -> tuple[Any, An
     asked = {name: value for name, value in given.items() if name in of_run}
     if "runs_dir" in asked:
         asked["runs_dir"] = Path(asked["runs_dir"])
+    if asked.get("weights") is not None:
+        asked["weights"] = str(getattr(asked["weights"], "folder", asked["weights"]))
     table = dataclasses.asdict(config) | {k: v for k, v in given.items() if k not in of_run}
     try:
         options = dataclasses.replace(options, **asked)

@@ -38,6 +38,8 @@ class PlayFlags(GoFlags):
     Rules are set by --env.size, --env.komi, --env.ko and --env.suicide.
     """
 
+    checkpoint: str = "latest"
+    """Which checkpoint: latest, best (by the run's own evaluations; see --keep of train) or its step."""
     colour: Literal["black", "white"] = "black"
     """Your colour."""
     handicap: Annotated[int, Field(ge=0, le=9)] = 0
@@ -50,6 +52,8 @@ class PlayFlags(GoFlags):
 class ChatFlags:
     """Talk to a dialogue agent, as a user with one of the goals held out from its training."""
 
+    checkpoint: str = "latest"
+    """Which checkpoint: latest, best (by the run's own evaluations; see --keep of train) or its step."""
     seed: Seed | None = None
     """Which goal; a random one if not given."""
     understanding: str | None = None
@@ -79,7 +83,8 @@ def _play_go(words: list[str]) -> int:
 
     if flags.sgf is not None and flags.sgf.exists():
         raise FathomError(f"{flags.sgf} exists already: choose another --sgf")
-    player, console = go_player(reference, flags), new_console()
+    player = go_player(reference, flags, checkpoint=flags.checkpoint)
+    console = new_console()
     with contextlib.closing(player), reporting_world_errors():
         rules = rules_from(rules_arguments, [player])
         colour = BLACK if flags.colour == "black" else WHITE
@@ -133,7 +138,7 @@ def _chat(run: Run, words: list[str]) -> int:
     understanding = None
     if flags.understanding is not None:
         understanding = find_run(flags.understanding, flags.runs_dir)
-    session = dialogue_with(run, understanding, seed, flags.device, warn)
+    session = dialogue_with(run, understanding, seed, flags.device, warn, flags.checkpoint)
     try:
         DialogueTerminal(session).run()
     finally:
