@@ -216,18 +216,6 @@ def _flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-@contextlib.contextmanager
-def quiet(as_json: bool) -> Iterator[TextIO]:
-    """Give standard output; with JSON asked for, keep everything else (an environment's prints too)
-    off it."""
-    out = sys.stdout
-    if as_json:
-        with contextlib.redirect_stdout(sys.stderr):
-            yield out
-    else:
-        yield out
-
-
 def print_json(out: TextIO, value: dict[str, Any]) -> None:
     """Print one JSON object."""
     print(json.dumps(value), file=out, flush=True)

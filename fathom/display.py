@@ -100,7 +100,8 @@ class Display:
         self._live: Live | None = None
 
     def __enter__(self) -> Display:
-        if self.console.file.isatty():  # a file is none, even where colours are forced
+        # A file is no terminal, even where colours are forced.
+        if self.console.is_terminal and self.console.file.isatty():
             self._live = Live(
                 self._render(), console=self.console, refresh_per_second=4, transient=True
             )

@@ -8,8 +8,9 @@ from typing import Annotated
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from fathom.arguments import print_json, quiet, run_argument, warn
+from fathom.arguments import print_json, run_argument, warn
 from fathom.runs.options import MOST, STRICT, Device
+from fathom.streams import quiet
 
 USAGE = "evaluate RUN"
 

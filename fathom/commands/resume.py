@@ -14,11 +14,11 @@ from fathom.arguments import (
     parse,
     parse_with_config,
     prefixed_arguments,
-    quiet,
     split_positional,
 )
 from fathom.errors import FathomError
 from fathom.runs.options import STRICT, Episodes, Keep, NumEnvs, Steps
+from fathom.streams import quiet
 
 USAGE = "resume RUN [--steps N]"
 HELP = """Go on with a run exactly where it was. `fathom resume RUN --help` adds what can change of that run."""
