@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fathom.errors import FathomError
+from fathom.surroundings import prepare_caches, prepare_pygame
 
 if TYPE_CHECKING:
     from fathom.runs.run import Run
@@ -46,6 +47,8 @@ def _check_packages() -> None:
 
 
 _check_packages()
+prepare_caches()
+prepare_pygame()
 
 
 def train(

@@ -61,8 +61,9 @@ def run(words: list[str]) -> int:
             raise FathomError("resume needs a run first, as in `fathom resume runs/pong-dqn`")
         from fathom.commands._training import train_and_report
         from fathom.display import Display
-        from fathom.runs.agent_learner import agent_config
+        from fathom.runs.agent_learner import agent_class, agent_config
         from fathom.runs.changes import OPTIONS, change
+        from fathom.runs.config import check_hyperparameters
         from fathom.runs.folder import RunFolder
         from fathom.runs.launcher import protocol_line
 
@@ -73,6 +74,7 @@ def run(words: list[str]) -> int:
         if config.is_fit:
             flags = parse(ResumeFlags(), [*given[1:], *rest], prog, out)
         else:
+            check_hyperparameters(resumed.folder, config, agent_class(config.agent).Config)
             hyperparameters = agent_config(config)
             given, rest = split_positional(words, [ChangeFlags, type(hyperparameters)])
             now = ChangeFlags(**{name: getattr(config, name) for name in OPTIONS})

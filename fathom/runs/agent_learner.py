@@ -18,7 +18,7 @@ from fathom.errors import FathomError
 from fathom.evaluation import Report, Result, evaluate, evaluation_seed
 from fathom.recording import record
 from fathom.runs.checkpoint import Progress
-from fathom.runs.config import RunConfig, build_config, plain_text
+from fathom.runs.config import RunConfig, build_config, check_hyperparameters, plain_text
 from fathom.runs.folder import RunFolder
 from fathom.runs.learner import ShouldStop
 from fathom.runs.process import (
@@ -36,6 +36,7 @@ class AgentLearner:
 
     def __init__(self, run: RunFolder) -> None:
         self.run, self.config = run, run.config
+        check_hyperparameters(run.folder, run.config, agent_class(run.config.agent).Config)
         self.environment = environment_of(run.config)
         self.agent = build_agent(run.config, self.environment, run.replay)
 
@@ -175,6 +176,7 @@ def trained_agent(
             f"{run.folder} is a fit of {run.config.task}, which plays no episodes: it can be evaluated"
             " and can predict"
         )
+    check_hyperparameters(run.folder, run.config, agent_class(run.config.agent).Config)
     config = dataclasses.replace(run.config, device=inference_device(run.config, device))
     checkpoint = run.trained_checkpoint(which, warn)
     environment = environment_of(config)

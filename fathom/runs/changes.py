@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from agents.agent import AgentState
@@ -22,7 +23,7 @@ from fathom.runs.agent_learner import (
     storage_needed,
 )
 from fathom.runs.checkpoint import Checkpoint, Progress
-from fathom.runs.config import RunConfig, build_config, provenance
+from fathom.runs.config import RunConfig, build_config, check_hyperparameters, provenance
 from fathom.runs.folder import RunFolder
 from fathom.runs.launcher import rounded_up
 from fathom.runs.runner import evaluated, reached_early_stop
@@ -57,7 +58,9 @@ def change(
     with run.lock():
         checkpoint = run.load_checkpoint()
         progress = Progress() if checkpoint is None else checkpoint.progress
-        config = run.config if run.config.is_fit else _changed(run.config, changes, env_args)
+        config = (
+            run.config if run.config.is_fit else _changed(run.folder, run.config, changes, env_args)
+        )
         if steps is not None:
             config = _extended(run, config, steps, progress)
         differences = _differences(run.config, config)
@@ -88,15 +91,17 @@ def change(
 
 
 def _changed(
-    config: RunConfig, changes: Mapping[str, Any], env_args: Mapping[str, str]
+    folder: Path, config: RunConfig, changes: Mapping[str, Any], env_args: Mapping[str, str]
 ) -> RunConfig:
+    kind = agent_class(config.agent).Config
+    check_hyperparameters(folder, config, kind)
     old = agent_config(config)
     fields = [item.name for item in dataclasses.fields(old)]
     if unknown := [name for name in changes if name not in OPTIONS and name not in fields]:
         hint = nearest(unknown[0], [*OPTIONS, *fields])
         raise FathomError(f"resume cannot change {unknown[0]!r}{hint}")
     table = {name: value for name, value in changes.items() if name in fields}
-    new = build_config(agent_class(config.agent).Config, dataclasses.asdict(old) | table)
+    new = build_config(kind, dataclasses.asdict(old) | table)
     arguments = {**config.environment_arguments, **env_args}
     try:
         changed = dataclasses.replace(

@@ -211,6 +211,14 @@ def build_config(kind: type, table: dict[str, Any]) -> Any:
         raise FathomError(str(error)) from error
 
 
+def check_hyperparameters(folder: Path, config: RunConfig, kind: type) -> None:
+    """Raise FathomError, which names the file, where the hyperparameters in a run's `run.toml` are wrong."""
+    try:
+        build_config(kind, config.hyperparameters)
+    except FathomError as error:
+        raise FathomError(f"{folder / 'run.toml'} cannot be right: {error}") from error
+
+
 def plain_value(text: str) -> Value:
     """Read a flag's text as a bool, an int or a float, and else leave it as it is."""
     if text.lower() in ("true", "false"):

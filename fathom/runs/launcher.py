@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -228,6 +229,7 @@ def _training_summary(config: RunConfig, needed: int) -> list[str]:
         f"seed {config.seed}, {config.evaluation_episodes} evaluation episodes a segment",
         f"  device {config.device}, {config.threads} threads, replay memory {gigabytes(needed)} on disk",
         *_steering(config),
+        *_threads_warning(config),
         *([f"  warning: {notice}"] if notice else []),
     ]
 
@@ -239,6 +241,13 @@ def _steering(config: RunConfig) -> list[str]:
     return lines
 
 
+def _threads_warning(config: RunConfig) -> list[str]:
+    cores = os.cpu_count() or 1
+    if config.threads <= cores:
+        return []
+    return [f"  warning: {config.threads:,} threads on {cores} cores are slower than {cores}"]
+
+
 def _fit_summary(config: RunConfig) -> list[str]:
     epochs = config.steps // config.segment_steps
     return [
@@ -248,6 +257,7 @@ def _fit_summary(config: RunConfig) -> list[str]:
         f"  {config.segment_steps:,} examples, {epochs} times; {config.protocol['test']:,} to test with"
         " after each",
         f"  seed {config.seed}, device {config.device}, {config.threads} threads",
+        *_threads_warning(config),
     ]
 
 

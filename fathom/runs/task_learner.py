@@ -20,7 +20,7 @@ from fathom.errors import FathomError, Stopped
 from fathom.evaluation import Report, Result, ignore
 from fathom.files import replace_file
 from fathom.runs.checkpoint import Progress
-from fathom.runs.config import RunConfig, Value, build_config
+from fathom.runs.config import RunConfig, Value, build_config, check_hyperparameters
 from fathom.runs.folder import RunFolder
 from fathom.runs.learner import ShouldStop
 from fathom.runs.process import (
@@ -47,6 +47,7 @@ class TaskLearner:
 
     def __init__(self, run: RunFolder) -> None:
         self.run, self.config = run, run.config
+        check_hyperparameters(run.folder, run.config, task_class(run.config.task).Config)
         self.data = data_of(run)
         path = run.folder / METADATA
         if not path.exists():
@@ -185,6 +186,7 @@ def trained_task(
         raise FathomError(
             f"{run.folder} is a run of the agent {run.config.agent}, not the fit of a task"
         )
+    check_hyperparameters(run.folder, run.config, task_class(run.config.task).Config)
     config = dataclasses.replace(run.config, device=inference_device(run.config, device))
     checkpoint = run.trained_checkpoint(which, warn)
     task = build_task(config, _read_metadata(run.folder / METADATA))

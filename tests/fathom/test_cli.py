@@ -414,9 +414,9 @@ def test_a_damaged_replay_memory_is_not_taken_for_an_empty_one(
         (
             "hidden_size = 128",
             'hidden_size = "wide"',
-            "hidden_size must be a whole number, not 'wide'",
+            "run.toml cannot be right: hidden_size must be a whole number, not 'wide'",
         ),
-        ("num_envs = 8", "num_envs = 0", "num_envs must be at least 1"),
+        ("num_envs = 8", "num_envs = 0", "run.toml cannot be right: num_envs must be at least 1"),
         ("seed = 0", "seed = 0\nfoo = 3", "there is no foo"),
         ("format = 2", "format = true", "names no format"),
     ],
