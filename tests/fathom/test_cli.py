@@ -442,3 +442,36 @@ def test_a_description_that_somebody_edited_is_checked(
     file.write_text(content.replace(f"{line}\n", f"{instead}\n", 1))
     assert _run(tmp_path, "resume", "c", "--steps", "1800") == 2
     assert expected in capsys.readouterr().err
+
+
+def test_more_threads_than_cores_are_warned_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    threads = 4 * (os.cpu_count() or 1)
+    words = f"--steps 64 --evaluation-episodes 0 --threads {threads}".split()
+    assert _run(tmp_path, "train", "reinforce", "CartPole-v1", *words) == 0
+    assert f"warning: {threads} threads on" in capsys.readouterr().out
+
+
+def test_an_evaluation_shows_its_progress_on_a_terminal(tmp_path: Path) -> None:
+    words = [
+        "--steps",
+        "64",
+        "--num-envs",
+        "2",
+        "--evaluation-episodes",
+        "0",
+        "--name",
+        "c",
+        "--threads",
+        "1",
+    ]
+    assert _run(tmp_path, "train", "reinforce", "CartPole-v1", *words) == 0
+    command = [sys.executable, "-m", "fathom", "evaluate", str(tmp_path / "runs" / "c")]
+    parent, child = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm"}
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=child, env=environment)
+    os.close(child)
+    assert b"of 20 evaluated" in os.read(parent, 100_000)
+    os.close(parent)
+    assert b"\x1b" not in done.stdout
