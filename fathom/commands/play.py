@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from fathom.arguments import parse, prefixed_arguments, split_positional, warn
+from fathom.arguments import parse, prefixed_arguments, runs_dir_in, split_positional, warn
 from fathom.errors import FathomError
 from fathom.play.go_flags import (
     GoFlags,
@@ -104,15 +103,10 @@ def _dialogue_run(given: list[str], rest: list[str]) -> Run | None:
     """Return the run that the first word names if its agent can be talked to."""
     if not given:
         return None
-    runs_dir = "runs"
-    for word, following in zip_longest(rest, rest[1:], fillvalue=""):
-        name, equals, value = word.partition("=")
-        if name in ("--runs-dir", "--runs_dir"):
-            runs_dir = value if equals else following
     from fathom.play.runs import find_run
 
     try:
-        run = find_run(given[0], Path(runs_dir))
+        run = find_run(given[0], runs_dir_in(rest))
     except FathomError:  # no run: perhaps a player of Go
         return None
     from fathom.play.dialogue_session import is_dialogue

@@ -14,6 +14,7 @@ from fathom.arguments import (
     parse,
     parse_with_config,
     prefixed_arguments,
+    runs_dir_in,
     split_positional,
 )
 from fathom.errors import FathomError
@@ -67,7 +68,7 @@ def run(words: list[str]) -> int:
         from fathom.runs.folder import RunFolder
         from fathom.runs.launcher import protocol_line
 
-        resumed = RunFolder.find(given[0], _runs_dir(rest))
+        resumed = RunFolder.find(given[0], runs_dir_in(rest))
         config, prog = resumed.config, f"fathom resume {given[0]}"
         flags: Any
         changes: dict[str, Any] = {}
@@ -98,12 +99,3 @@ def run(words: list[str]) -> int:
         change(resumed, flags.steps, changes, env_args, display.message)
         print(protocol_line(resumed.config), file=sys.stderr if flags.json else out)
         return train_and_report(resumed, display, flags.json, out)
-
-
-def _runs_dir(words: list[str]) -> Path:
-    """The value of --runs-dir, which the flags of a run depend on."""
-    for word, following in zip(words, [*words[1:], ""], strict=True):
-        name, equals, value = word.partition("=")
-        if name in ("--runs-dir", "--runs_dir"):
-            return Path(value if equals else following)
-    return Path("runs")

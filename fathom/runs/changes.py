@@ -25,7 +25,7 @@ from fathom.runs.agent_learner import (
 from fathom.runs.checkpoint import Checkpoint, Progress
 from fathom.runs.config import RunConfig, build_config, check_hyperparameters, provenance
 from fathom.runs.folder import RunFolder
-from fathom.runs.launcher import rounded_up
+from fathom.runs.launcher import check_goals, rounded_up
 from fathom.runs.runner import evaluated, reached_early_stop
 
 OPTIONS = "evaluation_episodes", "evaluation_envs", "early_stop", "keep"
@@ -63,6 +63,7 @@ def change(
         )
         if steps is not None:
             config = _extended(run, config, steps, progress)
+        check_goals(config)
         differences = _differences(run.config, config)
         after = RunFolder(run.folder, config)
         complete = progress.steps >= config.steps or reached_early_stop(after, progress)
@@ -79,7 +80,8 @@ def change(
                 *config.changes,
                 *({"step": progress.steps, **d} for d in differences),
             ]
-            config.protocol = dict(environment_of(config).describe())
+            if config.environment_arguments != run.config.environment_arguments:
+                config.protocol = dict(environment_of(config).describe())
             for line in provenance(config)[-len(differences) :]:
                 message(f"  {line}")
             message(

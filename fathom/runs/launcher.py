@@ -131,10 +131,9 @@ def new_training(
         environment_arguments=dict(environment.env_args),
         hyperparameters=dataclasses.asdict(hyperparameters),
     )
-    agent_built = build_agent(config, environment)
-    initial = None
-    if options.weights is not None:
-        initial = _take_weights(options, config, agent_built)
+    check_goals(config)
+    built = build_agent(config, environment)
+    initial = None if options.weights is None else _take_weights(options, config, built)
     if options.record:
         check_rendering(environment)
     needed = storage_needed(config, environment)
@@ -147,6 +146,14 @@ def new_training(
     run = RunFolder.create(options.runs_dir, options.name, config, initial)
     message(f"  run {run.folder}")
     return run
+
+
+def check_goals(config: RunConfig) -> None:
+    """Raise FathomError where a run goes by evaluations and has none."""
+    if not config.evaluates and (config.early_stop is not None or config.keep == "best"):
+        raise FathomError(
+            "--early-stop and --keep best go by evaluations, and --evaluation-episodes 0 asks for none"
+        )
 
 
 def _take_weights(options: TrainOptions, config: RunConfig, agent: Agent) -> AgentState:

@@ -167,6 +167,7 @@ def test_what_does_not_alter_the_run_is_no_change(tmp_path: Path) -> None:
         ({"learning_rat": 1e-4}, "did you mean learning_rate"),
         ({"seed": 3}, "resume cannot change 'seed'"),
         ({"evaluation_episodes": -1}, "evaluation_episodes must be at least 0"),
+        ({"evaluation_episodes": 0, "early_stop": 5.0}, "go by evaluations"),
         ({"env_args": {"wide": 3}}, "has no argument 'wide'"),
         ({"env_args": {"length": "x"}}, "must be of the type int"),
         ({"steps": 640, "learning_rate": 1e-4}, "is complete, so learning_rate cannot change"),
