@@ -62,11 +62,14 @@ def quiet(as_json: bool) -> Iterator[TextIO]:
         return
     out.flush()
     kept = os.dup(1)
+    if _descriptor_of(out) == 1:
+        out = open_stream(kept)
     os.dup2(2, 1)
     try:
         with contextlib.redirect_stdout(sys.stderr):
-            yield open_stream(kept) if _descriptor_of(out) == 1 else out
+            yield out
     finally:
+        out.flush()
         _flush_everything()
         os.dup2(kept, 1)
         os.close(kept)

@@ -204,7 +204,7 @@ def test_a_short_run_that_goes_on_is_not_cut_into_pieces_as_short(tmp_path: Path
         ("train dqn CartPole-v1 --replay-capacity 1", "replay_capacity must be at least 48"),
         ("train dqn CartPole-v1 --seed abc", "--seed must be a whole number, not 'abc'"),
         ("train ppo Fathom/Maze-v0 --env.split test", "--env.split cannot be set"),
-        ("resume c --steps 1e4", "--steps must be a whole number, not '1e4'"),
+        ("evaluate c --episodes 1e4", "--episodes must be a whole number, not '1e4'"),
         (
             "train dqn CartPole-v1 --hidden-size 100000000000000000000",
             "hidden_size must be at most",
