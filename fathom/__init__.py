@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fathom.errors import FathomError
+from fathom.surroundings import prepare_caches, prepare_pygame
 
 if TYPE_CHECKING:
     from fathom.runs.run import Run
@@ -46,6 +47,8 @@ def _check_packages() -> None:
 
 
 _check_packages()
+prepare_caches()
+prepare_pygame()
 
 
 def train(
@@ -159,13 +162,15 @@ def resume(
     *,
     runs_dir: str | Path = "runs",
     progress: bool = True,
+    **changes: Any,
 ) -> Run:
-    """Go on with a run exactly where it was, to its end.
+    """Go on with a run exactly where it was, to its end, or with changes that are written to `run.toml`.
 
     Args:
         steps: new number of steps in all, to extend the run.
         runs_dir: folder in which a run's name is looked up.
         progress: show it.
+        changes: as for `Run.resume`: `learning_rate`, `env_args`, `evaluation_episodes` …
 
     Raises:
         FathomError: it cannot go on.
@@ -173,7 +178,7 @@ def resume(
     from fathom.display import Display
 
     resumed = load(run, runs_dir)
-    resumed.resume(steps, display=Display(quiet=not progress))
+    resumed.resume(steps, display=Display(quiet=not progress), **changes)
     return resumed
 
 
@@ -200,6 +205,8 @@ def _split(given: Mapping[str, Any], options: Any, config: Any) -> tuple[Any, An
         asked["runs_dir"] = Path(asked["runs_dir"])
     if isinstance(asked.get("wrap"), list):
         asked["wrap"] = tuple(asked["wrap"])
+    if asked.get("weights") is not None:
+        asked["weights"] = str(getattr(asked["weights"], "folder", asked["weights"]))
     table = dataclasses.asdict(config) | {k: v for k, v in given.items() if k not in of_run}
     try:
         options = dataclasses.replace(options, **asked)

@@ -10,6 +10,8 @@ import dataclasses
 import json
 import sys
 from collections.abc import Iterator
+from itertools import zip_longest
+from pathlib import Path
 from typing import Any, TextIO
 
 from fathom.errors import FathomError, one_sentence
@@ -82,6 +84,16 @@ def prefixed_arguments(words: list[str], prefix: str) -> tuple[list[str], dict[s
             raise FathomError(f"{start} needs a name, as in `{start}size 9`")
         taken[name] = value
     return rest, taken
+
+
+def runs_dir_in(words: list[str]) -> Path:
+    """The value of `--runs-dir`, where a command's other flags depend on the run."""
+    runs_dir = "runs"
+    for word, following in zip_longest(words, words[1:], fillvalue=""):
+        name, equals, value = word.partition("=")
+        if name in ("--runs-dir", "--runs_dir"):
+            runs_dir = value if equals else following
+    return Path(runs_dir)
 
 
 def run_argument(words: list[str], command: str, default: Any) -> tuple[str, Any]:
@@ -214,18 +226,6 @@ def _parse_errors() -> Iterator[None]:
 
 def _flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
-
-
-@contextlib.contextmanager
-def quiet(as_json: bool) -> Iterator[TextIO]:
-    """Give standard output; with JSON asked for, keep everything else (an environment's prints too)
-    off it."""
-    out = sys.stdout
-    if as_json:
-        with contextlib.redirect_stdout(sys.stderr):
-            yield out
-    else:
-        yield out
 
 
 def print_json(out: TextIO, value: dict[str, Any]) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import errno
-import io
 import os
 import pkgutil
+import re
 import sys
 import warnings
 from importlib import import_module
@@ -14,30 +14,30 @@ from types import ModuleType
 import fathom.commands
 from fathom.arguments import nearest
 from fathom.errors import FathomError
+from fathom.streams import forget, replace_standard_streams
+
+COLOUR = r"\x1b\[[0-9;]*m"
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; gives the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    for stream in (sys.stdout, sys.stderr):  # a terminal may lack a letter of ours
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
-    warnings.formatwarning = lambda message, *_: f"fathom: warning: {message}\n"
+    replace_standard_streams()
+    warnings.formatwarning = _plain_warning  # type: ignore[assignment]
     try:
         code = _dispatch(words)
         sys.stdout.flush()
+        if arguments is None and "--json" in words:
+            os.dup2(2, 1)  # what is printed while the process ends
         return code
     except FathomError as error:
         message = " ".join(str(error).split()).removesuffix(".")
         print(f"fathom: {message}", file=sys.stderr)
         return 2
-    except BrokenPipeError:
-        _forget_output()  # its reader went away
-        return 0
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EFBIG, errno.EIO) or error.filename is not None:
             raise
-        _forget_output()
+        forget(sys.stdout.fileno())
         print(f"fathom: the output cannot be written: {error.strerror}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -45,9 +45,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
 
 
-def _forget_output() -> None:
-    """Keep the interpreter from complaining at its end of what could not be written."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _plain_warning(message: Warning | str, *_: object) -> str:
+    """A warning as a line; Gymnasium colours its own."""
+    return f"fathom: warning: {re.sub(COLOUR, '', str(message))}\n"
 
 
 def command_names() -> list[str]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from rich.console import Console, Group
@@ -56,6 +59,25 @@ def table(rows: list[list[Any]]) -> list[str]:
     return lines
 
 
+@contextlib.contextmanager
+def evaluation_progress() -> Iterator[Callable[[int, int], None]]:
+    """Show on standard error how far an evaluation is, if that is a terminal; gives what is to be told."""
+    console = Console(stderr=True, highlight=False)
+    with Progress(
+        BarColumn(bar_width=40),
+        TextColumn("{task.completed} of {task.total} evaluated"),
+        console=console,
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    ) as bar:
+        task = bar.add_task("", total=None, visible=False)
+
+        def report(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total, visible=True)
+
+        yield report
+
+
 class Display:
     """Progress, live on a terminal and as plain lines anywhere else.
 
@@ -78,7 +100,8 @@ class Display:
         self._live: Live | None = None
 
     def __enter__(self) -> Display:
-        if self.console.is_terminal:
+        # A file is no terminal, even where colours are forced.
+        if self.console.is_terminal and self.console.file.isatty():
             self._live = Live(
                 self._render(), console=self.console, refresh_per_second=4, transient=True
             )

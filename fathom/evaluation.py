@@ -27,6 +27,14 @@ EVALUATION_SEED = 1 << 30
 """Seeds from here on are for evaluation; those of training all lie below."""
 
 
+Report = Callable[[int, int], None]
+"""Told how many episodes or examples are done, and of how many."""
+
+
+def ignore(done: int, total: int) -> None:
+    """A report to nobody."""
+
+
 def evaluation_seed(index: int = 0) -> int:
     """Seed of the set number `index` of evaluation episodes; a run's own evaluations use set 0."""
     if not 0 <= index < 10_000:
@@ -99,6 +107,7 @@ def evaluate(
     seed: int,
     num_envs: int = MAX_ENVS,
     should_stop: Callable[[], bool] = lambda: False,
+    report: Report = ignore,
 ) -> Result:
     """Play `episodes` episodes in at most `num_envs` environments side by side.
 
@@ -117,7 +126,7 @@ def evaluate(
     if episodes < 1:
         raise FathomError("an evaluation needs at least one episode")
     quotas = episode_quotas(episodes, num_envs)
-    returns, lengths, measures, cut = _play(agent, environment, quotas, seed, should_stop)
+    returns, lengths, measures, cut = _play(agent, environment, quotas, seed, should_stop, report)
     return Result(
         mean=float(returns.mean()),
         interval=bootstrap_interval(returns),
@@ -151,6 +160,7 @@ def _play(
     quotas: np.ndarray,
     seed: int,
     should_stop: Callable[[], bool],
+    report: Report,
 ) -> tuple[np.ndarray, np.ndarray, dict[str, float], int]:
     """Play each environment's quota; returns, lengths, the mean measures, and how many were cut."""
     num_envs = len(quotas)
@@ -186,6 +196,8 @@ def _play(
                 played[endless] += 1
                 quotas = np.where(endless, played, quotas)  # an environment cannot be reset alone
             played += ended
+            if ended.any():
+                report(int(played.sum()), int(quotas.sum()))
             for name, values in measured.items():
                 known = transitions.info.get(f"_{name}", np.zeros(num_envs, bool))
                 for i in np.flatnonzero(ended & known):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import math
 import os
-from collections.abc import Generator
+import sys
+import warnings
+from collections.abc import Callable, Generator
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -17,9 +21,10 @@ from agents.agent import Agent, generator
 from envs.actions import first_of
 from envs.hooks import find_hook
 from envs.observations import ObservationFlattener
+from fathom.display import number
 from fathom.environments import EnvironmentSpec
+from fathom.environments.reporting import failure
 from fathom.errors import FathomError
-from fathom.evaluation import STEP_LIMIT
 from fathom.files import replace_file, sync_file, sync_folder
 
 DEFAULT_FPS = 30
@@ -27,14 +32,31 @@ LONG_SIDE = 640
 """Small pictures are enlarged by a whole factor up to about this many pixels."""
 
 
+MAX_SECONDS = 600.0
+"""A video is cut after so many seconds, unless others are asked for."""
+
+
 def record(
-    agent: Agent, environment: EnvironmentSpec, folder: Path, episodes: int, seed: int, name: str
+    agent: Agent,
+    environment: EnvironmentSpec,
+    folder: Path,
+    episodes: int,
+    seed: int,
+    name: str,
+    max_seconds: float = MAX_SECONDS,
+    warn: Callable[[str], None] = warnings.warn,
 ) -> list[Path]:
     """Play `episodes` episodes and write each to an mp4 file in `folder`.
 
     The files are called `name.mp4`, or `name-1.mp4`, `name-2.mp4` … if there are several,
     and appear only when they are complete. An environment that has a method `transcript`, which gives
     its episode as texts by the suffix of their files, gets these files, too.
+
+    Args:
+        max_seconds: a longer video is cut, and `warn` is told.
+
+    Raises:
+        FathomError: the environment cannot be rendered.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if not os.access(folder, os.W_OK):
@@ -42,11 +64,19 @@ def record(
     paths = []
     env = environment.make_single("rgb_array")
     try:
-        fps = env.metadata.get("render_fps", DEFAULT_FPS)
+        fps = frames_a_second(environment, env)
+        limit = max(1, round(min(max_seconds * fps, 1e9)))
         for episode in range(episodes):
             suffix = f"-{episode + 1}" if episodes > 1 else ""
             path = folder / f"{name}{suffix}.mp4"
-            _write(path, _frames(agent, environment, env, seed + episode), fps)
+            message = (
+                f"{path} was cut after {number(max_seconds)} seconds, before the end of its episode;"
+                " --max-seconds allows more"
+            )
+            frames = _frames(
+                agent, environment, env, seed + episode, limit, functools.partial(warn, message)
+            )
+            _write(path, frames, fps)
             transcript = find_hook(env, "transcript")
             for ending, text in (transcript() if transcript is not None else {}).items():
                 replace_file(path.with_suffix(ending), text.encode())
@@ -57,14 +87,18 @@ def record(
 
 
 def _frames(
-    agent: Agent, environment: EnvironmentSpec, env: Env, seed: int
+    agent: Agent,
+    environment: EnvironmentSpec,
+    env: Env,
+    seed: int,
+    limit: int,
+    cut: Callable[[], None],
 ) -> Generator[np.ndarray]:
-    """Play one episode and yield its pictures."""
+    """Play one episode and yield its pictures, at most `limit`; `cut` is called where it has more."""
     rng = generator(seed)
     plain = ObservationFlattener(env.observation_space)
     starts = np.ones(1, dtype=bool)
     observation, info = env.reset(seed=seed)
-    limit = max(STEP_LIMIT, environment.time_limit)
     for _ in range(limit):
         mask = info.get("action_mask")
         masks = None if mask is None else np.asarray(mask, dtype=bool)[None]
@@ -77,7 +111,7 @@ def _frames(
         if terminated or truncated:
             yield picture(environment, env)
             return
-    raise FathomError(f"an episode of {environment.reference} has not ended after {limit:,} steps")
+    cut()
 
 
 def _batch(space: Space, observation: Any) -> Any:
@@ -86,25 +120,75 @@ def _batch(space: Space, observation: Any) -> Any:
     return concatenate(space, [observation], empty)
 
 
-def picture(environment: EnvironmentSpec, env: Env) -> np.ndarray:
-    """Render, enlarge small pictures by nearest neighbour, and make both sides even."""
+def frames_a_second(environment: EnvironmentSpec, env: Env) -> float:
+    """The environment's `render_fps`, of any kind of number."""
+    given = (env.metadata or {}).get("render_fps")
     try:
-        frame = env.render()
-    except Exception as error:
-        message = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-        raise FathomError(f"{environment.reference} cannot be rendered: {message}") from error
-    if not isinstance(frame, np.ndarray) or frame.ndim != 3 or frame.shape[2] != 3:
-        raise FathomError(f"{environment.reference} does not render an RGB picture")
-    if frame.dtype != np.uint8:
+        fps = float(DEFAULT_FPS if given is None else given)
+    except (TypeError, ValueError):
+        fps = math.nan
+    if not 0 < fps < math.inf:
         raise FathomError(
-            f"{environment.reference} renders {frame.dtype} numbers, and a picture is of uint8, 0 to 255"
+            f"{environment.reference} cannot be recorded: metadata['render_fps'] must be a number of frames"
+            f" a second, not {given!r}"
         )
+    return fps
+
+
+def picture(environment: EnvironmentSpec, env: Env) -> np.ndarray:
+    """Render, enlarge small pictures by nearest neighbour, and make both sides even; uint8 (h, w, 3)."""
+    try:
+        rendered = env.render()
+    except (Exception, SystemExit) as error:
+        message = str(failure(environment.reference, "render", error))
+        # Without a display MuJoCo's window library fails, in one of many ways.
+        if "mujoco" in sys.modules:
+            message += (
+                "; without a display MuJoCo needs `export MUJOCO_GL=egl`, or `MUJOCO_GL=osmesa` where"
+                " there is no GPU"
+            )
+        raise FathomError(message) from error
+    try:
+        frame = as_rgb(rendered)
+    except ValueError as error:
+        raise FathomError(
+            f"{environment.reference} cannot be recorded: {error}, and a picture is an array (height,"
+            " width), or with a third axis of 1, 3 or 4 colours, of numbers 0 to 255 or 0.0 to 1.0"
+        ) from error
     factor = max(1, LONG_SIDE // max(frame.shape[:2]))
     frame = frame.repeat(factor, axis=0).repeat(factor, axis=1)
     height, width = frame.shape[:2]
     if height % 2 or width % 2:
         frame = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
     return np.ascontiguousarray(frame)
+
+
+def as_rgb(rendered: Any) -> np.ndarray:
+    """A picture as uint8 (h, w, 3), from grey (h, w) or (h, w, 1), RGB or RGBA, whose transparency is left out.
+
+    Floats none of which is above 1, and bools, count from 0 to 1, all else from 0 to 255.
+
+    Raises:
+        ValueError: it is none.
+    """
+    frame = np.asarray(rendered)
+    shape = frame.shape if frame.ndim != 2 else (*frame.shape, 1)
+    if (
+        frame.dtype.kind not in "buif"
+        or len(shape) != 3
+        or shape[2] not in (1, 3, 4)
+        or not frame.size
+    ):
+        kind = f"{frame.dtype} {frame.shape}" if frame.shape else type(rendered).__name__
+        raise ValueError(f"render() gives {kind}")
+    frame = frame.reshape(shape)[:, :, : 3 if shape[2] == 4 else None]
+    if frame.dtype != np.uint8:
+        low, high = float(frame.min()), float(frame.max())
+        if not (low >= 0 and high <= 255):  # NaN too
+            raise ValueError(f"render() gives numbers from {low:g} to {high:g}")
+        from_0_to_1 = frame.dtype.kind == "b" or (frame.dtype.kind == "f" and high <= 1)
+        frame = np.rint(frame * 255.0 if from_0_to_1 else frame).astype(np.uint8)
+    return np.broadcast_to(frame, (*shape[:2], 3))
 
 
 def _size(picture: np.ndarray) -> str:
@@ -170,11 +254,7 @@ def check_rendering(environment: EnvironmentSpec) -> None:
     env = environment.make_single("rgb_array")
     try:
         env.reset(seed=0)
+        frames_a_second(environment, env)
         picture(environment, env)
-    except FathomError:
-        raise
-    except Exception as error:
-        message = " ".join(str(error).split()) or type(error).__name__
-        raise FathomError(f"{environment.reference} cannot be recorded: {message}") from error
     finally:
         env.close()

@@ -8,20 +8,23 @@ from typing import Annotated
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from fathom.arguments import print_json, quiet, run_argument, warn
+from fathom.arguments import print_json, run_argument, warn
 from fathom.runs.options import MOST, STRICT, Device
+from fathom.streams import quiet
 
 USAGE = "evaluate RUN"
 
 
 @dataclass(frozen=True, config=STRICT)
 class EvaluateFlags:
-    """Score a run's latest checkpoint on episodes or examples that training never saw."""
+    """Score a run's checkpoint on episodes or examples that training never saw."""
 
     episodes: Annotated[int, Field(ge=1, le=MOST)] | None = None
     """Episodes; as many as the run's own evaluations if not given."""
-    seed: Annotated[int, Field(ge=0, lt=10_000)] = 0
-    """Which set of evaluation episodes; 0 is the one that the run itself uses."""
+    checkpoint: str = "latest"
+    """Which checkpoint: latest, best (by the run's own evaluations; see --keep of train) or its step."""
+    seed: Annotated[int, Field(ge=0, lt=10_000)] | None = None
+    """Which set of evaluation episodes; None means 0, that of the run itself, or 1 for the best checkpoint, which set 0 chose."""
     device: Device = "auto"
     """Where the network runs; auto takes what the run was trained on."""
     runs_dir: Path = Path("runs")
@@ -34,15 +37,21 @@ def run(words: list[str]) -> int:
     """Print a run's score."""
     reference, flags = run_argument(words, "evaluate", EvaluateFlags())
     with quiet(flags.json) as out:
-        from fathom.display import score, table
+        from fathom.display import evaluation_progress, score, table
+        from fathom.runs.config import provenance
         from fathom.runs.run import Run
 
         loaded = Run.find(reference, flags.runs_dir)
-        result, progress = loaded.evaluate_at(flags.episodes, flags.seed, flags.device)
+        with evaluation_progress() as report:
+            result, progress = loaded.evaluate_at(
+                flags.episodes, flags.seed, flags.device, flags.checkpoint, report
+            )
         if result.warning:
             warn(result.warning)
         if flags.json:
             content = {"run": str(loaded.folder), "steps": progress.steps, **result.to_json()}
+            if loaded.config.changes:
+                content["changes"] = loaded.config.changes
             print_json(out, content)
             return 0
         print(f"{loaded.name} after {progress.steps:,} steps: {score(result.to_json())}", file=out)
@@ -51,4 +60,6 @@ def run(words: list[str]) -> int:
         protocol = ", ".join(f"{key} {value}" for key, value in result.protocol.items())
         seed = "" if result.seed is None else f"; evaluation seed {result.seed}"
         print(f"protocol: {protocol}{seed}", file=out)
+        for line in provenance(loaded.config):
+            print(line, file=out)
     return 0

@@ -9,11 +9,11 @@ from fathom.arguments import (
     parse,
     parse_with_config,
     prefixed_arguments,
-    quiet,
     split_positional,
 )
 from fathom.errors import FathomError
 from fathom.runs.options import STRICT, FitOptions
+from fathom.streams import quiet
 
 USAGE = "fit TASK [flags]"
 HELP = """`fathom list` names the tasks. `fathom fit TASK --help` adds the hyperparameters of that task."""

@@ -7,7 +7,7 @@ import sys
 
 from pydantic.dataclasses import dataclass
 
-from fathom.arguments import parse, quiet
+from fathom.arguments import parse
 from fathom.play.go_flags import (
     GoFlags,
     go_arguments,
@@ -16,6 +16,7 @@ from fathom.play.go_flags import (
     search_budget,
 )
 from fathom.runs.options import STRICT
+from fathom.streams import quiet
 
 USAGE = "gtp PLAYER"
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pydantic.dataclasses import dataclass
 
-from fathom.arguments import parse, print_json, quiet
+from fathom.arguments import parse, print_json
 from fathom.runs.options import STRICT
+from fathom.streams import quiet
 
 USAGE = "list"
 

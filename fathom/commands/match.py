@@ -9,10 +9,11 @@ from typing import Annotated
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from fathom.arguments import parse, print_json, quiet
+from fathom.arguments import parse, print_json
 from fathom.errors import FathomError
 from fathom.play.go_flags import GoFlags, go_arguments, go_player, search_budget
 from fathom.runs.options import MOST, STRICT, Seed
+from fathom.streams import quiet
 
 USAGE = "match A B"
 

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from fathom.arguments import parse, prefixed_arguments, split_positional, warn
+from fathom.arguments import parse, prefixed_arguments, runs_dir_in, split_positional, warn
 from fathom.errors import FathomError
 from fathom.play.go_flags import (
     GoFlags,
@@ -38,6 +37,8 @@ class PlayFlags(GoFlags):
     Rules are set by --env.size, --env.komi, --env.ko and --env.suicide.
     """
 
+    checkpoint: str = "latest"
+    """Which checkpoint: latest, best (by the run's own evaluations; see --keep of train) or its step."""
     colour: Literal["black", "white"] = "black"
     """Your colour."""
     handicap: Annotated[int, Field(ge=0, le=9)] = 0
@@ -50,6 +51,8 @@ class PlayFlags(GoFlags):
 class ChatFlags:
     """Talk to a dialogue agent, as a user with one of the goals held out from its training."""
 
+    checkpoint: str = "latest"
+    """Which checkpoint: latest, best (by the run's own evaluations; see --keep of train) or its step."""
     seed: Seed | None = None
     """Which goal; a random one if not given."""
     understanding: str | None = None
@@ -79,7 +82,8 @@ def _play_go(words: list[str]) -> int:
 
     if flags.sgf is not None and flags.sgf.exists():
         raise FathomError(f"{flags.sgf} exists already: choose another --sgf")
-    player, console = go_player(reference, flags), new_console()
+    player = go_player(reference, flags, checkpoint=flags.checkpoint)
+    console = new_console()
     with contextlib.closing(player), reporting_world_errors():
         rules = rules_from(rules_arguments, [player])
         colour = BLACK if flags.colour == "black" else WHITE
@@ -99,15 +103,10 @@ def _dialogue_run(given: list[str], rest: list[str]) -> Run | None:
     """Return the run that the first word names if its agent can be talked to."""
     if not given:
         return None
-    runs_dir = "runs"
-    for word, following in zip_longest(rest, rest[1:], fillvalue=""):
-        name, equals, value = word.partition("=")
-        if name in ("--runs-dir", "--runs_dir"):
-            runs_dir = value if equals else following
     from fathom.play.runs import find_run
 
     try:
-        run = find_run(given[0], Path(runs_dir))
+        run = find_run(given[0], runs_dir_in(rest))
     except FathomError:  # no run: perhaps a player of Go
         return None
     from fathom.play.dialogue_session import is_dialogue
@@ -133,7 +132,7 @@ def _chat(run: Run, words: list[str]) -> int:
     understanding = None
     if flags.understanding is not None:
         understanding = find_run(flags.understanding, flags.runs_dir)
-    session = dialogue_with(run, understanding, seed, flags.device, warn)
+    session = dialogue_with(run, understanding, seed, flags.device, warn, flags.checkpoint)
     try:
         DialogueTerminal(session).run()
     finally:

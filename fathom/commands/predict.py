@@ -7,9 +7,10 @@ from pathlib import Path
 
 from pydantic.dataclasses import dataclass
 
-from fathom.arguments import asks_for_help, parse, print_json, quiet, split_positional
+from fathom.arguments import asks_for_help, parse, print_json, split_positional
 from fathom.errors import FathomError
 from fathom.runs.options import STRICT, Device
+from fathom.streams import quiet
 
 USAGE = "predict RUN INPUT ..."
 

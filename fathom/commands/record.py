@@ -8,20 +8,25 @@ from typing import Annotated
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from fathom.arguments import print_json, quiet, run_argument
+from fathom.arguments import print_json, run_argument
 from fathom.runs.options import MOST, STRICT, Device
+from fathom.streams import quiet
 
 USAGE = "record RUN"
 
 
 @dataclass(frozen=True, config=STRICT)
 class RecordFlags:
-    """Record episodes of a run's latest checkpoint as mp4."""
+    """Record episodes of a run's checkpoint as mp4."""
 
     episodes: Annotated[int, Field(ge=1, le=MOST)] = 1
     """Episodes."""
     folder: Path | None = None
     """Where the videos go; the run's own folder of videos if not given."""
+    checkpoint: str = "latest"
+    """Which checkpoint: latest, best (by the run's own evaluations; see --keep of train) or its step."""
+    max_seconds: Annotated[float, Field(gt=0)] = 600.0
+    """Seconds after which a video is cut, so that an endless episode does not fill the disk."""
     seed: Annotated[int, Field(ge=0, lt=10_000)] = 0
     """Which set of evaluation episodes."""
     device: Device = "auto"
@@ -40,7 +45,12 @@ def run(words: list[str]) -> int:
 
         loaded = Run.find(reference, flags.runs_dir)
         paths = loaded.record(
-            flags.episodes, folder=flags.folder, seed=flags.seed, device=flags.device
+            flags.episodes,
+            folder=flags.folder,
+            seed=flags.seed,
+            device=flags.device,
+            checkpoint=flags.checkpoint,
+            max_seconds=flags.max_seconds,
         )
         if flags.json:
             print_json(out, {"run": str(loaded.folder), "videos": [str(path) for path in paths]})

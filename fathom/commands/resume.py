@@ -1,16 +1,28 @@
-"""Resume a run from its latest checkpoint, or extend it."""
+"""Resume a run from its latest checkpoint, extend it, or go on with changes."""
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
+from typing import Any
 
 from pydantic.dataclasses import dataclass
 
-from fathom.arguments import quiet, run_argument
-from fathom.runs.options import STRICT, Steps
+from fathom.arguments import (
+    asks_for_help,
+    parse,
+    parse_with_config,
+    prefixed_arguments,
+    runs_dir_in,
+    split_positional,
+)
+from fathom.errors import FathomError
+from fathom.runs.options import STRICT, Episodes, Keep, NumEnvs, Steps
+from fathom.streams import quiet
 
 USAGE = "resume RUN [--steps N]"
+HELP = """Go on with a run exactly where it was. `fathom resume RUN --help` adds what can change of that run."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -25,17 +37,65 @@ class ResumeFlags:
     """Print one JSON object on standard output, and progress on standard error."""
 
 
+@dataclass(frozen=True, config=STRICT)
+class ChangeFlags(ResumeFlags):
+    """Go on with a run exactly where it was, or with changes, which are written to run.toml."""
+
+    evaluation_episodes: Episodes = 0
+    """Episodes of the evaluation at each checkpoint; 0 for none."""
+    evaluation_envs: NumEnvs = 1
+    """Environments of an evaluation side by side."""
+    early_stop: float | None = None
+    """Mean of an evaluation at which the training ends; None for none."""
+    keep: Keep = "latest"
+    """Checkpoints that stay: the latest three, or that of the best evaluation as well."""
+
+
 def run(words: list[str]) -> int:
     """Train a run to its end, from its latest checkpoint."""
-    reference, flags = run_argument(words, "resume", ResumeFlags())
-    with quiet(flags.json) as out:
+    words, env_args = prefixed_arguments(words, "env")
+    with quiet("--json" in words) as out:
+        given, rest = split_positional(words, [ChangeFlags])
+        if not given and asks_for_help(words):
+            parse(ResumeFlags(), ["--help"], "fathom resume RUN", out, HELP)
+        if not given:
+            raise FathomError("resume needs a run first, as in `fathom resume runs/pong-dqn`")
         from fathom.commands._training import train_and_report
         from fathom.display import Display
+        from fathom.runs.agent_learner import agent_class, agent_config
+        from fathom.runs.changes import OPTIONS, change
+        from fathom.runs.config import check_hyperparameters
         from fathom.runs.folder import RunFolder
-        from fathom.runs.launcher import extend, protocol_line
+        from fathom.runs.launcher import protocol_line
 
-        resumed = RunFolder.find(reference, flags.runs_dir)
-        if flags.steps is not None:
-            extend(resumed, flags.steps)
+        resumed = RunFolder.find(given[0], runs_dir_in(rest))
+        config, prog = resumed.config, f"fathom resume {given[0]}"
+        flags: Any
+        changes: dict[str, Any] = {}
+        if config.is_fit:
+            flags = parse(ResumeFlags(), [*given[1:], *rest], prog, out)
+        else:
+            check_hyperparameters(resumed.folder, config, agent_class(config.agent).Config)
+            hyperparameters = agent_config(config)
+            given, rest = split_positional(words, [ChangeFlags, type(hyperparameters)])
+            now = ChangeFlags(**{name: getattr(config, name) for name in OPTIONS})
+            flags, asked = parse_with_config(
+                now,
+                hyperparameters,
+                config.agent,
+                [*given[1:], *rest],
+                prog,
+                out,
+                "The environment's own arguments change by --env.NAME VALUE.",
+            )
+            for before, after in ((now, flags), (hyperparameters, asked)):
+                changes |= {
+                    item.name: getattr(after, item.name)
+                    for item in dataclasses.fields(after)
+                    if getattr(after, item.name) != getattr(before, item.name)
+                    and item.name not in ("steps", "runs_dir", "json")
+                }
+        display = Display(stderr=flags.json)
+        change(resumed, flags.steps, changes, env_args, display.message)
         print(protocol_line(resumed.config), file=sys.stderr if flags.json else out)
-        return train_and_report(resumed, Display(stderr=flags.json), flags.json, out)
+        return train_and_report(resumed, display, flags.json, out)

@@ -11,11 +11,11 @@ from fathom.arguments import (
     parse,
     parse_with_config,
     prefixed_arguments,
-    quiet,
     split_positional,
 )
 from fathom.errors import FathomError
 from fathom.runs.options import STRICT, TrainOptions
+from fathom.streams import quiet
 
 USAGE = "train AGENT ENV [flags]"
 HELP = """`fathom list` names the agents and environments. `fathom train AGENT ENV --help` adds the

@@ -196,7 +196,12 @@ def is_dialogue(run: Run) -> bool:
 
 
 def dialogue_with(
-    run: Run, understanding: Run | None, seed: int, device: str, warn: Callable[[str], None]
+    run: Run,
+    understanding: Run | None,
+    seed: int,
+    device: str,
+    warn: Callable[[str], None],
+    checkpoint: str = "latest",
 ) -> DialogueSession:
     """Return a session with the agent of a run.
 
@@ -207,7 +212,7 @@ def dialogue_with(
     Raises:
         FathomError: one of the runs cannot be used for that.
     """
-    agent, environment = trained_agent(run, warn, device)
+    agent, environment = trained_agent(run, warn, device, checkpoint)
     made: Any = environment.make_single(None)
     env: Dialogue = made.unwrapped
     if understanding is not None:

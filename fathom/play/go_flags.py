@@ -71,7 +71,9 @@ def search_budget(flags: GoFlags, seconds: float = 3.0) -> SearchBudget:
     return SearchBudget(default if flags.seconds is None else flags.seconds, flags.simulations)
 
 
-def go_player(reference: str, flags: GoFlags, timeout: float = 120.0) -> Player:
+def go_player(
+    reference: str, flags: GoFlags, timeout: float = 120.0, checkpoint: str = "latest"
+) -> Player:
     """Return the player that a text names; FathomError if there is none or it cannot play so."""
     from fathom.play.players import player
 
@@ -83,6 +85,7 @@ def go_player(reference: str, flags: GoFlags, timeout: float = 120.0) -> Player:
         resign=flags.resign,
         timeout=timeout,
         warn=warn,
+        checkpoint=checkpoint,
     )
     if flags.simulations == 0 and result.only_searches:
         raise FathomError(f"{result.name} has no network to play by alone: give it --simulations")

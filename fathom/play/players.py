@@ -340,6 +340,7 @@ def player(
     resign: float = 0.0,
     timeout: float = 120.0,
     warn: Callable[[str], None] = lambda message: None,
+    checkpoint: str = "latest",
 ) -> Player:
     """Return the player that a text names.
 
@@ -350,6 +351,7 @@ def player(
         resign: win rate, 0…1, below which a searching player resigns; 0 for never.
         timeout: seconds without an answer after which a program counts as hung.
         warn: called with warnings about a run's checkpoint.
+        checkpoint: of a run: latest, best or the step of one.
 
     Raises:
         FathomError: there is no such player, or the run does not play Go.
@@ -360,7 +362,7 @@ def player(
         config = SearchConfig(threads=threads or os.cpu_count() or 1)
         return _Searcher("rave", None, config, resign=resign)
     if names_run(reference, runs):
-        return _of_run(reference, runs, device, resign, warn)
+        return _of_run(reference, runs, device, resign, warn, checkpoint)
     try:
         return _Other(reference, timeout)
     except ProgramError as error:
@@ -373,10 +375,15 @@ def player(
 
 
 def _of_run(
-    reference: str, runs: Path, device: str, resign: float, warn: Callable[[str], None]
+    reference: str,
+    runs: Path,
+    device: str,
+    resign: float,
+    warn: Callable[[str], None],
+    checkpoint: str,
 ) -> Player:
     run = find_run(reference, runs)
-    agent, environment = trained_agent(run, warn, device)
+    agent, environment = trained_agent(run, warn, device, checkpoint)
     planes, _ = environment.spaces()
     shape = planes.shape or ()
     if "Fathom/Go" not in run.config.environment or len(shape) != 3:

@@ -35,14 +35,14 @@ def find_run(reference: str, runs_dir: Path) -> Run:
 
 
 def trained_agent(
-    run: RunFolder, warn: Callable[[str], None], device: str
+    run: RunFolder, warn: Callable[[str], None], device: str, checkpoint: str = "latest"
 ) -> tuple[Agent, EnvironmentSpec]:
-    """Return a run's agent as its latest checkpoint has it, and its environment."""
+    """Return a run's agent as a checkpoint has it, and its environment."""
     import torch
 
     from fathom.runs import agent_learner
 
-    agent, environment, _ = agent_learner.trained_agent(run, warn, device)
+    agent, environment, _ = agent_learner.trained_agent(run, warn, device, checkpoint)
     torch.set_num_threads(max(1, min(run.config.threads, os.cpu_count() or 1)))
     return agent, environment
 

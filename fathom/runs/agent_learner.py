@@ -16,10 +16,10 @@ from envs.vector import BrokenEnvironmentError
 from fathom.environments import EnvironmentSpec, resolve
 from fathom.environments.constructor import argument_text
 from fathom.errors import FathomError
-from fathom.evaluation import Result, evaluate, evaluation_seed
+from fathom.evaluation import Report, Result, evaluate, evaluation_seed
 from fathom.recording import record
 from fathom.runs.checkpoint import Progress
-from fathom.runs.config import RunConfig, build_config
+from fathom.runs.config import RunConfig, build_config, check_hyperparameters
 from fathom.runs.folder import RunFolder
 from fathom.runs.learner import ShouldStop
 from fathom.runs.process import (
@@ -37,6 +37,7 @@ class AgentLearner:
 
     def __init__(self, run: RunFolder) -> None:
         self.run, self.config = run, run.config
+        check_hyperparameters(run.folder, run.config, agent_class(run.config.agent).Config)
         self.environment = environment_of(run.config)
         self.agent = build_agent(run.config, self.environment, run.replay)
 
@@ -61,7 +62,7 @@ class AgentLearner:
             with contextlib.suppress(Exception):
                 env.close()
 
-    def evaluate(self, should_stop: ShouldStop) -> Result | None:
+    def evaluate(self, should_stop: ShouldStop, report: Report) -> Result | None:
         episodes = self.config.evaluation_episodes
         if not episodes:
             return None
@@ -72,6 +73,7 @@ class AgentLearner:
             evaluation_seed(),
             self.config.evaluation_envs,
             should_stop,
+            report,
         )
 
     def state(self) -> AgentState:
@@ -99,8 +101,11 @@ class AgentLearner:
         run, name = self.run, f"step-{progress.steps}"
         if self.config.record and not list(run.videos.glob(f"{name}*.mp4")):
             try:
-                seed = evaluation_seed()
-                for path in record(self.agent, self.environment, run.videos, 1, seed, name):
+                paths = record(
+                    self.agent, self.environment, run.videos, 1, evaluation_seed(), name,
+                    warn=lambda text: message(f"warning: {text}"),
+                )  # fmt: skip
+                for path in paths:
                     message(f"recorded {path}")
             except FathomError as error:  # the training is done all the same
                 message(f"warning: {error}")
@@ -156,21 +161,26 @@ def build_agent(
 
 
 def trained_agent(
-    run: RunFolder, warn: Callable[[str], None], device: str = "auto"
+    run: RunFolder,
+    warn: Callable[[str], None],
+    device: str = "auto",
+    which: int | str = "latest",
 ) -> tuple[Agent, EnvironmentSpec, Progress]:
-    """The agent of a run as its latest checkpoint has it, to evaluate, record or play with.
+    """The agent of a run as a checkpoint has it, to evaluate, record or play with.
 
     Reads only: it works while the run is being trained, and without its replay memory.
+
+    Args:
+        which: "latest", "best" or the step of a checkpoint.
     """
     if run.config.is_fit:
         raise FathomError(
             f"{run.folder} is a fit of {run.config.task}, which plays no episodes: it can be evaluated"
             " and can predict"
         )
+    check_hyperparameters(run.folder, run.config, agent_class(run.config.agent).Config)
     config = dataclasses.replace(run.config, device=inference_device(run.config, device))
-    checkpoint = run.load_checkpoint(warn, weights_only=True)
-    if checkpoint is None:
-        raise FathomError(f"{run.folder} has no checkpoint yet")
+    checkpoint = run.trained_checkpoint(which, warn)
     environment = environment_of(config)
     agent = build_agent(config, environment)
     try:

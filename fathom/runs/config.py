@@ -25,7 +25,7 @@ from fathom.arguments import nearest
 from fathom.errors import FathomError, one_sentence
 from fathom.evaluation import MAX_ENVS
 from fathom.files import replace_file
-from fathom.runs.options import MOST, Episodes, NumEnvs, Seed, Steps, Threads
+from fathom.runs.options import MOST, Episodes, Keep, NumEnvs, Seed, Steps, Threads
 
 FORMAT = 2
 """Version of the run folder's layout; other versions are refused."""
@@ -52,12 +52,16 @@ class RunConfig:
     """Of a fit, the examples of an epoch."""
     evaluation_episodes: Episodes = 0
     evaluation_envs: NumEnvs = MAX_ENVS
+    early_stop: float | None = None
+    keep: Keep = "latest"
     seed: Seed
     device: Annotated[str, Field(pattern=r"^(cpu|cuda(:\d+)?)$")]
     threads: Threads
     preset: str = ""
     record: bool = False
     keep_replay: bool = False
+    weights: dict[str, Value] = field(default_factory=dict)
+    """Where the initial weights are from: `run`, the folder, and `step`, of its checkpoint."""
     environment_arguments: dict[str, Value] = field(default_factory=dict)
     """Lists, dictionaries and null are JSON texts."""
     wrappers: list[str] = field(default_factory=list)
@@ -67,6 +71,8 @@ class RunConfig:
     hyperparameters: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     machine: dict[str, Value] = field(default_factory=dict)
+    changes: list[dict[str, Any]] = field(default_factory=list)
+    """What `resume` changed: the `step` from which on it holds, `name`, `before` and `after`."""
 
     def __post_init__(self) -> None:
         if bool(self.agent) == bool(self.task) or not (self.environment or self.data):
@@ -159,7 +165,9 @@ def read_config(folder: Path) -> RunConfig:
 def write_config(folder: Path, config: RunConfig) -> None:
     """Write `run.toml`, without what is empty."""
     table = {
-        key: value for key, value in dataclasses.asdict(config).items() if value not in ("", {}, [])
+        key: value
+        for key, value in dataclasses.asdict(config).items()
+        if value not in ("", {}, [], None)
     }
     data = tomli_w.dumps(_for_toml({"format": FORMAT, **table}))
     replace_file(folder / "run.toml", data.encode())
@@ -206,6 +214,14 @@ def build_config(kind: type, table: dict[str, Any]) -> Any:
         raise FathomError(str(error)) from error
 
 
+def check_hyperparameters(folder: Path, config: RunConfig, kind: type) -> None:
+    """Raise FathomError, which names the file, where the hyperparameters in a run's `run.toml` are wrong."""
+    try:
+        build_config(kind, config.hyperparameters)
+    except FathomError as error:
+        raise FathomError(f"{folder / 'run.toml'} cannot be right: {error}") from error
+
+
 def plain_value(text: str) -> Value:
     """Read a flag's text as a bool, an int or a float, and else leave it as it is."""
     if text.lower() in ("true", "false"):
@@ -214,6 +230,18 @@ def plain_value(text: str) -> Value:
         with contextlib.suppress(ValueError):
             return kind(text)
     return text
+
+
+def provenance(config: RunConfig) -> list[str]:
+    """A line on initial weights that were another run's, and one for each change by `resume`."""
+    lines = []
+    if config.weights:
+        run, step = config.weights["run"], config.weights["step"]
+        lines.append(f"starts from the weights of {run} at step {step:,}")
+    for one in config.changes:
+        what = f"{one['name']} changed from {one['before']} to {one['after']}"
+        lines.append(f"{what} at step {one['step']:,}")
+    return lines
 
 
 def changed_versions(config: RunConfig) -> list[str]:

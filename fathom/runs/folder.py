@@ -90,11 +90,18 @@ class RunFolder:
         return self.folder / "checkpoints"
 
     @classmethod
-    def create(cls, runs_dir: Path, name: str | None, config: RunConfig) -> Self:
+    def create(
+        cls,
+        runs_dir: Path,
+        name: str | None,
+        config: RunConfig,
+        initial: AgentState | None = None,
+    ) -> Self:
         """Make the folder of a new run.
 
         Args:
             name: of the folder; made from what learns and where if not given.
+            initial: written as checkpoint 0, which training starts from.
 
         Raises:
             FathomError: the name is taken or is not one, or the folder cannot be written.
@@ -119,6 +126,8 @@ class RunFolder:
                 temporary.chmod(0o755)
                 run.write_config()
                 run.checkpoints.mkdir()
+                if initial is not None:
+                    run.save_checkpoint(0, initial, Progress())
                 while True:
                     try:
                         os.rename(temporary, folder)
@@ -226,8 +235,9 @@ class RunFolder:
             self.checkpoints.mkdir(exist_ok=True)
             write_checkpoint(self.checkpoints / f"{number:05d}", state, progress)
             replace_file(self.folder / "latest", f"{number:05d}\n".encode())
+            best = self.best_checkpoint() if self.config.keep == "best" else None
             for older in self.checkpoint_numbers():
-                if older <= number - KEPT_CHECKPOINTS:
+                if older <= number - KEPT_CHECKPOINTS and older != best:
                     remove_folder(self.checkpoints / f"{older:05d}")
 
     def checkpoint_numbers(self) -> builtins.list[int]:
@@ -285,6 +295,53 @@ class RunFolder:
                 f"({STATE}): it can be evaluated and recorded, not resumed"
             )
         raise FathomError(f"no checkpoint of {self.folder} can be used: {'; '.join(complaints)}")
+
+    def best_checkpoint(self) -> int | None:
+        """Number of the checkpoint with the best evaluation, the first of them; None without any."""
+        lines = [line for line in self.evaluations() if {"mean", "segment"} <= line.keys()]
+        best = max(lines, key=lambda line: line["mean"], default=None)
+        return None if best is None else best["segment"] + 1
+
+    def trained_checkpoint(
+        self, which: int | str = "latest", warn: Callable[[str], None] | None = None
+    ) -> Checkpoint:
+        """Read the network that acts.
+
+        Args:
+            which: "latest", "best" (of the run's own evaluations) or the step of a checkpoint.
+            warn: as for `load_checkpoint`.
+
+        Raises:
+            FathomError: there is no such checkpoint.
+        """
+        if which == "latest":
+            checkpoint = self.load_checkpoint(warn, weights_only=True)
+            if checkpoint is None:
+                raise FathomError(f"{self.folder} has no checkpoint yet")
+            return checkpoint
+        if which == "best" and self.config.is_fit:
+            raise FathomError(f"{self.folder} is a fit, and only trainings have a best checkpoint")
+        if which != "best" and not re.fullmatch(r"\d+", step := str(which).replace("_", "")):
+            raise FathomError(f"a checkpoint is latest, best or the step of one, not {which!r}")
+        numbers = self.checkpoint_numbers()
+        best = self.best_checkpoint() if which == "best" else None
+        if best is not None:
+            numbers = sorted(numbers, key=lambda number: number != best)
+        steps = []
+        for number in numbers:
+            try:
+                checkpoint = read_checkpoint(self.checkpoints / f"{number:05d}", weights_only=True)
+            except DamagedCheckpointError:
+                continue
+            steps.append(checkpoint.progress.steps)
+            if number == best or (which != "best" and steps[-1] == int(step)):
+                return checkpoint
+        there = ", ".join(f"{step:,}" for step in sorted(steps)) or "none"
+        wanted = f"of step {which}" if which != "best" else "with the best evaluation"
+        cure = "; --keep best of train and resume keeps it" if which == "best" else ""
+        raise FathomError(
+            f"{self.folder} has no checkpoint {wanted}{cure} (steps of its checkpoints: {there})"
+        )
 
     # -- the record of what happened ----------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ import torch
 from gymnasium import spaces
 
 from agents import AGENTS
-from agents.agent import Agent
+from agents.agent import Agent, AgentState
 from envs.observations import ObservationFlattener, is_vector
 from fathom.arguments import nearest, warn
 from fathom.display import number
@@ -27,14 +28,12 @@ from fathom.evaluation import MAX_ENVS
 from fathom.recording import check_rendering
 from fathom.runs.agent_learner import (
     agent_class,
-    agent_config,
     build_agent,
     check_room,
-    environment_of,
     gigabytes,
     storage_needed,
 )
-from fathom.runs.config import RunConfig, Value, build_config
+from fathom.runs.config import RunConfig, Value, build_config, provenance
 from fathom.runs.folder import RunFolder, check_name
 from fathom.runs.options import FitOptions, TrainOptions
 from fathom.runs.process import training_device
@@ -127,10 +126,12 @@ def new_training(
         environment=environment.reference,
         agent=agent,
         # Environments step together, so only whole rounds of steps can be done.
-        steps=_rounded_up(options.steps, num_envs),
-        segment_steps=_rounded_up(segment_steps, num_envs),
+        steps=rounded_up(options.steps, num_envs),
+        segment_steps=rounded_up(segment_steps, num_envs),
         evaluation_episodes=options.evaluation_episodes,
         evaluation_envs=options.evaluation_envs or min(num_envs, MAX_ENVS),
+        early_stop=options.early_stop,
+        keep=options.keep,
         seed=options.seed,
         device=training_device(options.device),
         threads=options.threads or torch.get_num_threads(),
@@ -143,7 +144,10 @@ def new_training(
         wrappers=list(environment.wrappers),
         hyperparameters=dataclasses.asdict(hyperparameters),
     )
-    readers = _readers(build_agent(config, environment))
+    check_goals(config)
+    built = build_agent(config, environment)
+    readers = _readers(built)
+    initial = None if options.weights is None else _take_weights(options, config, built)
     if options.record:
         check_rendering(environment)
     needed = storage_needed(config, environment)
@@ -153,9 +157,48 @@ def new_training(
         warn(complaint)
     for line in _training_summary(config, needed, readers):
         message(line)
-    run = RunFolder.create(options.runs_dir, options.name, config)
+    run = RunFolder.create(options.runs_dir, options.name, config, initial)
     message(f"  run {run.folder}")
     return run
+
+
+def check_goals(config: RunConfig) -> None:
+    """Raise FathomError where a run goes by evaluations and has none."""
+    if not config.evaluates and (config.early_stop is not None or config.keep == "best"):
+        raise FathomError(
+            "--early-stop and --keep best go by evaluations, and --evaluation-episodes 0 asks for none"
+        )
+
+
+def _take_weights(options: TrainOptions, config: RunConfig, agent: Agent) -> AgentState:
+    """Load the trained weights of another run into a new agent, and note in `config` where they are from.
+
+    Only the network that acts is taken, with the moments of its observations: optimizer and counters are
+    new, and a target network begins as the same.
+
+    Returns:
+        The agent's state, from which the training starts.
+    """
+    source = RunFolder.find(str(options.weights), options.runs_dir)
+    if source.config.learner != config.agent:
+        raise FathomError(
+            f"{source.folder} is a run of {source.config.learner}, whose weights {config.agent} cannot take"
+        )
+    checkpoint = source.trained_checkpoint()
+    theirs, ours = checkpoint.state.weights, agent.state().weights
+    for name in [*ours, *theirs]:
+        there, here = (
+            f"the shape {tuple(weights[name].shape)}" if name in weights else "nothing"
+            for weights in (theirs, ours)
+        )
+        if there != here:
+            raise FathomError(
+                f"the weights of {source.folder} do not fit: {name} has {there} in that run and {here} in"
+                " this one; observations, actions and the network's hyperparameters must be the same"
+            )
+    agent.load(AgentState(theirs))
+    config.weights = {"run": str(source.folder.resolve()), "step": checkpoint.progress.steps}
+    return agent.state()
 
 
 def new_fit(
@@ -193,42 +236,7 @@ def new_fit(
     return run
 
 
-def extend(run: RunFolder, steps: int) -> None:
-    """Set a new end of a run, in whole rounds of steps or whole epochs.
-
-    Raises:
-        FathomError: the run can no longer go on.
-    """
-    config = run.config
-    if type(steps) is not int or steps < config.steps:
-        raise FathomError(
-            f"{run.folder} was asked for {config.steps:,} steps already; the steps can only extend that, to"
-            f" a larger whole number, not to {steps}"
-        )
-    with run.lock():
-        whole = config.segment_steps
-        if not config.is_fit:
-            whole = _check_extension(run)
-        run.config = dataclasses.replace(config, steps=_rounded_up(steps, whole))
-        run.write_config()
-
-
-def _check_extension(run: RunFolder) -> int:
-    """Raise FathomError where a training cannot be extended; gives its number of environments."""
-    config = run.config
-    checkpoint = run.load_checkpoint()
-    environment = environment_of(config)
-    build_agent(config, environment)  # refuses what cannot be
-    complete = checkpoint is not None and checkpoint.progress.steps >= config.steps
-    if complete and not run.replay.is_dir() and storage_needed(config, environment):
-        raise FathomError(
-            f"{run.folder} is complete and its replay memory was deleted, so it cannot be extended;"
-            " train with --keep-replay to be able to"
-        )
-    return int(agent_config(config).num_envs)
-
-
-def _rounded_up(steps: int, unit: int) -> int:
+def rounded_up(steps: int, unit: int) -> int:
     return -(-steps // unit) * unit
 
 
@@ -270,8 +278,24 @@ def _training_summary(config: RunConfig, needed: int, readers: str) -> list[str]
         f"  {config.steps:,} steps in segments of {min(config.segment_steps, config.steps):,}, "
         f"seed {config.seed}, {config.evaluation_episodes} evaluation episodes a segment",
         f"  device {config.device}, {config.threads} threads, replay memory {gigabytes(needed)} on disk",
+        *_steering(config),
+        *_threads_warning(config),
         *([f"  warning: {notice}"] if notice else []),
     ]
+
+
+def _steering(config: RunConfig) -> list[str]:
+    lines = [f"  {line}" for line in provenance(config)]
+    if config.early_stop is not None:
+        lines.append(f"  ends at an evaluation of {number(config.early_stop)} or more")
+    return lines
+
+
+def _threads_warning(config: RunConfig) -> list[str]:
+    cores = os.cpu_count() or 1
+    if config.threads <= cores:
+        return []
+    return [f"  warning: {config.threads:,} threads on {cores} cores are slower than {cores}"]
 
 
 def _fit_summary(config: RunConfig) -> list[str]:
@@ -283,6 +307,7 @@ def _fit_summary(config: RunConfig) -> list[str]:
         f"  {config.segment_steps:,} examples, {epochs} times; {config.protocol['test']:,} to test with"
         " after each",
         f"  seed {config.seed}, device {config.device}, {config.threads} threads",
+        *_threads_warning(config),
     ]
 
 

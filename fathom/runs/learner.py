@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from agents.agent import AgentState, Metrics
-from fathom.evaluation import Result
+from fathom.evaluation import Report, Result
 from fathom.runs.checkpoint import Progress
 
 ShouldStop = Callable[[], bool]
@@ -26,8 +26,11 @@ class Learner(Protocol):
         """
         ...
 
-    def evaluate(self, should_stop: ShouldStop) -> Result | None:
+    def evaluate(self, should_stop: ShouldStop, report: Report) -> Result | None:
         """The score now; None where the run asks for none.
+
+        Args:
+            report: told how many episodes or examples are done, and of how many.
 
         Raises:
             Stopped: `should_stop` said so.

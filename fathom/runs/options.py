@@ -14,6 +14,7 @@ Device = Literal["auto", "cpu", "cuda"]
 MOST = 1 << 53
 """Up to here the floating-point numbers that steps are plotted in tell whole numbers apart."""
 Steps = Annotated[int, Field(ge=1, le=MOST)]
+Keep = Literal["latest", "best"]
 Episodes = Annotated[int, Field(ge=0, le=MOST)]
 Seed = Annotated[int, Field(ge=0, le=(1 << 63) - 1)]
 Threads = Annotated[int, Field(ge=1, le=1024)]
@@ -38,6 +39,12 @@ class TrainOptions:
     """Episodes of the evaluation at each checkpoint; 0 for none."""
     evaluation_envs: NumEnvs | None = None
     """Environments of an evaluation side by side; None means num_envs, but 16 at most."""
+    early_stop: float | None = None
+    """Mean of an evaluation at which the training ends; None for none."""
+    keep: Keep = "latest"
+    """Checkpoints that stay: the latest three, or that of the best evaluation as well."""
+    weights: str | None = None
+    """Run of the same agent whose latest trained weights are the initial ones."""
     device: Device = "auto"
     """Where networks run; auto takes a GPU where there is one."""
     threads: Threads | None = None

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import builtins
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from agents.agent import Agent
 from fathom.display import Display
+from fathom.environments.constructor import argument_text
 from fathom.errors import FathomError
-from fathom.evaluation import Result, evaluate, evaluation_seed
+from fathom.evaluation import Report, Result, evaluate, evaluation_seed, ignore
 from fathom.files import reporting_disk_errors
-from fathom.recording import record
+from fathom.recording import MAX_SECONDS, record
 from fathom.runs.agent_learner import trained_agent
+from fathom.runs.changes import change
 from fathom.runs.checkpoint import Progress
 from fathom.runs.folder import RunFolder
-from fathom.runs.launcher import extend
 from fathom.runs.learner import ShouldStop
 from fathom.runs.process import random_generators, threads_for
 from fathom.runs.runner import never, train
@@ -32,39 +33,58 @@ class Run(RunFolder):
     Everything but `resume` only reads the folder, so it works while the run is being trained.
     """
 
-    def agent(self, device: str = "auto") -> Agent:
+    def agent(self, device: str = "auto", checkpoint: int | str = "latest") -> Agent:
         """The trained agent.
 
         Args:
             device: "cpu", "cuda", or "auto" for the one it was trained on.
+            checkpoint: "latest", "best" (of the run's own evaluations) or the step of one that is there.
 
         Raises:
             FathomError: there is no checkpoint yet, or this is the fit of a task.
         """
-        return trained_agent(self, _warn, device)[0]
+        return trained_agent(self, _warn, device, checkpoint)[0]
 
-    def task(self, device: str = "auto") -> Task:
-        """The fitted task.
+    def task(self, device: str = "auto", checkpoint: int | str = "latest") -> Task:
+        """The fitted task, of the latest checkpoint or that of a step.
 
         Raises:
             FathomError: there is no checkpoint yet, or this is the run of an agent.
         """
-        return trained_task(self, _warn, device)[0]
+        return trained_task(self, _warn, device, checkpoint)[0]
 
     def evaluate(
-        self, episodes: int | None = None, *, seed: int = 0, device: str = "auto"
+        self,
+        episodes: int | None = None,
+        *,
+        seed: int | None = None,
+        device: str = "auto",
+        checkpoint: int | str = "latest",
     ) -> Result:
-        """Score the latest checkpoint, on episodes or examples that training never saw.
+        """Score a checkpoint, on episodes or examples that training never saw.
 
         Args:
             episodes: as many as the run's own evaluations if not given; a fit is always tested on all
                 its test examples.
-            seed: which set of evaluation episodes; 0 is the one that the run itself uses.
+            seed: which set of evaluation episodes; 0, the one that the run itself uses, if not given. The
+                best checkpoint was chosen by set 0, on which its score is too high, so it is scored on set 1.
+            checkpoint: as for `agent`.
         """
-        return self.evaluate_at(episodes, seed, device)[0]
+        return self.evaluate_at(episodes, seed, device, checkpoint)[0]
 
-    def evaluate_at(self, episodes: int | None, seed: int, device: str) -> tuple[Result, Progress]:
-        """`evaluate`, with how far the checkpoint is."""
+    def evaluate_at(
+        self,
+        episodes: int | None,
+        seed: int | None,
+        device: str,
+        checkpoint: int | str = "latest",
+        report: Report = ignore,
+    ) -> tuple[Result, Progress]:
+        """`evaluate`, with how far the checkpoint is.
+
+        Args:
+            report: told how many episodes or examples are done, and of how many.
+        """
         config = self.config
         if config.is_fit:
             if episodes is not None or seed:
@@ -72,18 +92,23 @@ class Run(RunFolder):
                     f"{self.folder} is a fit of {config.task}: it is tested on all its test examples, so"
                     " it takes neither --episodes nor --seed"
                 )
-            task, progress = trained_task(self, _warn, device)
+            task, progress = trained_task(self, _warn, device, checkpoint)
             data = data_of(self)
             with threads_for(config):
-                return evaluate_task(task, data, config), progress
+                return evaluate_task(task, data, config, report=report), progress
         if episodes is None:
             episodes = config.evaluation_episodes or 20
         _check_episodes(episodes)
+        if seed is None:
+            seed = 1 if checkpoint == "best" else 0
+        elif seed == 0 and checkpoint == "best":
+            _warn("the best checkpoint was chosen by these very episodes, so its score is too high")
         first_seed = evaluation_seed(seed)
-        agent, environment, progress = trained_agent(self, _warn, device)
+        agent, environment, progress = trained_agent(self, _warn, device, checkpoint)
         num_envs = config.evaluation_envs
         with threads_for(config):
-            return evaluate(agent, environment, episodes, first_seed, num_envs), progress
+            result = evaluate(agent, environment, episodes, first_seed, num_envs, report=report)
+            return result, progress
 
     def record(
         self,
@@ -92,20 +117,26 @@ class Run(RunFolder):
         folder: Path | str | None = None,
         seed: int = 0,
         device: str = "auto",
+        checkpoint: int | str = "latest",
+        max_seconds: float = MAX_SECONDS,
     ) -> builtins.list[Path]:
-        """Record episodes of the latest checkpoint as mp4; gives the files.
+        """Record episodes of a checkpoint as mp4; gives the files.
 
         Args:
             folder: where they go; the run's own folder of videos if not given.
             seed: which set of evaluation episodes.
+            checkpoint: as for `agent`.
+            max_seconds: a longer video is cut.
         """
         _check_episodes(episodes)
         first_seed = evaluation_seed(seed)
-        agent, environment, progress = trained_agent(self, _warn, device)
+        agent, environment, progress = trained_agent(self, _warn, device, checkpoint)
         name = f"step-{progress.steps}" + (f"-seed-{seed}" if seed else "")
         target = self.videos if folder is None else Path(folder)
         with reporting_disk_errors(target, "make room and record again"):
-            return record(agent, environment, target, episodes, first_seed, name)
+            return record(
+                agent, environment, target, episodes, first_seed, name, max_seconds, _warn
+            )
 
     def predict(
         self, inputs: Sequence[Any], *, device: str = "auto"
@@ -128,20 +159,25 @@ class Run(RunFolder):
         self,
         steps: int | None = None,
         *,
+        env_args: Mapping[str, Any] | None = None,
         display: Display | None = None,
         should_stop: ShouldStop = never,
+        **changes: Any,
     ) -> Progress:
-        """Go on exactly where the run was, to its end.
+        """Go on exactly where the run was, to its end, or with changes that are written to `run.toml`.
 
         Args:
             steps: new number of steps in all, to extend the run.
+            env_args: arguments of the environment that change, such as `max_episode_steps`.
+            changes: `evaluation_episodes`, `evaluation_envs`, `early_stop`, `keep` and hyperparameters, such
+                as `learning_rate`.
 
         Raises:
-            FathomError: it cannot go on; the last checkpoint stays usable.
+            FathomError: it cannot go on; the last checkpoint stays usable, and nothing is changed.
         """
-        if steps is not None and steps != self.config.steps:
-            extend(self, steps)
         shown = Display() if display is None else display
+        texts = {name: argument_text(value) for name, value in (env_args or {}).items()}
+        change(self, steps, changes, texts, shown.message)
         return train(self, shown, should_stop)
 
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from agents.agent import AgentState, Metrics
-from fathom.display import Display
+from fathom.display import Display, number
 from fathom.errors import FathomError, Stopped
 from fathom.files import reporting_disk_errors
 from fathom.runs.agent_learner import AgentLearner
@@ -60,7 +60,8 @@ def train(
         learning = learner(run)
         checkpoint = run.load_checkpoint(warnings.append)
         progress = Progress() if checkpoint is None else checkpoint.progress
-        unfinished = progress.steps < run.config.steps
+        stopped_early = reached_early_stop(run, progress)
+        unfinished = progress.steps < run.config.steps and not stopped_early
         if unfinished:
             warnings += changed_versions(run.config) if progress.steps else []
             warnings += learning.check_resume(progress)
@@ -71,11 +72,11 @@ def train(
         with display:
             for warning in warnings:
                 display.message(f"warning: {warning}")
+            if stopped_early:
+                display.message(_early_stop_message(run, progress))
             if checkpoint is None:
                 run.save_checkpoint(0, learning.state(), progress)
-            unscored = (
-                run.config.evaluates and progress.segment > 0 and not _evaluated(run, progress)
-            )
+            unscored = not evaluated(run, progress)
             if unfinished or unscored:
                 with Curves(run, progress.steps + 1) as curves:
                     if unscored:
@@ -83,6 +84,30 @@ def train(
                     _segments(run, learning, progress, display, curves, should_stop)
             learning.finish(progress, display.message)
         return progress
+
+
+def evaluated(run: RunFolder, progress: Progress) -> bool:
+    """Whether the segment that ended last needs no evaluation, or no longer; a run killed at its end may."""
+    last = progress.segment - 1
+    if not run.config.evaluates or last < 0:
+        return True
+    return any(line.get("segment") == last for line in run.evaluations())
+
+
+def reached_early_stop(run: RunFolder, progress: Progress) -> bool:
+    """Whether the evaluation of the segment that ended last ends the training."""
+    score = run.config.early_stop
+    if score is None:
+        return False
+    last = progress.segment - 1
+    return any(line["segment"] == last and line["mean"] >= score for line in run.evaluations())
+
+
+def _early_stop_message(run: RunFolder, progress: Progress) -> str:
+    return (
+        f"ended at step {progress.steps:,}, because the evaluation reached --early-stop"
+        f" {number(run.config.early_stop or 0)}; `fathom resume {run.folder} --steps N` goes on to N steps"
+    )
 
 
 def load(learner: Learner, state: AgentState, run: RunFolder) -> None:
@@ -105,7 +130,7 @@ def _segments(
     should_stop: ShouldStop,
 ) -> None:
     config, started_at = run.config, progress.seconds
-    while progress.steps < config.steps:
+    while progress.steps < config.steps and not reached_early_stop(run, progress):
         k, first = progress.segment, progress.steps
         steps = min(config.segment_steps, config.steps - first)
         display.activity(f"training, segment {k + 1}")
@@ -125,6 +150,8 @@ def _segments(
         # Only now: an evaluation may fail, or take long, and undoes nothing that was learnt.
         _evaluate(run, learner, progress, display, curves, should_stop)
         _check(should_stop)
+    if progress.steps < config.steps:
+        display.message(_early_stop_message(run, progress))
 
 
 def _evaluate(
@@ -137,9 +164,13 @@ def _evaluate(
 ) -> None:
     """Score the segment that ended last; an evaluation that fails is a warning."""
     display.activity("evaluating")
+
+    def report(done: int, total: int) -> None:
+        display.activity(f"evaluating, {done:,} of {total:,} done")
+
     try:
         with reporting_memory_errors():
-            result = learner.evaluate(should_stop)
+            result = learner.evaluate(should_stop, report)
     except FathomError as error:
         display.message(f"warning: the evaluation at step {progress.steps:,} failed: {error}")
         return
@@ -149,11 +180,6 @@ def _evaluate(
         if result.warning:
             display.message(f"warning: {result.warning}")
     curves.flush()
-
-
-def _evaluated(run: RunFolder, progress: Progress) -> bool:
-    """Whether the segment that ended last was scored, as it may not have been where a run was killed."""
-    return any(line.get("segment") == progress.segment - 1 for line in run.evaluations())
 
 
 def _closing(reports: Iterator[Metrics]) -> Iterator[Metrics]:

@@ -17,10 +17,10 @@ import envs
 from agents.agent import AgentState, Metrics
 from envs.hooks import WorldError
 from fathom.errors import FathomError, Stopped
-from fathom.evaluation import Result
+from fathom.evaluation import Report, Result, ignore
 from fathom.files import replace_file
 from fathom.runs.checkpoint import Progress
-from fathom.runs.config import RunConfig, Value, build_config
+from fathom.runs.config import RunConfig, Value, build_config, check_hyperparameters
 from fathom.runs.folder import RunFolder
 from fathom.runs.learner import ShouldStop
 from fathom.runs.process import (
@@ -47,6 +47,7 @@ class TaskLearner:
 
     def __init__(self, run: RunFolder) -> None:
         self.run, self.config = run, run.config
+        check_hyperparameters(run.folder, run.config, task_class(run.config.task).Config)
         self.data = data_of(run)
         path = run.folder / METADATA
         if not path.exists():
@@ -73,8 +74,8 @@ class TaskLearner:
                 }
                 sums, count = {}, 0
 
-    def evaluate(self, should_stop: ShouldStop) -> Result | None:
-        return evaluate_task(self.task, self.data, self.config, should_stop)
+    def evaluate(self, should_stop: ShouldStop, report: Report) -> Result | None:
+        return evaluate_task(self.task, self.data, self.config, should_stop, report)
 
     def state(self) -> AgentState:
         weights = dict(self.task.state_dict())
@@ -172,9 +173,12 @@ def load_weights(task: Task, state: AgentState) -> None:
 
 
 def trained_task(
-    run: RunFolder, warn: Callable[[str], None], device: str = "auto"
+    run: RunFolder,
+    warn: Callable[[str], None],
+    device: str = "auto",
+    which: int | str = "latest",
 ) -> tuple[Task, Progress]:
-    """The task of a fit as its latest checkpoint has it, ready to evaluate or predict.
+    """The task of a fit as a checkpoint has it, ready to evaluate or predict.
 
     Reads only, and needs no data.
     """
@@ -182,10 +186,9 @@ def trained_task(
         raise FathomError(
             f"{run.folder} is a run of the agent {run.config.agent}, not the fit of a task"
         )
+    check_hyperparameters(run.folder, run.config, task_class(run.config.task).Config)
     config = dataclasses.replace(run.config, device=inference_device(run.config, device))
-    checkpoint = run.load_checkpoint(warn, weights_only=True)
-    if checkpoint is None:
-        raise FathomError(f"{run.folder} has no checkpoint yet")
+    checkpoint = run.trained_checkpoint(which, warn)
     task = build_task(config, _read_metadata(run.folder / METADATA))
     try:
         load_weights(task, checkpoint.state)
@@ -209,15 +212,22 @@ def _read_metadata(path: Path) -> Any:
 
 
 def evaluate_task(
-    task: Task, data: TaskData, config: RunConfig, should_stop: ShouldStop = lambda: False
+    task: Task,
+    data: TaskData,
+    config: RunConfig,
+    should_stop: ShouldStop = lambda: False,
+    report: Report = ignore,
 ) -> Result:
     """Score a task on its test examples; the first of its metrics is the score."""
 
     def batches() -> Iterator[Any]:
+        done = 0
         for batch in task.batches(data.test, training=False):
             if should_stop():
                 raise Stopped
             yield batch
+            done += task.batch_size_of(batch)
+            report(done, len(data.test))  # type: ignore[arg-type]
 
     task.eval()
     with (

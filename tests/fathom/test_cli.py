@@ -204,7 +204,7 @@ def test_a_short_run_that_goes_on_is_not_cut_into_pieces_as_short(tmp_path: Path
         ("train dqn CartPole-v1 --replay-capacity 1", "replay_capacity must be at least 48"),
         ("train dqn CartPole-v1 --seed abc", "--seed must be a whole number, not 'abc'"),
         ("train ppo Fathom/Maze-v0 --env.split test", "--env.split cannot be set"),
-        ("resume c --steps 1e4", "--steps must be a whole number, not '1e4'"),
+        ("evaluate c --episodes 1e4", "--episodes must be a whole number, not '1e4'"),
         (
             "train dqn CartPole-v1 --hidden-size 100000000000000000000",
             "hidden_size must be at most",
@@ -414,9 +414,9 @@ def test_a_damaged_replay_memory_is_not_taken_for_an_empty_one(
         (
             "hidden_size = 128",
             'hidden_size = "wide"',
-            "hidden_size must be a whole number, not 'wide'",
+            "run.toml cannot be right: hidden_size must be a whole number, not 'wide'",
         ),
-        ("num_envs = 8", "num_envs = 0", "num_envs must be at least 1"),
+        ("num_envs = 8", "num_envs = 0", "run.toml cannot be right: num_envs must be at least 1"),
         ("seed = 0", "seed = 0\nfoo = 3", "there is no foo"),
         ("format = 2", "format = true", "names no format"),
     ],
@@ -442,3 +442,36 @@ def test_a_description_that_somebody_edited_is_checked(
     file.write_text(content.replace(f"{line}\n", f"{instead}\n", 1))
     assert _run(tmp_path, "resume", "c", "--steps", "1800") == 2
     assert expected in capsys.readouterr().err
+
+
+def test_more_threads_than_cores_are_warned_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    threads = 4 * (os.cpu_count() or 1)
+    words = f"--steps 64 --evaluation-episodes 0 --threads {threads}".split()
+    assert _run(tmp_path, "train", "reinforce", "CartPole-v1", *words) == 0
+    assert f"warning: {threads} threads on" in capsys.readouterr().out
+
+
+def test_an_evaluation_shows_its_progress_on_a_terminal(tmp_path: Path) -> None:
+    words = [
+        "--steps",
+        "64",
+        "--num-envs",
+        "2",
+        "--evaluation-episodes",
+        "0",
+        "--name",
+        "c",
+        "--threads",
+        "1",
+    ]
+    assert _run(tmp_path, "train", "reinforce", "CartPole-v1", *words) == 0
+    command = [sys.executable, "-m", "fathom", "evaluate", str(tmp_path / "runs" / "c")]
+    parent, child = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm"}
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=child, env=environment)
+    os.close(child)
+    assert b"of 20 evaluated" in os.read(parent, 100_000)
+    os.close(parent)
+    assert b"\x1b" not in done.stdout

@@ -144,3 +144,18 @@ def test_an_episode_without_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     assert max(some.lengths) == 10
     with pytest.raises(FathomError, match="at least one"):
         evaluate(agent, resolve(f"{EXAMPLE}:Corridor", {}), 0, seed=1)
+
+
+def test_an_evaluation_says_how_far_it_is() -> None:
+    agent: Any = Wanderer()
+    seen: list[tuple[int, int]] = []
+    evaluate(
+        agent,
+        resolve(f"{EXAMPLE}:Corridor", {"length": "6"}),
+        20,
+        seed=1,
+        report=lambda done, total: seen.append((done, total)),
+    )
+    assert seen == sorted(seen)
+    assert seen[-1] == (20, 20)
+    assert len(seen) > 1

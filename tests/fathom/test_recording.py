@@ -1,8 +1,10 @@
 """A recording is a video that plays, and is there only when it is whole."""
 
 import resource
+import sys
 from collections.abc import Generator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import imageio_ffmpeg
@@ -11,7 +13,7 @@ import pytest
 
 from fathom.environments import resolve
 from fathom.errors import FathomError
-from fathom.recording import _write, record
+from fathom.recording import _write, as_rgb, check_rendering, record
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "corridor.py"
 
@@ -128,3 +130,102 @@ def test_pictures_of_several_sizes_make_no_film(tmp_path: Path) -> None:
     with pytest.raises(FathomError, match="from 16×16 to 32×32 after 2 frames"):
         _write(tmp_path / "a.mp4", frames(), 10)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("frame", "expected"),
+    [
+        (np.full((4, 6), 7, np.uint8), (7, 7, 7)),
+        (np.full((4, 6, 1), 7, np.uint8), (7, 7, 7)),
+        (np.full((4, 6, 4), (1, 2, 3, 99), np.uint8), (1, 2, 3)),
+        (np.full((4, 6, 3), (0.0, 0.5, 1.0)), (0, 128, 255)),
+        (np.full((4, 6, 3), (0.0, 100.4, 255.0), np.float32), (0, 100, 255)),
+        (np.full((4, 6), True), (255, 255, 255)),
+        (np.full((4, 6, 3), (1, 2, 255)), (1, 2, 255)),
+        ([[[1, 2, 3]] * 6] * 4, (1, 2, 3)),
+    ],
+)
+def test_frames_of_every_kind_are_recorded(frame: Any, expected: tuple[int, ...]) -> None:
+    rgb = as_rgb(frame)
+    assert (rgb.shape, rgb.dtype) == ((4, 6, 3), np.uint8)
+    assert (rgb == expected).all()
+
+
+@pytest.mark.parametrize(
+    ("frame", "expected"),
+    [
+        (None, "render\\(\\) gives NoneType"),
+        ("text", "render\\(\\) gives str"),
+        ([np.zeros((2, 4, 4, 3))], "float64 \\(1, 2, 4, 4, 3\\)"),
+        (np.zeros((4, 4, 2)), "float64 \\(4, 4, 2\\)"),
+        (np.zeros((0, 4, 3), np.uint8), "uint8 \\(0, 4, 3\\)"),
+        (np.full((4, 4), 700), "numbers from 700 to 700"),
+        (np.full((4, 4), np.nan), "numbers from nan to nan"),
+        (np.full((4, 4), -0.5), "numbers from -0.5 to"),
+    ],
+)
+def test_what_is_no_picture_is_said(frame: Any, expected: str) -> None:
+    with pytest.raises(ValueError, match=expected):
+        as_rgb(frame)
+
+
+def _painter(tmp_path: Path, render: str, fps: str = "5") -> Any:
+    """An environment like the corridor, with another `render` and another `render_fps`."""
+    head, tail = EXAMPLE.read_text().split("    def render(self)")
+    assert '"render_fps": 5' in head
+    head = head.replace('"render_fps": 5', f'"render_fps": {fps}')
+    body = f"    def render(self):\n        {render}\n\n    def _unused(self)"
+    (tmp_path / "painter.py").write_text(head + body + tail)
+    return resolve(f"{tmp_path / 'painter.py'}:Corridor", {})
+
+
+@pytest.mark.parametrize(
+    ("render", "expected"),
+    [
+        ("raise RuntimeError('no display')", "failed at line .*, in render: RuntimeError: no disp"),
+        ("raise SystemExit(3)", "failed at line .*, in render: SystemExit: 3"),
+        ("return None", "cannot be recorded: render\\(\\) gives NoneType, and a picture is"),
+    ],
+)
+def test_a_render_that_fails_is_one_sentence(tmp_path: Path, render: str, expected: str) -> None:
+    world = _painter(tmp_path, render)
+    for attempt in (
+        lambda: check_rendering(world),
+        lambda: record(AGENT, world, tmp_path / "videos", 1, 1, "walk"),
+    ):
+        with pytest.raises(FathomError, match=expected):
+            attempt()
+    assert not list((tmp_path / "videos").iterdir())
+
+
+def test_mujoco_without_a_display_names_the_cure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "mujoco", ModuleType("mujoco"))
+    world = _painter(tmp_path, "raise RuntimeError('gladLoadGL error')")
+    with pytest.raises(FathomError, match=r"gladLoadGL error; .* `export MUJOCO_GL=egl`"):
+        check_rendering(world)
+
+
+@pytest.mark.parametrize("fps", ["np.int64(5)", "np.float32(5.0)", "5.0"])
+def test_frames_a_second_of_any_kind_of_number(tmp_path: Path, fps: str) -> None:
+    world = _painter(tmp_path, "return np.zeros((8, 8))", fps)
+    (path,) = record(AGENT, world, tmp_path, 1, 1, "walk")
+    assert next(imageio_ffmpeg.read_frames(path))["fps"] == 5
+
+
+def test_a_long_video_is_cut_and_that_is_said(tmp_path: Path) -> None:
+    class Stays(Right):
+        def act(self, *_: Any) -> np.ndarray:
+            return np.zeros(1, dtype=np.int64)
+
+    agent: Any = Stays()
+    world = resolve(f"{EXAMPLE}:Corridor", {"length": "10"})
+    said: list[str] = []
+    (path,) = record(agent, world, tmp_path, 1, 1, "walk", max_seconds=2, warn=said.append)
+    assert imageio_ffmpeg.count_frames_and_secs(path)[0] == 10
+    assert said == [
+        f"{path} was cut after 2 seconds, before the end of its episode; --max-seconds allows more"
+    ]
+    record(agent, world, tmp_path, 1, 1, "walk", max_seconds=60, warn=said.append)
+    assert len(said) == 1

@@ -44,7 +44,7 @@ class Walker:
             self.total += torch.tensor(drawn, dtype=torch.float64) * (k + 1) + seed % 7
             yield {"steps": done, "sum": float(self.total.sum())}
 
-    def evaluate(self, should_stop: Any) -> Result | None:
+    def evaluate(self, should_stop: Any, report: Any) -> Result | None:
         self.evaluations += 1
         return Result(float(self.total.sum()), (0.0, 1.0), 2, {})
 
@@ -93,7 +93,7 @@ def test_an_evaluation_that_fails_loses_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     class Failing(Walker):
-        def evaluate(self, should_stop: Any) -> Result | None:
+        def evaluate(self, should_stop: Any, report: Any) -> Result | None:
             raise FathomError("no display")
 
     run = new_run(tmp_path)
@@ -105,10 +105,10 @@ def test_an_evaluation_that_fails_loses_nothing(
 
 def test_a_run_killed_in_an_evaluation_does_it_again(tmp_path: Path) -> None:
     class Killed(Walker):
-        def evaluate(self, should_stop: Any) -> Result | None:
+        def evaluate(self, should_stop: Any, report: Any) -> Result | None:
             if float(self.total[0]) > 5:
                 raise KeyboardInterrupt
-            return super().evaluate(should_stop)
+            return super().evaluate(should_stop, report)
 
     whole, run = new_run(tmp_path / "whole"), new_run(tmp_path / "killed")
     train(whole, QUIET, learner=Walker)
