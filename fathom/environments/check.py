@@ -140,11 +140,10 @@ class _Mended(gymnasium.Env):
         return observation, reward, terminated, truncated, info
 
     def _look(self, observation: Any, info: Any, strict: bool) -> tuple[Any, Any]:
-        shares = passive_env_checker.data_shares_objects
         for name, before, now in zip(
             ("observations", "infos"), self._last, (observation, info), strict=True
         ):
-            if before is not None and shares(before, now):
+            if before is not None and _share_objects(before, now):
                 self.slips[f"its {name} share an object, and Fathom copies each"] = None
         self._last = (observation, info)
         space = getattr(self, "observation_space", None)
@@ -203,6 +202,19 @@ def _mended(value: Any, space: Any, strict: bool, name: str, slips: dict[str, No
     elif outside.any():
         slips[f"{name} exceeds a bound of its space by rounding"] = None
     return clipped
+
+
+def _share_objects(first: Any, second: Any) -> bool:
+    """Whether a change of one of two observations, or infos, may change the other."""
+    if isinstance(first, np.ndarray) and isinstance(second, np.ndarray):
+        return np.may_share_memory(first, second)
+    if isinstance(first, dict) and isinstance(second, dict):
+        keys = first.keys() & second.keys()
+        return first is second or any(_share_objects(first[key], second[key]) for key in keys)
+    if isinstance(first, (list, tuple)) and isinstance(second, (list, tuple)):
+        same = first is second and isinstance(first, list)
+        return same or any(map(_share_objects, first, second))
+    return False
 
 
 def _layers(env: Env) -> Iterator[Any]:
