@@ -99,7 +99,7 @@ def test_a_broken_environment_is_refused_in_one_sentence(
     assert _train(tmp_path, f"{FILE}:{name}") == 2
     message = _sentence(capsys.readouterr().err)
     assert REFUSED[name].format(line=_line_that_raises(name)) in message
-    if name not in ("OtherSpacesEachTime", "ActsWithADict"):
+    if name not in ("OtherSpacesEachTime", "ActsWithText"):
         assert message.startswith(f"{FILE}:{name}")
     # That its copies differ is found only when there are several.
     assert (tmp_path / "runs").exists() == (name == "OtherSpacesEachTime")
