@@ -10,7 +10,9 @@ if TYPE_CHECKING:
 
 TASKS: dict[str, str] = {
     "autoencoder": "perception.tasks.autoencoder:Autoencoder",
+    "descent": "perception.tasks.descent:Descent",
     "digits": "perception.tasks.digits:Digits",
+    "regression": "perception.tasks.regression:Regression",
     "slot-filling": "perception.tasks.slot_filling:SlotFilling",
     "utterances": "perception.tasks.response_generation:ResponseGeneration",
 }
