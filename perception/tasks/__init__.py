@@ -14,6 +14,8 @@ TASKS: dict[str, str] = {
     "digits": "perception.tasks.digits:Digits",
     "regression": "perception.tasks.regression:Regression",
     "slot-filling": "perception.tasks.slot_filling:SlotFilling",
+    "spam": "perception.tasks.spam:Spam",
+    "topics": "perception.tasks.topics:Topics",
     "utterances": "perception.tasks.response_generation:ResponseGeneration",
 }
 """Command-line name → "module:Class", imported when it is used."""
