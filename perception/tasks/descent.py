@@ -145,7 +145,12 @@ class Descent(Task):
         surfaces = torch.tensor([names.index(name) for name, _, _ in starts])
         data = Tensors(surfaces, torch.tensor([[x, y] for _, x, y in starts]))
         sizes = {"train": len(data), "test": len(data)}
-        origin = {"name": source.reference, "found": location.found, "licence": "MIT", **sizes}
+        origin = {
+            "name": source.reference,
+            "found": location.found,
+            "licence": "none: formulas",
+            **sizes,
+        }
         return TaskData(
             data, data, {"starts": [list(row) for row in starts]}, origin, config.passes
         )
