@@ -8,15 +8,8 @@ import pytest
 import torch
 
 from perception.data.source import DataError, DataSource
-from perception.tasks.descent import (
-    METHODS,
-    SURFACES,
-    Descent,
-    DescentConfig,
-    bfgs,
-    lowest_of,
-    place,
-)
+from perception.data.surfaces import SURFACES, bfgs, lowest_of, place
+from perception.tasks.descent import METHODS, Descent, DescentConfig
 
 
 def _descend(config: DescentConfig, reference: str, updates: int) -> tuple[Descent, Any]:
@@ -45,6 +38,7 @@ def test_each_kind_of_place_is_told() -> None:
     assert place("saddle", torch.tensor([0.0, 0.0])) == "saddle"
     assert place("plateau", torch.tensor([4.0, -4.0])) == "plateau"
     assert place("ravine", torch.tensor([0.0, 0.0])) == "slope"
+    assert place("ravine", torch.tensor([torch.nan, 0.0])) == "diverged"
     assert place("ravine", bfgs("ravine", (-1.5, 2.0))) == "minimum"
 
 
@@ -105,6 +99,7 @@ def test_starts_of_one_s_own(tmp_path: Path) -> None:
     ]
     answer = task.predict(["saddle 1 1", "ravine -1.5 2"])[0]
     assert answer["SGD"] == "minimum (0.00, 1.00)"
+    assert task.predict(["local-minimum 900 0"])[0]["SGD"].startswith("diverged")
 
 
 @pytest.mark.parametrize(
