@@ -225,7 +225,7 @@ def new_fit(
         hyperparameters=dataclasses.asdict(hyperparameters),
     )
     data = task_data(config)
-    config.segment_steps = len(data.train)  # type: ignore[arg-type]
+    config.segment_steps = data.passes * len(data.train)  # type: ignore[arg-type]
     config.steps = hyperparameters.epochs * config.segment_steps
     config.protocol = protocol_of(data)
     build_task(config, data.metadata)
@@ -299,13 +299,14 @@ def _threads_warning(config: RunConfig) -> list[str]:
 
 
 def _fit_summary(config: RunConfig) -> list[str]:
-    epochs = config.steps // config.segment_steps
+    examples, tests = config.protocol["train"], config.protocol["test"]
+    passes = config.segment_steps // examples
+    each = "each" if passes == 1 else f"every {passes:,}"
     return [
         f"{config.task} on {config.data}",
         f"  hyperparameters: {_listed(config.hyperparameters)}",
         protocol_line(config),
-        f"  {config.segment_steps:,} examples, {epochs} times; {config.protocol['test']:,} to test with"
-        " after each",
+        f"  {examples:,} examples, {config.steps // examples:,} times; {tests:,} to test with after {each}",
         f"  seed {config.seed}, device {config.device}, {config.threads} threads",
         *_threads_warning(config),
     ]

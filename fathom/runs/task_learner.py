@@ -5,13 +5,16 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+import numpy as np
 import torch
+from PIL import Image
 
 import envs
 from agents.agent import AgentState, Metrics
@@ -40,6 +43,8 @@ METADATA = "model.json"
 
 _LARGEST_METADATA = 50_000_000
 _REPORT_SECONDS = 0.5
+_FRAME_MS = 80
+"""How long a frame of a video among the pictures is shown."""
 
 
 class TaskLearner:
@@ -60,7 +65,7 @@ class TaskLearner:
         sums: dict[str, Any] = {}
         task.train()
         reported = time.monotonic()
-        for batch in task.batches(self.data.train, training=True):
+        for batch in self._batches():
             losses = task.train_step(batch, self._updates)
             self._updates += 1
             done += task.batch_size_of(batch)
@@ -68,11 +73,14 @@ class TaskLearner:
             sums = {name: sums.get(name, 0.0) + value for name, value in losses.items()}
             if done >= steps or time.monotonic() - reported >= _REPORT_SECONDS:
                 reported = time.monotonic()
-                yield {
-                    "steps": done,
-                    **{name: float(total) / count for name, total in sums.items()},
-                }
+                means = {name: float(total) / count for name, total in sums.items()}
+                _check_finite(means)
+                yield {"steps": done, **means}
                 sums, count = {}, 0
+
+    def _batches(self) -> Iterator[Any]:
+        for _ in range(self.data.passes):
+            yield from self.task.batches(self.data.train, training=True)
 
     def evaluate(self, should_stop: ShouldStop, report: Report) -> Result | None:
         return evaluate_task(self.task, self.data, self.config, should_stop, report)
@@ -95,6 +103,14 @@ class TaskLearner:
             pictures = self.task.pictures(self.task.batches(self.data.test, training=False))
         for path in save_pictures(self.run, pictures):
             message(f"picture {path}")
+
+
+def _check_finite(losses: Mapping[str, float]) -> None:
+    for name, value in losses.items():
+        if not math.isfinite(value):
+            raise FathomError(
+                f"the {name.replace('_', ' ')} has become {value}; a smaller --learning-rate may help"
+            )
 
 
 def task_class(name: str) -> type[Task]:
@@ -249,13 +265,26 @@ def evaluate_task(
 
 
 def save_pictures(run: RunFolder, pictures: Mapping[str, Any]) -> list[Path]:
-    """Write figures to a run's folder of pictures as PNG; gives the files."""
+    """Write figures as PNG and videos as GIF to a run's folder of pictures; gives the files."""
     paths = []
-    for name, figure in pictures.items():
+    for name, picture in pictures.items():
         run.pictures.mkdir(exist_ok=True)
         buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=100, bbox_inches="tight")
-        path = run.pictures / f"{name}.png"
+        if isinstance(picture, np.ndarray):
+            path = run.pictures / f"{name}.gif"
+            _write_gif(buffer, picture)
+        else:
+            path = run.pictures / f"{name}.png"
+            picture.savefig(buffer, format="png", dpi=100, bbox_inches="tight")
         replace_file(path, buffer.getvalue())
         paths.append(path)
     return paths
+
+
+def _write_gif(file: BinaryIO, frames: np.ndarray) -> None:
+    """Write frames (n, height, width, 3), all in the colours of the last one, which makes small files."""
+    last = Image.fromarray(frames[-1]).quantize(64)
+    images = [
+        Image.fromarray(frame).quantize(palette=last, dither=Image.Dither.NONE) for frame in frames
+    ]
+    images[0].save(file, "gif", save_all=True, append_images=images[1:], duration=_FRAME_MS, loop=0)

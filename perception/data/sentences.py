@@ -2,7 +2,8 @@
 
 A folder is recognised by its files:
 
-- SNIPS 2017 (Coucke et al. 2018): `train_*_full.json` for training, `validate_*.json` for the test.
+- SNIPS 2017 (Coucke et al. 2018): `train_*_full.json` for training, `validate_*.json` for the test. Its sentences
+  ship with Fathom, as `snips`.
 - ATIS (Hemphill et al. 1990), index-coded: `atis.{train,test}.{query,slots,intent}.csv`, a sentence per line,
   and `atis.dict.{vocab,slots,intent}.csv`, where line n is what index n stands for.
 - one's own: `train.jsonl` and `test.jsonl`, a sentence per line:
@@ -14,17 +15,26 @@ A folder is recognised by its files:
 
 from __future__ import annotations
 
+import gzip
 import json
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from perception.data.source import DataError
+from perception.data.source import DataError, Location
 from perception.networks.seq2seq import Utterance, words_of
 from perception.networks.slot_filling import OUTSIDE, Sentence, tokenize_at
 
 _Row = TypeVar("_Row", Sentence, Utterance)
+
+SHIPPED = {"snips": "Fathom"}
+"""Tagged sentences that are always there; a folder of this package."""
+
+
+def folder_of(location: Location) -> Path:
+    """The folder or file of tagged sentences that were found, or that ship."""
+    return Path(__file__).with_name(location.value) if location.kind == "shipped" else location.path
 
 
 def load(folder: Path) -> tuple[list[Sentence], list[Sentence]]:
@@ -69,8 +79,9 @@ def _own(
         return _split(_lines(folder, read))
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder}")
-    if (folder / "train.jsonl").is_file():
-        return _lines(folder / "train.jsonl", read), _lines(folder / "test.jsonl", read)
+    for ending in (".jsonl", ".jsonl.gz"):
+        if (train := folder / f"train{ending}").is_file():
+            return _lines(train, read), _lines(folder / f"test{ending}", read)
     if files := sorted(folder.glob("*.jsonl")):
         return _split([row for path in files for row in _lines(path, read)])
     raise DataError(f"{folder} holds no sentences in a known form: {lacking}")
@@ -79,8 +90,10 @@ def _own(
 def _text(path: Path) -> str:
     try:
         data = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+        data = gzip.decompress(data) if path.suffix == ".gz" else data
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{path} cannot be read: {reason}") from error
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:

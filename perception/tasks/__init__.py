@@ -10,8 +10,12 @@ if TYPE_CHECKING:
 
 TASKS: dict[str, str] = {
     "autoencoder": "perception.tasks.autoencoder:Autoencoder",
+    "descent": "perception.tasks.descent:Descent",
     "digits": "perception.tasks.digits:Digits",
+    "regression": "perception.tasks.regression:Regression",
     "slot-filling": "perception.tasks.slot_filling:SlotFilling",
+    "spam": "perception.tasks.spam:Spam",
+    "topics": "perception.tasks.topics:Topics",
     "utterances": "perception.tasks.response_generation:ResponseGeneration",
 }
 """Command-line name → "module:Class", imported when it is used."""

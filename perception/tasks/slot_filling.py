@@ -20,7 +20,7 @@ from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import Dataset
 
 from perception.data.datasets import Rows, rows_of
-from perception.data.sentences import load, origin
+from perception.data.sentences import SHIPPED, folder_of, load, origin
 from perception.networks.slot_filling import (
     LONGEST_SENTENCE,
     OUTSIDE,
@@ -121,8 +121,8 @@ class SlotFilling(Task):
             )
             found = f"made from {source.reference}"
         else:
-            location = source.locate()
-            train, test = load(location.path)
+            location = source.locate(SHIPPED)
+            train, test = load(folder_of(location))
             found = location.found
         counts = Counter(token.lower() for sentence in train for token in sentence.tokens)
         known = sorted(counts, key=lambda word: (-counts[word], word))[: config.vocabulary]

@@ -54,6 +54,8 @@ class TaskData:
     """What, with the config, the task is built from: classes, vocabulary, image shape. JSON."""
     origin: dict[str, Any]
     """The data's name, where it was found, licence and sizes. JSON."""
+    passes: int = 1
+    """Passes over the training examples in an epoch; several where a pass is one update or a few."""
 
     def checksum(self) -> str:
         """SHA-256 of all training and test examples, the same in every process."""
@@ -162,7 +164,7 @@ class Task(nn.Module, ABC):
 
     def batches(self, dataset: Dataset[Any], *, training: bool) -> Iterable[Any]:
         """Batches of `config.batch_size` on the task's device, shuffled for training."""
-        collate: Any = dataset.collate if isinstance(dataset, Tensors) else None
+        collate: Any = getattr(dataset, "collate", None)
         loader = DataLoader(dataset, self.config.batch_size, shuffle=training, collate_fn=collate)
         return (_to_device(batch, self.device) for batch in loader)
 
@@ -184,8 +186,11 @@ class Task(nn.Module, ABC):
     def evaluate(self, batches: Iterable[Any]) -> dict[str, Metric]:
         """Test the model, which is in evaluation mode; the first metric is the score."""
 
-    def pictures(self, batches: Iterable[Any]) -> dict[str, Figure]:
-        """Figures that show what the model does with test examples, by name."""
+    def pictures(self, batches: Iterable[Any]) -> Mapping[str, Figure | np.ndarray]:
+        """Pictures that show what the model does with test examples, by name.
+
+        A figure of matplotlib's, or the frames of a video, uint8 (frames, height, width, 3).
+        """
         return {}
 
     @abstractmethod

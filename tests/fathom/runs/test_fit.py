@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from agents import AGENTS
@@ -142,6 +143,32 @@ def test_a_stopped_fit_of_every_task_ends_with_the_same_tensors(
     assert one.keys() == other.keys()
     for tensor in one:
         assert torch.equal(one[tensor], other[tensor]), tensor
+
+
+def test_an_epoch_may_be_several_passes_and_a_picture_a_video(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = "fit descent --epochs 2 --passes 3 --name d --threads 1 --runs-dir"
+    assert main([*words.split(), str(tmp_path)]) == 0
+    message = capsys.readouterr().out
+    assert "16 examples, 6 times; 16 to test with after every 3" in message
+    run = Run.find("d", tmp_path)
+    assert [line["steps"] for line in run.evaluations()] == [48, 96]
+    assert int(run.task().updates) == 6  # type: ignore[arg-type]
+    with Image.open(run.pictures / "descent.gif") as video:
+        assert video.n_frames > 1  # type: ignore[attr-defined]
+    assert (run.pictures / "paths.png").is_file()
+
+
+def test_a_loss_that_is_no_number_ends_the_fit_with_a_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = "fit regression --learning-rate 100 --epochs 2 --threads 1 --name r --runs-dir"
+    assert main([*words.split(), str(tmp_path)]) == 2
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert "the loss has become" in message
+    assert "smaller --learning-rate" in message
+    assert "step 0, is intact" in message
 
 
 def test_a_domain_is_learnt_from(tmp_path: Path) -> None:

@@ -127,8 +127,12 @@ def test_the_score_comes_first_pictures_are_drawn_and_bad_input_is_refused(
     json.dumps(first.table)
     again = task.evaluate(task.batches(data.test, training=False))
     assert [metric.mean for metric in again.values()] == [m.mean for m in metrics.values()]
-    for title, figure in task.pictures(task.batches(data.test, training=False)).items():
-        figure.savefig(tmp_path / f"{title}.png")
+    for title, picture in task.pictures(task.batches(data.test, training=False)).items():
+        if isinstance(picture, np.ndarray):
+            assert picture.dtype == np.uint8
+            assert picture.ndim == 4
+        else:
+            picture.savefig(tmp_path / f"{title}.png")
     assert list(tmp_path.glob("*.png"))
     for wrong in ("/nowhere/at/all.png" if name in ("digits", "autoencoder") else "", 3):
         with pytest.raises(DataError) as error:
@@ -149,6 +153,8 @@ def test_configs_refuse_what_makes_no_sense(name: str) -> None:
         {"learning_rate": 0.0},
         {"learning_rate": "0.1"},
     ):
+        if not hasattr(config, next(iter(wrong))):
+            continue  # a task that makes its own batches may have no batch size
         with pytest.raises(ValueError, match=next(iter(wrong))):
             replace(config, **wrong)  # type: ignore[arg-type]
     assert replace(config, learning_rate=1).learning_rate == 1.0
