@@ -13,7 +13,7 @@ from types import ModuleType
 
 import fathom.commands
 from fathom.arguments import nearest
-from fathom.errors import FathomError
+from fathom.errors import FathomError, printable
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -22,13 +22,13 @@ def main(arguments: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):  # a terminal may lack a letter of ours
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
-    warnings.formatwarning = lambda message, *_: f"fathom: warning: {message}\n"
+    warnings.formatwarning = lambda message, *_: f"fathom: warning: {printable(str(message))}\n"
     try:
         code = _dispatch(words)
         sys.stdout.flush()
         return code
     except FathomError as error:
-        message = " ".join(str(error).split()).removesuffix(".")
+        message = printable(" ".join(str(error).split())).removesuffix(".")
         print(f"fathom: {message}", file=sys.stderr)
         return 2
     except BrokenPipeError:

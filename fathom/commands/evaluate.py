@@ -9,7 +9,8 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from fathom.arguments import print_json, quiet, run_argument, warn
-from fathom.runs.options import MOST, STRICT, Device
+from fathom.errors import printable
+from fathom.runs.options import STRICT, Device, SomeEpisodes
 
 USAGE = "evaluate RUN"
 
@@ -18,7 +19,7 @@ USAGE = "evaluate RUN"
 class EvaluateFlags:
     """Score a run's latest checkpoint on episodes or examples that training never saw."""
 
-    episodes: Annotated[int, Field(ge=1, le=MOST)] | None = None
+    episodes: SomeEpisodes | None = None
     """Episodes; as many as the run's own evaluations if not given."""
     seed: Annotated[int, Field(ge=0, lt=10_000)] = 0
     """Which set of evaluation episodes; 0 is the one that the run itself uses."""
@@ -26,6 +27,8 @@ class EvaluateFlags:
     """Where the network runs; auto takes what the run was trained on."""
     runs_dir: Path = Path("runs")
     """Folder in which a run's name is looked up."""
+    trust: bool = False
+    """Let a run from elsewhere import, start and read what its run.toml names."""
     json: bool = False
     """Print one JSON object on standard output."""
 
@@ -37,7 +40,7 @@ def run(words: list[str]) -> int:
         from fathom.display import score, table
         from fathom.runs.run import Run
 
-        loaded = Run.find(reference, flags.runs_dir)
+        loaded = Run.find(reference, flags.runs_dir, flags.trust)
         result, progress = loaded.evaluate_at(flags.episodes, flags.seed, flags.device)
         if result.warning:
             warn(result.warning)
@@ -45,10 +48,13 @@ def run(words: list[str]) -> int:
             content = {"run": str(loaded.folder), "steps": progress.steps, **result.to_json()}
             print_json(out, content)
             return 0
-        print(f"{loaded.name} after {progress.steps:,} steps: {score(result.to_json())}", file=out)
+        print(
+            f"{printable(loaded.name)} after {progress.steps:,} steps: {score(result.to_json())}",
+            file=out,
+        )
         for line in table(result.table) if result.table else []:
             print(line, file=out)
         protocol = ", ".join(f"{key} {value}" for key, value in result.protocol.items())
         seed = "" if result.seed is None else f"; evaluation seed {result.seed}"
-        print(f"protocol: {protocol}{seed}", file=out)
+        print(printable(f"protocol: {protocol}{seed}"), file=out)
     return 0

@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic.dataclasses import dataclass
 
 from fathom.arguments import quiet, run_argument
+from fathom.errors import printable
 from fathom.runs.options import STRICT, Steps
 
 USAGE = "resume RUN [--steps N]"
@@ -21,6 +22,8 @@ class ResumeFlags:
     """New number of steps in all, to extend the run."""
     runs_dir: Path = Path("runs")
     """Folder in which a run's name is looked up."""
+    trust: bool = False
+    """Let a run from elsewhere import, start and read what its run.toml names."""
     json: bool = False
     """Print one JSON object on standard output, and progress on standard error."""
 
@@ -34,8 +37,8 @@ def run(words: list[str]) -> int:
         from fathom.runs.folder import RunFolder
         from fathom.runs.launcher import extend, protocol_line
 
-        resumed = RunFolder.find(reference, flags.runs_dir)
+        resumed = RunFolder.find(reference, flags.runs_dir, flags.trust)
         if flags.steps is not None:
             extend(resumed, flags.steps)
-        print(protocol_line(resumed.config), file=sys.stderr if flags.json else out)
+        print(printable(protocol_line(resumed.config)), file=sys.stderr if flags.json else out)
         return train_and_report(resumed, Display(stderr=flags.json), flags.json, out)

@@ -19,6 +19,7 @@ from fathom.environments.reporting import one_line
 from fathom.errors import FathomError, one_sentence
 
 Value = str | int | float | bool
+MOST_EPISODE_STEPS = 10_000_000
 
 
 def load_constructor(spec: EnvSpec) -> Callable[..., Any]:
@@ -64,6 +65,11 @@ def read_arguments(
         raise FathomError("--env.split cannot be set: it is train in training and test elsewhere")
     hints = _type_hints(constructor)
     values = {name: _typed(name, str(text), hints.get(name)) for name, text in given.items()}
+    limit = values.get("max_episode_steps", 1)
+    if type(limit) is not int or not 1 <= limit <= MOST_EPISODE_STEPS:
+        raise FathomError(
+            f"--env.max_episode_steps must be a whole number from 1 to {MOST_EPISODE_STEPS:,}, not {limit!r}"
+        )
     path_arguments: Mapping[str, tuple[str, ...]] = getattr(constructor, "path_arguments", {})
     for name, endings in path_arguments.items():
         text = str(values.get(name, ""))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +39,7 @@ from fathom.runs.task_learner import (
     task_class,
     task_data,
 )
+from fathom.runs.trust import refuse_arguments, refuse_imports, refuse_paths
 from perception.tasks import TASKS
 
 SEGMENT_STEPS = 10_000
@@ -141,6 +143,10 @@ def new_training(
         message(line)
     run = RunFolder.create(options.runs_dir, options.name, config)
     message(f"  run {run.folder}")
+    if not run.signed:
+        with _saying_unsigned(message):
+            refuse_imports(run.folder, config.environment)
+            refuse_arguments(run.folder, environment)
     return run
 
 
@@ -176,7 +182,22 @@ def new_fit(
         message(line)
     run = RunFolder.create(options.runs_dir, options.name, config)
     message(f"  run {run.folder}")
+    if not run.signed:
+        with _saying_unsigned(message):
+            refuse_paths(run.folder, config.data)
     return run
+
+
+@contextlib.contextmanager
+def _saying_unsigned(message: Callable[[str], None]) -> Iterator[None]:
+    """Say of a run that could not be signed that it will be refused like one from elsewhere."""
+    try:
+        yield
+    except FathomError:
+        message(
+            "  warning: the run cannot be signed, because Fathom's key in the user's state folder can be"
+            " neither read nor made, so commands on it will need --trust"
+        )
 
 
 def extend(run: RunFolder, steps: int) -> None:
@@ -203,8 +224,8 @@ def _check_extension(run: RunFolder) -> int:
     """Raise FathomError where a training cannot be extended; gives its number of environments."""
     config = run.config
     checkpoint = run.load_checkpoint()
-    environment = environment_of(config)
-    build_agent(config, environment)  # refuses what cannot be
+    environment = environment_of(run)
+    build_agent(config, environment, weights=run.weights_bytes())  # refuses what cannot be
     complete = checkpoint is not None and checkpoint.progress.steps >= config.steps
     if complete and not run.replay.is_dir() and storage_needed(config, environment):
         raise FathomError(
