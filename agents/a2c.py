@@ -15,7 +15,7 @@ import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
-from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, PositiveFloat
 from pydantic.dataclasses import dataclass
 
 from agents.agent import (
@@ -25,6 +25,7 @@ from agents.agent import (
     Metrics,
     NumEnvs,
     RunContext,
+    Size,
     UnitInterval,
     generator,
     linear_schedule,
@@ -44,7 +45,7 @@ class A2CConfig(PolicyConfig):
 
     num_envs: NumEnvs = 16
     """Environments stepped together [16]."""
-    rollout_steps: PositiveInt = 5
+    rollout_steps: Size = 5
     """Steps of each environment in a rollout [5]."""
     learning_rate: PositiveFloat = 7e-4
     """Initial learning rate of Adam [RMSProp, sampled from 1e-4 to 1e-2]."""

@@ -44,6 +44,10 @@ STRICT = ConfigDict(strict=True, allow_inf_nan=False, extra="forbid")
 
 UnitInterval = Annotated[float, Field(ge=0, le=1)]
 NumEnvs = Annotated[int, Field(ge=1, le=1 << 16)]
+Repeats = Annotated[int, Field(ge=1, le=1_000)]
+"""How often something is done over again, such as epochs over a rollout."""
+Size = Annotated[int, Field(ge=1, le=1_000_000)]
+"""How much is held or computed at once, such as a minibatch."""
 
 SEGMENT_STEPS = 100_000
 """`Agent.learn` splits longer trainings into segments of this many steps."""
@@ -119,6 +123,9 @@ class Agent(ABC):
 
     notice: ClassVar[str] = ""
     """What the user should know before training, such as a promise that this agent cannot keep."""
+
+    path_hyperparameters: ClassVar[tuple[str, ...]] = ()
+    """Hyperparameters that name files which training reads."""
 
     steps: int
     """Agent steps trained so far."""

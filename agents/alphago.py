@@ -33,7 +33,9 @@ from agents.agent import (
     AgentState,
     Metrics,
     NumEnvs,
+    Repeats,
     RunContext,
+    Size,
     UnitInterval,
     UnsuitableEnvironmentError,
     generator,
@@ -77,11 +79,11 @@ class AlphaGoConfig:
     """Use only records of at least this many moves."""
     expert_share: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of the run that learns from the records; self-play begins with the first segment after it."""
-    layers: PositiveInt = 12
+    layers: Repeats = 12
     """Convolutional layers of the network."""
-    width: PositiveInt = 64
+    width: Size = 64
     """Filters of each convolution."""
-    batch_size: PositiveInt = 128
+    batch_size: Size = 128
     """Positions in an update."""
     learning_rate: PositiveFloat = 2e-3
     """Initial learning rate of Adam, annealed linearly to 0 over the run."""
@@ -95,7 +97,7 @@ class AlphaGoConfig:
     """Decay of the exponential average of the weights, which is the network that plays."""
     num_envs: NumEnvs = 64
     """Simultaneous games of self-play."""
-    simulations: PositiveInt = 32
+    simulations: Size = 32
     """Simulations of the tree search for each move of self-play."""
     replay_positions: PositiveInt = 50_000
     """Newest positions of self-play, from which batches are sampled."""
@@ -115,6 +117,7 @@ class AlphaGo(Agent):
     """
 
     Config: ClassVar[type] = AlphaGoConfig
+    path_hyperparameters: ClassVar[tuple[str, ...]] = ("expert_games",)
 
     def __init__(
         self,
@@ -466,7 +469,7 @@ class AlphaGo(Agent):
         replay = {name: tensors.pop(name) for name in SelfPlay.NAMES if name in tensors}
         self.adam.load(compute_params, tensors or None)
         if tensors:
-            self.replay = SelfPlay(*(part.cpu().numpy() for part in replay.values()))
+            self.replay = SelfPlay.of(replay, self.shape)
             self.steps = int(state.numbers["steps"])
             self.updates = int(state.numbers["updates"])
             if "records" in state.numbers:

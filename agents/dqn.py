@@ -14,13 +14,13 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from time import perf_counter
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import nn
 from torch.func import functional_call
@@ -32,7 +32,9 @@ from agents.agent import (
     AgentState,
     Metrics,
     NumEnvs,
+    Repeats,
     RunContext,
+    Size,
     UnitInterval,
     episode_metrics,
     generator,
@@ -60,7 +62,7 @@ class DQNConfig:
     """Agent steps before the first update [50,000]."""
     train_frequency: PositiveInt = 4
     """Agent steps, summed over the environments, between two updates [4]."""
-    batch_size: PositiveInt = 32
+    batch_size: Size = 32
     """Transitions in an update [32]. The replay ratio is batch_size / train_frequency."""
     learning_rate: PositiveFloat = 5e-4
     """Initial learning rate of Adam [RMSProp, 2.5e-4]."""
@@ -70,7 +72,7 @@ class DQNConfig:
     """ε of Adam (value of Hessel et al. 2018)."""
     discount: UnitInterval = 0.99
     """Discount factor γ of one agent step [0.99]."""
-    n_step: PositiveInt = 3
+    n_step: Repeats = 3
     """Rewards in a target before it bootstraps [1]."""
     target_update_interval: PositiveInt = 250
     """Updates between two copies to the target network [10,000]."""
@@ -80,7 +82,7 @@ class DQNConfig:
     """Double Q-learning: the online network selects the action that the target network evaluates [False]."""
     dueling: bool = False
     """Separate heads for the value of the state and the advantages of the actions [False]."""
-    value_bins: NonNegativeInt = 0
+    value_bins: Annotated[int, Field(ge=0, le=10_000)] = 0
     """Represent values as histograms of this many bins and learn them by cross-entropy [0: scalars, learnt by the Huber loss]."""
     value_limit: PositiveFloat = 10.0
     """The histograms span ± this value; returns beyond are clipped."""
@@ -90,7 +92,7 @@ class DQNConfig:
     """Images: layer normalisation before the activation of the dense layer [False]."""
     subtract_mean_image: bool = False
     """Images: subtract the mean image of the replay memory at the first update [False]."""
-    hidden_size: PositiveInt = 256
+    hidden_size: Size = 256
     """Width of the dense layers [512]."""
     epsilon_start: UnitInterval = 1.0
     """Initial probability of a random action [1.0]."""

@@ -12,19 +12,19 @@ Deviations from the paper: docs/algorithms/dyna-q.md.
 import math
 from collections.abc import Iterator
 from time import perf_counter
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
-from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat
 from pydantic.dataclasses import dataclass
 from torch import nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from agents.agent import STRICT, AgentState, Metrics, RunContext
+from agents.agent import STRICT, AgentState, Metrics, Repeats, RunContext, Size
 from agents.dqn import DQN, DQNConfig
 from agents.parts.adam import Adam, Tensors, gradients_of
 from agents.parts.replay import Batch, Replay
@@ -40,17 +40,17 @@ MIN_LOG_STD, MAX_LOG_STD = math.log(0.01), math.log(10.0)
 class DynaQConfig(DQNConfig):
     """Hyperparameters of DQN and of the model; the value of Peng et al. 2018 in brackets."""
 
-    planning: NonNegativeInt = 1
+    planning: Annotated[int, Field(ge=0, le=1_000)] = 1
     """Updates from simulated transitions after each update from real ones [K − 1, up to 19]."""
     model_starts: NonNegativeInt = 0
     """Agent steps before the first simulated update; the model learns from `learning_starts` on."""
-    model_updates: PositiveInt = 2
+    model_updates: Repeats = 2
     """Updates of the model after each update from real transitions."""
-    model_batch_size: PositiveInt = 128
+    model_batch_size: Size = 128
     """Transitions in an update of the model [16]."""
     model_learning_rate: PositiveFloat = 1e-3
     """Learning rate of the model's Adam [RMSProp, 1e-3]."""
-    model_hidden: PositiveInt = 128
+    model_hidden: Size = 128
     """Width of the dense layers of the model [80]."""
 
 

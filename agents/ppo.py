@@ -17,7 +17,7 @@ import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
-from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, PositiveFloat
 from pydantic.dataclasses import dataclass
 
 from agents.agent import (
@@ -26,7 +26,9 @@ from agents.agent import (
     AgentState,
     Metrics,
     NumEnvs,
+    Repeats,
     RunContext,
+    Size,
     UnitInterval,
     generator,
     linear_schedule,
@@ -49,11 +51,11 @@ class PPOConfig(PolicyConfig):
 
     num_envs: NumEnvs = 8
     """Environments stepped together [8]."""
-    rollout_steps: PositiveInt = 128
+    rollout_steps: Size = 128
     """Steps of each environment in a rollout [128]."""
-    epochs: PositiveInt = 4
+    epochs: Repeats = 4
     """Passes over each rollout [3]."""
-    num_minibatches: PositiveInt = 4
+    num_minibatches: Size = 4
     """Minibatches in each pass [4]."""
     learning_rate: PositiveFloat = 2.5e-4
     """Initial learning rate of Adam [2.5e-4]."""

@@ -59,6 +59,11 @@ class Hooks(Protocol):
     """Constructor arguments that may name a trained run, each with the texts that never do. The
     constructor gets a `TrainedRun` where there is such a run, and else the text as it is."""
 
+    program_arguments: ClassVar[tuple[str, ...]]
+    """Constructor arguments whose text may be the command line of a program that the world starts. A run from
+    elsewhere is not made with such a text unless it names a trained run or is one of the texts that never
+    do (see `run_arguments`), or the user trusts it."""
+
     def protocol(self) -> Mapping[str, Any]:
         """Return the rules that a score depends on: names to numbers and texts.
 

@@ -101,7 +101,7 @@ def train(
     display = Display(quiet=not progress)
     run = new_training(agent, spec, defaults, display.message)
     train_run(run, display)
-    return Run.open(run.folder)
+    return Run.open(run.folder, trust=True)
 
 
 def fit(
@@ -139,11 +139,14 @@ def fit(
     display = Display(quiet=not progress)
     run = new_fit(task, fit_options, config, data_args or {}, display.message)
     train_run(run, display)
-    return Run.open(run.folder)
+    return Run.open(run.folder, trust=True)
 
 
-def load(run: str | Path | Run, runs_dir: str | Path = "runs") -> Run:
+def load(run: str | Path | Run, runs_dir: str | Path = "runs", *, trust: bool = False) -> Run:
     """Open a run by its folder, or by its name under `runs_dir`; a run itself is read again.
+
+    Args:
+        trust: let a run from elsewhere import, start and read what its `run.toml` names.
 
     Raises:
         FathomError: there is no such run.
@@ -153,7 +156,8 @@ def load(run: str | Path | Run, runs_dir: str | Path = "runs") -> Run:
     reference = run.folder if isinstance(run, Run) else run
     if not isinstance(reference, (str, Path)):
         raise FathomError(f"a run is given by its name or folder, not by {reference!r}")
-    return Run.find(reference, Path(runs_dir))
+    trust = trust or (isinstance(run, Run) and run.trust)
+    return Run.find(reference, Path(runs_dir), trust)
 
 
 def resume(
@@ -162,6 +166,7 @@ def resume(
     *,
     runs_dir: str | Path = "runs",
     progress: bool = True,
+    trust: bool = False,
     **changes: Any,
 ) -> Run:
     """Go on with a run exactly where it was, to its end, or with changes that are written to `run.toml`.
@@ -170,6 +175,7 @@ def resume(
         steps: new number of steps in all, to extend the run.
         runs_dir: folder in which a run's name is looked up.
         progress: show it.
+        trust: as for `load`; the run then counts as made here.
         changes: as for `Run.resume`: `learning_rate`, `env_args`, `evaluation_episodes` …
 
     Raises:
@@ -177,7 +183,7 @@ def resume(
     """
     from fathom.display import Display
 
-    resumed = load(run, runs_dir)
+    resumed = load(run, runs_dir, trust=trust)
     resumed.resume(steps, display=Display(quiet=not progress), **changes)
     return resumed
 

@@ -14,7 +14,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TextIO
 
-from fathom.errors import FathomError, one_sentence
+from fathom.errors import FathomError, one_sentence, printable
 
 
 def nearest(word: str, known: list[str]) -> str:
@@ -235,4 +235,4 @@ def print_json(out: TextIO, value: dict[str, Any]) -> None:
 
 def warn(message: str) -> None:
     """Print a warning on standard error."""
-    print(f"fathom: warning: {message}", file=sys.stderr)
+    print(f"fathom: warning: {printable(message)}", file=sys.stderr)

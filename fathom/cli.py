@@ -13,7 +13,7 @@ from types import ModuleType
 
 import fathom.commands
 from fathom.arguments import nearest
-from fathom.errors import FathomError
+from fathom.errors import FathomError, printable
 from fathom.streams import forget, replace_standard_streams
 
 COLOUR = r"\x1b\[[0-9;]*m"
@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
             os.dup2(2, 1)  # what is printed while the process ends
         return code
     except FathomError as error:
-        message = " ".join(str(error).split()).removesuffix(".")
+        message = printable(" ".join(str(error).split())).removesuffix(".")
         print(f"fathom: {message}", file=sys.stderr)
         return 2
     except OSError as error:

@@ -13,6 +13,8 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
+from fathom.errors import printable
+
 _PLAIN_SECONDS = 10.0
 
 
@@ -45,12 +47,12 @@ def score(result: dict[str, Any]) -> str:
     spread = f"95 % interval {number(low)} to {number(high)}, {result[unit]} {unit}"
     if result[unit] == 1:  # of which nothing can be said
         spread = f"1 {unit[:-1]}"
-    return f"{name}{number(result['mean'])} ({spread}){measures}"
+    return printable(f"{name}{number(result['mean'])} ({spread}){measures}")
 
 
 def table(rows: list[list[Any]]) -> list[str]:
     """Rows as lines of text with aligned columns; the first row is the head."""
-    texts = [[str(cell) for cell in row] for row in rows]
+    texts = [[printable(str(cell)) for cell in row] for row in rows]
     first, *widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
     lines = []
     for name, *cells in texts:
@@ -120,7 +122,7 @@ class Display:
 
     def message(self, text: str) -> None:
         """Print a line that stays."""
-        self.console.print(text)
+        self.console.print(printable(text))
 
     def activity(self, text: str) -> None:
         """Say what is being done now."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,31 @@ class Stopped(KeyboardInterrupt):
     def __init__(self, signal_number: int = 15) -> None:
         super().__init__()
         self.exit_code = 128 + signal_number
+
+
+def printable(text: str) -> str:
+    """The text as one line, with what a terminal would obey rather than show written as an escape.
+
+    Everything from a run that is printed goes through here: names, values, paths, errors.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        sign.encode("unicode_escape").decode() if _is_control(sign) else sign for sign in text
+    )
+
+
+def _is_control(sign: str) -> bool:
+    kind = unicodedata.category(sign)
+    return kind[0] == "C" or kind in ("Zl", "Zp")
+
+
+def _shown(value: Any) -> str:
+    """A value in a sentence; not the whole of a long one."""
+    if isinstance(value, int) and abs(value) > 10**30:
+        return f"a number of {value.bit_length() * 3 // 10:,} digits"
+    text = repr(value) if not isinstance(value, (list, dict)) else f"a {type(value).__name__}"
+    return text if len(text) <= 80 else f"{text[:79]}…"
 
 
 _TYPES = {
@@ -54,15 +80,17 @@ def one_sentence(error: ValidationError, named: Callable[[str], str] = str) -> s
         words, key = _BOUNDS[kind]
         bound = context[key]
         whole = isinstance(bound, int) or float(bound).is_integer()
-        return f"{name} must be {words} {f'{int(bound):,}' if whole else bound}, not {value}"
+        return (
+            f"{name} must be {words} {f'{int(bound):,}' if whole else bound}, not {_shown(value)}"
+        )
     if kind in _TYPES:
-        return f"{name} must be {_TYPES[kind]}, not {value!r}"
+        return f"{name} must be {_TYPES[kind]}, not {_shown(value)}"
     if kind == "literal_error":
-        return f"{name} must be {context['expected']}, not {value!r}"
+        return f"{name} must be {context['expected']}, not {_shown(value)}"
     if kind in ("missing", "missing_argument"):
         return f"{name} is missing"
     if kind in ("unexpected_keyword_argument", "extra_forbidden"):
         return f"there is no {name}"
     if kind == "value_error":
         return str(context["error"])
-    return f"{name}: {first['msg']}, not {value!r}"
+    return f"{name}: {first['msg']}, not {_shown(value)}"

@@ -208,6 +208,7 @@ def _write(path: Path, frames: Generator[np.ndarray], fps: float) -> None:
     first = next(frames)
     height, width = first.shape[:2]
     part = path.with_name(f".{path.stem}.{os.getpid()}.mp4")
+    part.unlink(missing_ok=True)  # ffmpeg would follow a link
     try:
         writer = imageio_ffmpeg.write_frames(
             part,

@@ -12,13 +12,13 @@ import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium.wrappers.utils import RunningMeanStd
-from pydantic import NonNegativeFloat, PositiveInt
+from pydantic import NonNegativeFloat
 from pydantic.dataclasses import dataclass
 from torch import nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from agents.agent import STRICT, AgentState, RunContext
+from agents.agent import STRICT, AgentState, RunContext, Size
 from agents.parts.actions import ActionDistribution, action_distribution
 from agents.parts.adam import Adam, copy_into, image_precision
 from agents.parts.compiling import LONG_TRAINING, compiled
@@ -50,7 +50,7 @@ ADAM_EPSILON = 1e-5  # as in the implementations of Mnih et al. 2016 and Schulma
 class PolicyConfig:
     """Hyperparameters of the network, of acting and of the rewards, the same for all policy gradients."""
 
-    hidden_size: PositiveInt = 64
+    hidden_size: Size = 64
     """Width of the dense layers and of the recurrent layer."""
     cnn: Literal["nature", "nips"] = "nature"
     """Convolutions for images: of Mnih et al. 2015, or the smaller ones of 2013."""

@@ -1,5 +1,6 @@
 """Positions of Go to learn from: the replay memory of self-play, and the symmetries of the board."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import ClassVar, NamedTuple
@@ -43,6 +44,20 @@ class SelfPlay:
             np.zeros(0, np.int8),
             np.zeros((0, points), np.int8),
         )
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, torch.Tensor], shape: tuple[int, ...]) -> "SelfPlay":
+        """The memory that `tensors` gave, for planes of this shape.
+
+        Raises:
+            ValueError, KeyError: they are of another board, or not all there.
+        """
+        wanted = cls.empty(shape).tensors()
+        n = len(tensors[cls.NAMES[0]])
+        for name, tensor in wanted.items():
+            if tensors[name].dtype != tensor.dtype or tensors[name].shape != (n, *tensor.shape[1:]):
+                raise ValueError("its replay memory is of another board")
+        return cls(*(tensors[name].cpu().numpy() for name in cls.NAMES))
 
     def with_game(self, game: list[Position], score: float, owners: np.ndarray) -> "SelfPlay":
         """A memory with the positions of a game added.

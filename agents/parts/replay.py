@@ -10,7 +10,10 @@ Rows are contiguous in time. A step that only resets an environment is a row too
 observation of the episode, from which the transition before bootstraps, and is never sampled itself.
 """
 
+import errno
 import os
+import stat
+import warnings
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -30,7 +33,7 @@ MOST_ACTIONS = np.iinfo(ACTION_DTYPE).max + 1
 
 
 class DamagedReplayError(ValueError):
-    """A file of a replay memory is missing or too short."""
+    """A file of a replay memory is missing, too short, no plain file, or not what was written."""
 
 
 class Batch(NamedTuple):
@@ -116,9 +119,42 @@ class Replay:
         self._age = np.zeros(num_envs, dtype=np.uint8)
         self._written = _open(folder / "written", (1,), np.int64, rows)
         """Most rows ever written; more than `rows` if an interrupted segment is repeated."""
+        if rows:
+            self._check(folder, num_actions)
         self._on_gpu: list[torch.Tensor] | None = None
         if device.type == "cuda":
             self._on_gpu = [from_numpy(part).to(device) for part in self._observations]
+
+    def _check(self, folder: Path, num_actions: int) -> None:
+        """Raise DamagedReplayError where the rows to sample from are none that this class writes.
+
+        Their observations are not looked at: that would be to read the whole memory.
+        """
+        overwritten = int(self._written[0]) - self.size
+        oldest = max(0, self.rows - self.capacity)
+        if overwritten > oldest:
+            warnings.warn(
+                "the replay memory was written on since that checkpoint, and its oldest transitions are gone, so"
+                " the run will not end with the weights of an uninterrupted one",
+                stacklevel=2,
+            )
+        # One more may be half overwritten.
+        newest = np.arange(max(oldest, overwritten + 1), self.rows)
+        slots = newest % self.size
+        flags = (self._valid, self._terminated, self._truncated)
+        sound = (
+            overwritten < self.rows <= self._written[0]
+            and all((flag.view(np.uint8)[slots] <= 1).all() for flag in flags)
+            and np.isfinite(self._rewards[slots]).all()
+            and (not num_actions or (self._actions[slots] < num_actions).all())
+        )
+        if sound and len(newest) > 2:
+            valid, ages = self._valid[slots], self._ages[slots].astype(np.int64)
+            expected = np.where(valid, np.minimum(ages, 254) + 1, 0)[:-1]
+            some = valid[:-2] | valid[1:-1] | valid[2:]  # of three rows at least one is valid
+            sound = bool((ages[1:] == expected).all() and some.all())
+        if not sound:
+            raise DamagedReplayError(f"its replay memory in {folder} is damaged")
 
     def begin(self) -> None:
         """Start a segment, for which every environment was reset."""
@@ -298,13 +334,28 @@ def _items(space: gym.Space, frame_stack: int) -> dict[str, tuple[tuple[int, ...
 def _open(path: Path, shape: tuple[int, ...], dtype: type | np.dtype, rows: int) -> np.memmap:
     """Map a file as an array; it must hold the `rows` written before, and is extended if too short."""
     row = int(np.prod(shape[1:])) * np.dtype(dtype).itemsize
-    size, there = shape[0] * row, path.stat().st_size if path.is_file() else 0
-    if there < min(rows, shape[0]) * row:
-        raise DamagedReplayError(f"{path} of its replay memory is missing or too short")
-    if there < size or (there > size and not rows):
-        with path.open("r+b" if rows else "wb") as file:
+    size = shape[0] * row
+    # No link that lies in the folder is followed, and no pipe is waited for.
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | (0 if rows else os.O_CREAT)
+    try:
+        descriptor = os.open(path, flags, 0o666)
+    except FileNotFoundError as error:
+        raise DamagedReplayError(f"{path} of its replay memory is missing") from error
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
+            raise
+        raise DamagedReplayError(f"{path} of its replay memory is no plain file") from error
+    with open(descriptor, "r+b") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise DamagedReplayError(f"{path} of its replay memory is no plain file")
+        if status.st_size < min(rows, shape[0]) * row:
+            raise DamagedReplayError(f"{path} of its replay memory is too short")
+        if not rows and status.st_size != size:
+            file.truncate(0)
+        if status.st_size < size or (status.st_size > size and not rows):
             _allocate(file, size)
-    return np.memmap(path, dtype=dtype, mode="r+", shape=shape)
+        return np.memmap(file, dtype=dtype, mode="r+", shape=shape)
 
 
 def _allocate(file: BinaryIO, size: int) -> None:

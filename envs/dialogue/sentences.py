@@ -27,7 +27,7 @@ ActSentence = tuple[list[str], str]
 
 SENTENCES = 10_000
 """Training and test sentences together, by default."""
-_MOST = 10_000_000
+_MOST = 1_000_000
 _SEED = 1
 _NONSENSE = 0.03
 """Share of meaningless sentences, which teach to tell them from the others."""

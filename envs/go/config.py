@@ -38,7 +38,7 @@ class GoConfig:
     run, which the user gives by its name or folder; any other text: the command line of a GTP program."""
     colour: Colour = "black"
     """The learner's colour: "black", "white", or "both" for a random one in every game."""
-    max_moves: Annotated[Whole, Field(ge=0)] = 0
+    max_moves: Annotated[Whole, Field(ge=0, le=100_000)] = 0
     """Moves of both players after which a game ends and is counted as it stands; 0 for 3 · size²."""
 
     def __post_init__(self) -> None:

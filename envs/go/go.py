@@ -51,6 +51,7 @@ class Go(gym.Env):
         "measures": ("win", "margin"),
     }
     run_arguments = {"opponent": OPPONENTS}
+    program_arguments = ("opponent",)
 
     def __init__(
         self,

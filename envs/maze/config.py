@@ -15,7 +15,7 @@ View = Literal["full", "local", "position"]
 Reward = Literal["sparse", "step_cost"]
 Split = Literal["train", "test"]
 Size = Annotated[Whole, Field(ge=5, le=63)]
-Steps = Annotated[Whole, Field(ge=0)]
+Steps = Annotated[Whole, Field(ge=0, le=10_000_000)]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -38,7 +38,7 @@ class MazeConfig:
     """As `start`."""
     view: View = "full"
     """The observation: "full": all planes; "local": a window around the agent; "position": a small vector."""
-    radius: Whole = 2
+    radius: Annotated[Whole, Field(ge=0, le=63)] = 2
     """Reach of a local view in each direction, in squares."""
     reward: Reward = "sparse"
     """"sparse": 1 at the goal; "step_cost": also −1/max_steps for every step."""

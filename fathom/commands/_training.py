@@ -7,7 +7,7 @@ from typing import TextIO
 
 from fathom.arguments import print_json
 from fathom.display import Display, clock, score, table
-from fathom.errors import Stopped
+from fathom.errors import Stopped, printable
 from fathom.runs.folder import RunFolder
 from fathom.runs.runner import train
 from fathom.signals import stopping_signals
@@ -21,7 +21,7 @@ def train_and_report(run: RunFolder, display: Display, as_json: bool, out: TextI
     except Stopped as stopped:
         print(
             "fathom: stopped; the segment that was in progress will be done again. "
-            f"Go on with: fathom resume {run.folder}",
+            f"Go on with: fathom resume {printable(str(run.folder))}",
             file=sys.stderr,
         )
         return stopped.exit_code
@@ -33,7 +33,7 @@ def train_and_report(run: RunFolder, display: Display, as_json: bool, out: TextI
         return 0
     ending = f", evaluation {score(last)}" if last is not None else ""
     seconds = clock(progress.seconds)
-    print(f"{run.folder}: {progress.steps:,} steps in {seconds}{ending}", file=out)
+    print(printable(f"{run.folder}: {progress.steps:,} steps in {seconds}{ending}"), file=out)
     if last is not None and "table" in last:
         print("\n".join(table(last["table"])), file=out)
     return 0

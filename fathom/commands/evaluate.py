@@ -9,7 +9,8 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from fathom.arguments import print_json, run_argument, warn
-from fathom.runs.options import MOST, STRICT, Device
+from fathom.errors import printable
+from fathom.runs.options import STRICT, Device, SomeEpisodes
 from fathom.streams import quiet
 
 USAGE = "evaluate RUN"
@@ -19,7 +20,7 @@ USAGE = "evaluate RUN"
 class EvaluateFlags:
     """Score a run's checkpoint on episodes or examples that training never saw."""
 
-    episodes: Annotated[int, Field(ge=1, le=MOST)] | None = None
+    episodes: SomeEpisodes | None = None
     """Episodes; as many as the run's own evaluations if not given."""
     checkpoint: str = "latest"
     """Which checkpoint: latest, best (by the run's own evaluations; see --keep of train) or its step."""
@@ -29,6 +30,8 @@ class EvaluateFlags:
     """Where the network runs; auto takes what the run was trained on."""
     runs_dir: Path = Path("runs")
     """Folder in which a run's name is looked up."""
+    trust: bool = False
+    """Let a run from elsewhere import, start and read what its run.toml names."""
     json: bool = False
     """Print one JSON object on standard output."""
 
@@ -41,7 +44,7 @@ def run(words: list[str]) -> int:
         from fathom.runs.config import provenance
         from fathom.runs.run import Run
 
-        loaded = Run.find(reference, flags.runs_dir)
+        loaded = Run.find(reference, flags.runs_dir, flags.trust)
         with evaluation_progress() as report:
             result, progress = loaded.evaluate_at(
                 flags.episodes, flags.seed, flags.device, flags.checkpoint, report
@@ -54,12 +57,15 @@ def run(words: list[str]) -> int:
                 content["changes"] = loaded.config.changes
             print_json(out, content)
             return 0
-        print(f"{loaded.name} after {progress.steps:,} steps: {score(result.to_json())}", file=out)
+        print(
+            f"{printable(loaded.name)} after {progress.steps:,} steps: {score(result.to_json())}",
+            file=out,
+        )
         for line in table(result.table) if result.table else []:
             print(line, file=out)
         protocol = ", ".join(f"{key} {value}" for key, value in result.protocol.items())
         seed = "" if result.seed is None else f"; evaluation seed {result.seed}"
-        print(f"protocol: {protocol}{seed}", file=out)
+        print(printable(f"protocol: {protocol}{seed}"), file=out)
         for line in provenance(loaded.config):
-            print(line, file=out)
+            print(printable(line), file=out)
     return 0

@@ -10,9 +10,9 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from fathom.arguments import parse, print_json
-from fathom.errors import FathomError
+from fathom.errors import FathomError, printable
 from fathom.play.go_flags import GoFlags, go_arguments, go_player, search_budget
-from fathom.runs.options import MOST, STRICT, Seed
+from fathom.runs.options import STRICT, Seed, SomeEpisodes
 from fathom.streams import quiet
 
 USAGE = "match A B"
@@ -25,7 +25,7 @@ class MatchFlags(GoFlags):
     Rules are set by --env.size, --env.komi, --env.ko and --env.suicide.
     """
 
-    games: Annotated[int, Field(ge=1, le=MOST)] = 20
+    games: SomeEpisodes = 20
     """Number of games."""
     seed: Seed = 0
     """Seed of the openings and the players."""
@@ -70,7 +70,8 @@ def run(words: list[str]) -> int:
         if flags.json:
             print_json(out, {**result.as_json(), "folder": str(folder)})
         else:
-            print("\n".join([*result.lines(), f"the games are in {folder}"]), file=out)
+            for line in [*result.lines(), f"the games are in {folder}"]:
+                print(printable(line), file=out)
         if result.error is not None:
             raise FathomError(f"the match ended early: {result.error}")
     return 0

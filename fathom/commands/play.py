@@ -63,6 +63,8 @@ class ChatFlags:
     """Device of the network; auto takes the one it was trained on."""
     runs_dir: Path = Path("runs")
     """Folder in which a run's name is looked up."""
+    trust: bool = False
+    """Let a run from elsewhere import, start and read what its run.toml names."""
 
 
 def run(words: list[str]) -> int:
@@ -121,6 +123,7 @@ def _chat(run: Run, words: list[str]) -> int:
         raise FathomError(
             f"--env.{next(iter(env_args))} cannot be set in a chat: its environment is that of the run"
         )
+    run.trust = flags.trust
     seed = int.from_bytes(os.urandom(4), "big") if flags.seed is None else flags.seed
     from fathom.play.dialogue_session import dialogue_with
     from fathom.play.dialogue_terminal import DialogueTerminal

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic.dataclasses import dataclass
 
 from fathom.arguments import asks_for_help, parse, print_json, split_positional
-from fathom.errors import FathomError
+from fathom.errors import FathomError, printable
 from fathom.runs.options import STRICT, Device
 from fathom.streams import quiet
 
@@ -57,5 +57,5 @@ def run(words: list[str]) -> int:
                 f"{name} {number(value) if isinstance(value, float) else value}"
                 for name, value in answer.items()
             )
-            print(f"{item}: {text}", file=out)
+            print(printable(f"{item}: {text}"), file=out)
     return 0

@@ -9,7 +9,8 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from fathom.arguments import print_json, run_argument
-from fathom.runs.options import MOST, STRICT, Device
+from fathom.errors import printable
+from fathom.runs.options import STRICT, Device, SomeEpisodes
 from fathom.streams import quiet
 
 USAGE = "record RUN"
@@ -19,7 +20,7 @@ USAGE = "record RUN"
 class RecordFlags:
     """Record episodes of a run's checkpoint as mp4."""
 
-    episodes: Annotated[int, Field(ge=1, le=MOST)] = 1
+    episodes: SomeEpisodes = 1
     """Episodes."""
     folder: Path | None = None
     """Where the videos go; the run's own folder of videos if not given."""
@@ -33,6 +34,8 @@ class RecordFlags:
     """Where the network runs; auto takes what the run was trained on."""
     runs_dir: Path = Path("runs")
     """Folder in which a run's name is looked up."""
+    trust: bool = False
+    """Let a run from elsewhere import, start and read what its run.toml names."""
     json: bool = False
     """Print one JSON object on standard output."""
 
@@ -43,7 +46,7 @@ def run(words: list[str]) -> int:
     with quiet(flags.json) as out:
         from fathom.runs.run import Run
 
-        loaded = Run.find(reference, flags.runs_dir)
+        loaded = Run.find(reference, flags.runs_dir, flags.trust)
         paths = loaded.record(
             flags.episodes,
             folder=flags.folder,
@@ -56,8 +59,8 @@ def run(words: list[str]) -> int:
             print_json(out, {"run": str(loaded.folder), "videos": [str(path) for path in paths]})
             return 0
         for path in paths:
-            print(path, file=out)
+            print(printable(str(path)), file=out)
             transcript = path.with_suffix(".txt")
             if transcript.is_file():
-                print(transcript, file=out)
+                print(printable(str(transcript)), file=out)
     return 0

@@ -17,7 +17,7 @@ from fathom.arguments import (
     runs_dir_in,
     split_positional,
 )
-from fathom.errors import FathomError
+from fathom.errors import FathomError, printable
 from fathom.runs.options import STRICT, Episodes, Keep, NumEnvs, Steps
 from fathom.streams import quiet
 
@@ -33,6 +33,8 @@ class ResumeFlags:
     """New number of steps in all, to extend the run."""
     runs_dir: Path = Path("runs")
     """Folder in which a run's name is looked up."""
+    trust: bool = False
+    """Let a run from elsewhere import, start and read what its run.toml names."""
     json: bool = False
     """Print one JSON object on standard output, and progress on standard error."""
 
@@ -68,7 +70,7 @@ def run(words: list[str]) -> int:
         from fathom.runs.folder import RunFolder
         from fathom.runs.launcher import protocol_line
 
-        resumed = RunFolder.find(given[0], runs_dir_in(rest))
+        resumed = RunFolder.find(given[0], runs_dir_in(rest), "--trust" in rest)
         config, prog = resumed.config, f"fathom resume {given[0]}"
         flags: Any
         changes: dict[str, Any] = {}
@@ -93,9 +95,10 @@ def run(words: list[str]) -> int:
                     item.name: getattr(after, item.name)
                     for item in dataclasses.fields(after)
                     if getattr(after, item.name) != getattr(before, item.name)
-                    and item.name not in ("steps", "runs_dir", "json")
+                    and item.name not in ("steps", "runs_dir", "trust", "json")
                 }
         display = Display(stderr=flags.json)
         change(resumed, flags.steps, changes, env_args, display.message)
-        print(protocol_line(resumed.config), file=sys.stderr if flags.json else out)
+        line = printable(protocol_line(resumed.config))
+        print(line, file=sys.stderr if flags.json else out)
         return train_and_report(resumed, display, flags.json, out)

@@ -23,6 +23,7 @@ from fathom.errors import FathomError, one_sentence
 
 Value = Any
 """A value of JSON: a text, a number, a bool, None, or a list or dictionary of them."""
+MOST_EPISODE_STEPS = 10_000_000
 
 
 def load_constructor(spec: EnvSpec) -> Callable[..., Any]:
@@ -107,9 +108,13 @@ def read_arguments(
     if "split" in given and takes_split(constructor):
         raise FathomError("--env.split cannot be set: it is train in training and test elsewhere")
     hints = _type_hints(constructor)
-    if "max_episode_steps" not in _parameters(constructor):
-        hints["max_episode_steps"] = int
     values = {name: _value(name, str(text), hints.get(name)) for name, text in given.items()}
+    limit = values.get("max_episode_steps", 1)
+    is_limit = type(limit) is int and 1 <= limit <= MOST_EPISODE_STEPS
+    if "max_episode_steps" not in _parameters(constructor) and not is_limit:
+        raise FathomError(
+            f"--env.max_episode_steps must be a whole number from 1 to {MOST_EPISODE_STEPS:,}, not {limit!r}"
+        )
     path_arguments: Mapping[str, tuple[str, ...]] = getattr(constructor, "path_arguments", {})
     for name, endings in path_arguments.items():
         text = str(values.get(name, ""))

@@ -21,6 +21,12 @@ from fathom.environments.reporting import one_line
 from fathom.environments.user_files import import_file, import_named
 from fathom.errors import FathomError
 
+GREY = "gymnasium.wrappers:GrayscaleObservation"
+RESIZE = "fathom.environments.wrappers:ResizePicture"
+STACK = "gymnasium.wrappers:FrameStackObservation"
+HARMLESS_WRAPPERS = (GREY, RESIZE, STACK)
+"""Others of Gymnasium write files, for example, which a run from elsewhere may not do."""
+
 
 def wrapper_references(
     wrap: Sequence[str] = (), grey: bool = False, resize: str | None = None, frame_stack: int = 1
@@ -43,7 +49,7 @@ def wrapper_references(
         references.append(name + arguments)
         _load(references[-1])
     if grey:
-        references.append("gymnasium.wrappers:GrayscaleObservation")
+        references.append(GREY)
     if resize is not None:
         match = re.fullmatch(r"(\d+)(?:[x×](\d+))?", resize.strip())
         height, width = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
@@ -52,10 +58,9 @@ def wrapper_references(
                 f"--resize must be a size such as 84, or 84x96 of height and width, not {resize!r}"
             )
         shape = f"[{height}, {width}]"
-        references.append(f'fathom.environments.wrappers:ResizePicture{{"shape": {shape}}}')
+        references.append(f'{RESIZE}{{"shape": {shape}}}')
     if frame_stack > 1:
-        arguments = f'{{"stack_size": {frame_stack}}}'
-        references.append(f"gymnasium.wrappers:FrameStackObservation{arguments}")
+        references.append(f'{STACK}{{"stack_size": {frame_stack}}}')
     return tuple(references)
 
 

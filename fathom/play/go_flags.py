@@ -34,6 +34,8 @@ class GoFlags:
     """Device of a run's network; auto takes the one it was trained on."""
     runs_dir: Path = Path("runs")
     """Folder in which a run's name is looked up."""
+    trust: bool = False
+    """Let a run from elsewhere import, start and read what its run.toml names."""
 
 
 def go_arguments(
@@ -80,6 +82,7 @@ def go_player(
     result = player(
         reference,
         runs=flags.runs_dir,
+        trust=flags.trust,
         device=flags.device,
         threads=flags.threads,
         resign=flags.resign,

@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import ValidationError
@@ -28,8 +29,11 @@ from envs.go.opponents import PLAYOUT, RANDOM, move_of, new_work
 from envs.go.playouts import mask_eyes
 from envs.go.program import Program, ProgramError, ProgramRefusedError
 from envs.go.vertices import action_at, vertex
-from fathom.errors import FathomError, one_sentence
+from fathom.errors import FathomError, one_sentence, printable
 from fathom.play.runs import find_run, names_run, trained_agent
+
+if TYPE_CHECKING:
+    from fathom.runs.run import Run
 
 NAMES = ("random", "playout", "rave")
 """Built-in players: a random sensible move; the best move by playouts; a search with RAVE."""
@@ -335,6 +339,7 @@ def player(
     reference: str,
     *,
     runs: Path = Path("runs"),
+    trust: bool = False,
     device: str = "auto",
     threads: int | None = None,
     resign: float = 0.0,
@@ -347,6 +352,7 @@ def player(
     Args:
         reference: one of `NAMES`; a run, by its folder or its name under `runs`; or else the command
             line of a program that speaks GTP.
+        trust: let a run from elsewhere import, start and read what its `run.toml` names.
         threads: trees that a search without a network grows in parallel; by default one a core.
         resign: win rate, 0…1, below which a searching player resigns; 0 for never.
         timeout: seconds without an answer after which a program counts as hung.
@@ -362,7 +368,8 @@ def player(
         config = SearchConfig(threads=threads or os.cpu_count() or 1)
         return _Searcher("rave", None, config, resign=resign)
     if names_run(reference, runs):
-        return _of_run(reference, runs, device, resign, warn, checkpoint)
+        run = find_run(reference, runs, trust)
+        return _of_run(run, device, resign, warn, checkpoint)
     try:
         return _Other(reference, timeout)
     except ProgramError as error:
@@ -375,22 +382,16 @@ def player(
 
 
 def _of_run(
-    reference: str,
-    runs: Path,
-    device: str,
-    resign: float,
-    warn: Callable[[str], None],
-    checkpoint: str,
+    run: Run, device: str, resign: float, warn: Callable[[str], None], checkpoint: str
 ) -> Player:
-    run = find_run(reference, runs)
     agent, environment = trained_agent(run, warn, device, checkpoint)
     planes, _ = environment.spaces()
     shape = planes.shape or ()
     if "Fathom/Go" not in run.config.environment or len(shape) != 3:
         raise FathomError(f"{run.folder} was trained in {run.config.environment}, not to play Go")
     if evaluate := getattr(agent, "evaluate", None):
-        return _Searcher(run.name, evaluate, SearchConfig(mixing=0.5), shape[1], resign)
-    return _Actor(run.name, agent, shape[1])
+        return _Searcher(printable(run.name), evaluate, SearchConfig(mixing=0.5), shape[1], resign)
+    return _Actor(printable(run.name), agent, shape[1])
 
 
 def rules_from(arguments: dict[str, str], players: Iterable[Player] = ()) -> Rules:

@@ -27,11 +27,11 @@ def names_run(reference: str, runs_dir: Path) -> bool:
     )
 
 
-def find_run(reference: str, runs_dir: Path) -> Run:
+def find_run(reference: str, runs_dir: Path, trust: bool = False) -> Run:
     """Return the run that a text names; FathomError if there is none."""
     from fathom.runs.run import Run
 
-    return Run.find(reference, runs_dir)
+    return Run.find(reference, runs_dir, trust)
 
 
 def trained_agent(

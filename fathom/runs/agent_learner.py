@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +19,7 @@ from fathom.environments import EnvironmentSpec, resolve
 from fathom.environments.constructor import argument_text
 from fathom.errors import FathomError
 from fathom.evaluation import Report, Result, evaluate, evaluation_seed
+from fathom.files import reporting_disk_errors
 from fathom.recording import record
 from fathom.runs.checkpoint import Progress
 from fathom.runs.config import RunConfig, build_config, check_hyperparameters
@@ -24,12 +27,16 @@ from fathom.runs.folder import RunFolder
 from fathom.runs.learner import ShouldStop
 from fathom.runs.process import (
     BUILDING,
+    MISFITS,
     inference_device,
+    misfit,
+    network_limit,
     random_generators,
     reporting_memory_errors,
     segment_seed,
 )
 from fathom.runs.trained_run import open_run
+from fathom.runs.trust import refuse_arguments, refuse_imports, refuse_paths
 
 
 class AgentLearner:
@@ -37,12 +44,21 @@ class AgentLearner:
 
     def __init__(self, run: RunFolder) -> None:
         self.run, self.config = run, run.config
-        check_hyperparameters(run.folder, run.config, agent_class(run.config.agent).Config)
-        self.environment = environment_of(run.config)
-        self.agent = build_agent(run.config, self.environment, run.replay)
+        kind = agent_class(run.config.agent)
+        check_hyperparameters(run.folder, run.config, kind.Config)
+        self.environment = environment_of(run)
+        if not run.trusted:
+            names = kind.path_hyperparameters
+            refuse_paths(run.folder, *(run.config.hyperparameters.get(name) for name in names))
+        self.agent = build_agent(run.config, self.environment, run.replay, run.weights_bytes())
 
     def segment(self, k: int, steps: int, seed: int) -> Iterator[Metrics]:
-        self.run.replay.mkdir(exist_ok=True)
+        replay = self.run.files / "replay"
+        with reporting_disk_errors(self.run.folder):
+            replay.make()
+            for name in replay.names():  # the agent opens them by their paths
+                with replay.writing(name, os.O_RDWR):
+                    pass
         # New environments for every segment: nothing that the old ones remember reaches it.
         env = self.environment.make_vector(agent_config(self.config).num_envs, training=True)
         try:
@@ -90,7 +106,7 @@ class AgentLearner:
                 f"{run.folder} cannot go on, because its replay memory was deleted "
                 "(a run keeps it after its end only with --keep-replay)"
             )
-        there = (path.stat() for path in run.replay.rglob("*") if path.is_file())
+        there = (path.lstat() for path in run.replay.glob("*"))
         check_room(run.folder, needed - sum(status.st_blocks * 512 for status in there))
         if not progress.steps:  # a new run's summary has the notice
             return []
@@ -99,8 +115,10 @@ class AgentLearner:
 
     def finish(self, progress: Progress, message: Callable[[str], None]) -> None:
         run, name = self.run, f"step-{progress.steps}"
-        if self.config.record and not list(run.videos.glob(f"{name}*.mp4")):
+        videos = run.files / "videos"
+        if self.config.record and f"{name}.mp4" not in videos.names():
             try:
+                videos.make()
                 paths = record(
                     self.agent, self.environment, run.videos, 1, evaluation_seed(), name,
                     warn=lambda text: message(f"warning: {text}"),
@@ -109,8 +127,9 @@ class AgentLearner:
                     message(f"recorded {path}")
             except FathomError as error:  # the training is done all the same
                 message(f"warning: {error}")
-        if run.replay.exists() and not self.config.keep_replay:
-            shutil.rmtree(run.replay, ignore_errors=True)
+        if not self.config.keep_replay:
+            with contextlib.suppress(OSError):
+                run.files.remove("replay")
 
 
 def agent_class(name: str) -> type[Agent]:
@@ -132,17 +151,38 @@ def agent_config(config: RunConfig) -> Any:
     return build_config(agent_class(config.agent).Config, config.hyperparameters)
 
 
-def environment_of(config: RunConfig) -> EnvironmentSpec:
-    """The environment of a run."""
+def environment_of(run: RunFolder, config: RunConfig | None = None) -> EnvironmentSpec:
+    """The environment of a run.
+
+    Args:
+        config: what it is about to be asked for; its own if not given.
+
+    Raises:
+        FathomError: the run is not trusted, and its environment would import, start or read what does not
+            ship with Fathom.
+    """
+    config = config or run.config
+    if not run.trusted:
+        refuse_imports(run.folder, config.environment, config.wrappers)
     arguments = {key: argument_text(value) for key, value in config.environment_arguments.items()}
-    environment = resolve(config.environment, arguments, open_run)
+    environment = resolve(
+        config.environment, arguments, functools.partial(open_run, trust=run.trust)
+    )
+    if not run.trusted:
+        refuse_arguments(run.folder, environment)
     return environment.wrapped_in(tuple(config.wrappers))
 
 
 def build_agent(
-    config: RunConfig, environment: EnvironmentSpec, storage: Path | None = None
+    config: RunConfig,
+    environment: EnvironmentSpec,
+    storage: Path | None = None,
+    weights: int | None = None,
 ) -> Agent:
     """Build a run's agent, untrained; without `storage` it only acts.
+
+    Args:
+        weights: bytes of the weights that it will load, if it will.
 
     Raises:
         FathomError: the agent is unknown or cannot act in this environment.
@@ -150,7 +190,7 @@ def build_agent(
     kind, hyperparameters = agent_class(config.agent), agent_config(config)
     observation_space, action_space = environment.spaces()
     try:
-        with reporting_memory_errors(), random_generators():
+        with reporting_memory_errors(), random_generators(), network_limit(weights):
             segment_seed(config.seed, BUILDING)
             context = _context(config, environment, hyperparameters, storage)
             agent = kind(observation_space, action_space, hyperparameters, context)
@@ -181,13 +221,13 @@ def trained_agent(
     check_hyperparameters(run.folder, run.config, agent_class(run.config.agent).Config)
     config = dataclasses.replace(run.config, device=inference_device(run.config, device))
     checkpoint = run.trained_checkpoint(which, warn)
-    environment = environment_of(config)
-    agent = build_agent(config, environment)
+    environment = environment_of(run)
+    agent = build_agent(config, environment, weights=run.weights_bytes())
     try:
         agent.load(checkpoint.state)
-    except (ValueError, KeyError) as error:
+    except MISFITS as error:
         raise FathomError(
-            f"the checkpoint of {run.folder} does not fit its agent: {error}"
+            f"the checkpoint of {run.folder} does not fit its agent: {misfit(error)}"
         ) from error
     return agent, environment, checkpoint.progress
 

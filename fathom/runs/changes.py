@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from agents.agent import AgentState
-from fathom.arguments import nearest
+from fathom.arguments import nearest, warn
 from fathom.environments.check import check
 from fathom.environments.constructor import for_toml
 from fathom.errors import FathomError, one_sentence
@@ -27,6 +26,7 @@ from fathom.runs.checkpoint import Checkpoint, Progress
 from fathom.runs.config import RunConfig, build_config, check_hyperparameters, provenance
 from fathom.runs.folder import RunFolder
 from fathom.runs.launcher import check_goals, rounded_up
+from fathom.runs.process import MISFITS
 from fathom.runs.runner import evaluated, reached_early_stop
 
 OPTIONS = "evaluation_episodes", "evaluation_envs", "early_stop", "keep"
@@ -59,9 +59,7 @@ def change(
     with run.lock():
         checkpoint = run.load_checkpoint()
         progress = Progress() if checkpoint is None else checkpoint.progress
-        config = (
-            run.config if run.config.is_fit else _changed(run.folder, run.config, changes, env_args)
-        )
+        config = run.config if run.config.is_fit else _changed(run, changes, env_args)
         if steps is not None:
             config = _extended(run, config, steps, progress)
         check_goals(config)
@@ -82,7 +80,7 @@ def change(
                 *({"step": progress.steps, **d} for d in differences),
             ]
             if config.environment_arguments != run.config.environment_arguments:
-                config.protocol = dict(environment_of(config).describe())
+                config.protocol = dict(environment_of(run, config).describe())
             for line in provenance(config)[-len(differences) :]:
                 message(f"  {line}")
             message(
@@ -93,11 +91,10 @@ def change(
             run.write_config()
 
 
-def _changed(
-    folder: Path, config: RunConfig, changes: Mapping[str, Any], env_args: Mapping[str, str]
-) -> RunConfig:
+def _changed(run: RunFolder, changes: Mapping[str, Any], env_args: Mapping[str, str]) -> RunConfig:
+    config = run.config
     kind = agent_class(config.agent).Config
-    check_hyperparameters(folder, config, kind)
+    check_hyperparameters(run.folder, config, kind)
     old = agent_config(config)
     fields = [item.name for item in dataclasses.fields(old)]
     if unknown := [name for name in changes if name not in OPTIONS and name not in fields]:
@@ -116,7 +113,7 @@ def _changed(
     except ValueError as error:
         raise FathomError(one_sentence(error)) from error  # type: ignore[arg-type]
     if env_args:
-        values = environment_of(changed).env_args
+        values = environment_of(run, changed).env_args
         changed.environment_arguments = {name: for_toml(value) for name, value in values.items()}
     return changed
 
@@ -158,10 +155,10 @@ def _check(
     message: Callable[[str], None],
 ) -> None:
     """Raise FathomError unless the run's checkpoint and its replay memory fit the changed run."""
-    environment = environment_of(config)
-    agent = build_agent(config, environment)
+    environment = environment_of(run, config)
+    agent = build_agent(config, environment, weights=run.weights_bytes())
     needed = storage_needed(config, environment)
-    if goes_on and needed and not run.replay.is_dir():
+    if goes_on and needed and run.files.kind("replay") is None:
         raise FathomError(
             f"{run.folder} is complete and its replay memory was deleted, so it cannot be extended;"
             " train with --keep-replay to be able to"
@@ -171,18 +168,18 @@ def _check(
     names = [one["name"] for one in differences]
     what = f"{run.folder} cannot go on with another {' or '.join(names)}"
     before = dataclasses.replace(run.config, steps=config.steps)
-    if "num_envs" in names or needed != storage_needed(before, environment_of(before)):
+    if "num_envs" in names or needed != storage_needed(before, environment_of(run, before)):
         raise FathomError(f"{what}: the number of environments and the replay memory are fixed")
     if checkpoint is not None:
         try:
             agent.load(checkpoint.state)
-        except (ValueError, KeyError) as error:
+        except MISFITS as error:
             raise FathomError(f"{what}: the checkpoint does not fit") from error
         if _names(agent.state()) != _names(checkpoint.state):
             raise FathomError(f"{what}: the checkpoint does not fit")
     if any(name.startswith("env.") for name in names):
         for complaint in check(environment):
-            message(f"warning: {complaint}")
+            warn(complaint)
 
 
 def _names(state: AgentState) -> set[str]:

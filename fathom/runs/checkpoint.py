@@ -2,41 +2,60 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
+import operator
 import os
-import shutil
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import safetensors.torch
 import torch
+from pydantic import AfterValidator, Field, TypeAdapter
+from pydantic.dataclasses import dataclass
 
 from agents.agent import AgentState
 from fathom.errors import FathomError
-from fathom.files import remove_folder, sync_folder, write_synced
+from fathom.files import Folder, Reader, UnsafeFileError
 from fathom.runs.config import FORMAT
+from fathom.runs.options import MOST
+from fathom.runs.schema import STRICT, plain, read_json
 
 WEIGHTS, STATE, DESCRIPTION = "weights.safetensors", "state.safetensors", "state.json"
-_MAX_HEADER = 100_000_000
+_MOST_DESCRIPTION, _MOST_HEADER, _MOST_TENSORS = 1 << 20, 1 << 24, 1 << 33
+"""Bytes of the description, of the header of a file of tensors, and of the whole file."""
 
 
-@dataclass
+@dataclass(config=STRICT)
 class Progress:
     """How far a run is."""
 
-    segment: int = 0
+    segment: Annotated[int, Field(ge=0, le=MOST)] = 0
     """Segments done."""
-    steps: int = 0
+    steps: Annotated[int, Field(ge=0, le=MOST)] = 0
     """Agent steps done, over all environments; of a fit, examples learnt from."""
-    seconds: float = 0.0
+    seconds: Annotated[float, Field(ge=0, le=MOST)] = 0.0
     """Wall-clock seconds spent training, without evaluations."""
 
 
-@dataclass
+@dataclass(config=STRICT)
+class _Description:
+    """The contents of `state.json`."""
+
+    format: Literal[2]
+    checkpoint: int
+    files: dict[str, str]
+    numbers: dict[str, Annotated[int | float, AfterValidator(plain)]]
+    progress: dict[str, Any]
+
+
+_HEADER = TypeAdapter(dict[str, dict[str, Any]])
+
+
+@dataclasses.dataclass
 class Checkpoint:
     """A whole checkpoint, read back."""
 
@@ -48,16 +67,20 @@ class DamagedCheckpointError(Exception):
     """A checkpoint cannot be used, and why."""
 
 
-def write_checkpoint(target: Path, state: AgentState, progress: Progress) -> None:
-    """Write the folder `target`, whose name is the checkpoint's number.
+def write_checkpoint(
+    checkpoints: Folder, number: int, state: AgentState, progress: Progress
+) -> None:
+    """Write a checkpoint as a folder that is named after its number.
 
     Raises:
-        OSError: for example when the disk is full; then there is nothing new at `target`.
+        OSError: for example when the disk is full; then there is nothing new under that name.
     """
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
+    name = f"{number:05d}"
+    temporary = f".{name}.{os.getpid()}.tmp"
+    checkpoints.remove(temporary)
     try:
-        temporary.mkdir()
+        folder = checkpoints / temporary
+        folder.make()
         checksums = {}
         for filename, tensors in ((WEIGHTS, state.weights), (STATE, state.tensors)):
             data = safetensors.torch.save(
@@ -67,27 +90,28 @@ def write_checkpoint(target: Path, state: AgentState, progress: Progress) -> Non
                 }
             )
             checksums[filename] = hashlib.sha256(data).hexdigest()
-            write_synced(temporary / filename, data)
+            folder.write(filename, data)
         description = {
             "format": FORMAT,
-            "checkpoint": int(target.name),
+            "checkpoint": number,
             "files": checksums,
             "numbers": {key: _plain_number(value) for key, value in state.numbers.items()},
             "progress": dataclasses.asdict(progress),
         }
         description["sha256"] = digest(description)
-        write_synced(temporary / DESCRIPTION, json.dumps(description, indent=1).encode())
-        sync_folder(temporary)
-        remove_folder(target)
-        os.rename(temporary, target)
-        sync_folder(target.parent)
+        folder.write(DESCRIPTION, json.dumps(description, indent=1).encode())
+        folder.sync_names()
+        checkpoints.remove(name)
+        checkpoints.rename(temporary, name)
+        checkpoints.sync_names()
     except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            checkpoints.remove(temporary)
         raise
 
 
-def read_checkpoint(folder: Path, weights_only: bool = False) -> Checkpoint:
-    """Read a checkpoint's folder.
+def read_checkpoint(checkpoints: Folder, number: int, weights_only: bool = False) -> Checkpoint:
+    """Read a checkpoint.
 
     Args:
         weights_only: leave out what only training needs.
@@ -96,22 +120,39 @@ def read_checkpoint(folder: Path, weights_only: bool = False) -> Checkpoint:
         DamagedCheckpointError: a file is missing or is not what was written.
         FathomError: another version of Fathom wrote it.
     """
-    raw = _read(folder / DESCRIPTION)
+    folder = checkpoints / f"{number:05d}"
+    raw = _read(folder, DESCRIPTION, _MOST_DESCRIPTION)
     try:
-        description = json.loads(raw)
-        stored = description.pop("sha256")
-        if stored != digest(description):
+        content = read_json(raw)
+        stored = content.pop("sha256")
+        if stored != digest(content):
             raise DamagedCheckpointError(f"{DESCRIPTION} does not match its checksum")
-        if description["format"] > FORMAT:
-            raise FathomError(f"{folder} was written by a newer Fathom: upgrade Fathom to use it")
-        checksums = {filename: str(description["files"][filename]) for filename in (WEIGHTS, STATE)}
-        numbers = dict(description["numbers"])
-        progress = Progress(**description["progress"])
+        version = content["format"]
+        if type(version) is int and version > FORMAT:
+            raise FathomError(
+                f"{folder.path} was written by a newer Fathom: upgrade Fathom to use it"
+            )
+        description = _Description(**content)
+        progress = Progress(**description.progress)
+        checksums = {name: description.files[name] for name in (WEIGHTS, STATE)}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedCheckpointError(f"{DESCRIPTION} cannot be read") from error
-    weights = _read_tensors(folder / WEIGHTS, checksums[WEIGHTS])
-    tensors = {} if weights_only else _read_tensors(folder / STATE, checksums[STATE])
-    return Checkpoint(AgentState(weights=weights, tensors=tensors, numbers=numbers), progress)
+    if not number == description.checkpoint == progress.segment:
+        raise DamagedCheckpointError(f"{DESCRIPTION} is that of another checkpoint")
+    weights = _read_tensors(folder, WEIGHTS, checksums[WEIGHTS])
+    tensors = {} if weights_only else _read_tensors(folder, STATE, checksums[STATE])
+    state = AgentState(weights=weights, tensors=tensors, numbers=content["numbers"])
+    return Checkpoint(state, progress)
+
+
+def weights_bytes(checkpoints: Folder, number: int) -> int:
+    """Size of the file of a checkpoint's weights; DamagedCheckpointError where it cannot be one."""
+    with (
+        _reporting_damage(WEIGHTS),
+        (checkpoints / f"{number:05d}").reading(WEIGHTS, _MOST_TENSORS) as file,
+    ):
+        _read_header(WEIGHTS, file)
+        return file.size
 
 
 def digest(description: dict[str, Any]) -> str:
@@ -125,27 +166,58 @@ def _plain_number(value: Any) -> int | float:
     return float(value)
 
 
-def _read(path: Path) -> bytes:
+def _read(folder: Folder, name: str, most: int) -> bytes:
+    with _reporting_damage(name):
+        return folder.read(name, most)
+
+
+@contextlib.contextmanager
+def _reporting_damage(name: str) -> Iterator[None]:
     try:
-        return path.read_bytes()
+        yield
     except OSError as error:
-        raise DamagedCheckpointError(f"{path.name} cannot be read: {error.strerror}") from error
+        raise DamagedCheckpointError(f"{name} cannot be read: {error.strerror}") from error
+    except UnsafeFileError as error:
+        raise DamagedCheckpointError(str(error)) from error
 
 
-def _read_tensors(path: Path, checksum: str) -> dict[str, torch.Tensor]:
-    data = _read(path)
-    header = int.from_bytes(data[:8], "little")
-    if len(data) < 9 or header > min(_MAX_HEADER, len(data) - 8) or data[8:9] != b"{":
-        # Only now: a header of 3,456 bytes makes a sound file begin as a pickle does.
-        if data[:2] == b"PK" or data[:1] == b"\x80":
-            kind = "a zip archive" if data[:2] == b"PK" else "a pickle"
-            raise DamagedCheckpointError(
-                f"{path.name} is {kind}, which Fathom never opens because it could run code"
-            )
-        raise DamagedCheckpointError(f"{path.name} is truncated or no safetensors file")
+def _read_tensors(folder: Folder, name: str, checksum: str) -> dict[str, torch.Tensor]:
+    with _reporting_damage(name), folder.reading(name, _MOST_TENSORS) as file:
+        data = _read_header(name, file) + file.read()
     if hashlib.sha256(data).hexdigest() != checksum:
-        raise DamagedCheckpointError(f"{path.name} does not match its checksum")
+        raise DamagedCheckpointError(f"{name} does not match its checksum")
     try:
-        return safetensors.torch.load(data)
+        tensors = safetensors.torch.load(data)
     except Exception as error:  # the library's own error type is not part of its public interface
-        raise DamagedCheckpointError(f"{path.name} is no valid safetensors file") from error
+        raise DamagedCheckpointError(f"{name} is no valid safetensors file") from error
+    if name == WEIGHTS and not all(torch.isfinite(tensor).all() for tensor in tensors.values()):
+        raise DamagedCheckpointError(f"{name} holds numbers that are not finite")
+    return tensors
+
+
+def _read_header(name: str, file: Reader) -> bytes:
+    """The start of a file of safetensors, up to its tensors, whose sizes have to fit that of the file."""
+    start = file.read(8)
+    length = int.from_bytes(start, "little")
+    header = file.read(length) if len(start) == 8 and length <= _MOST_HEADER else b""
+    if not header.startswith(b"{") or len(header) < length:
+        # Only now: a header of 3,456 bytes makes a sound file begin as a pickle does.
+        if start[:2] == b"PK" or start[:1] == b"\x80":
+            kind = "a zip archive" if start[:2] == b"PK" else "a pickle"
+            raise DamagedCheckpointError(
+                f"{name} is {kind}, which Fathom never opens because it could run code"
+            )
+        raise DamagedCheckpointError(f"{name} is truncated or no safetensors file")
+    if 8 + length + _tensor_bytes(name, header) != file.size:
+        raise DamagedCheckpointError(f"{name} is truncated or longer than its tensors")
+    return start + header
+
+
+def _tensor_bytes(name: str, header: bytes) -> int:
+    """Bytes that follow a header of safetensors."""
+    try:
+        tensors = read_json(header, _HEADER)
+        ends = [t["data_offsets"][1] for key, t in tensors.items() if key != "__metadata__"]
+        return operator.index(max(ends, default=0))
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise DamagedCheckpointError(f"{name} is no valid safetensors file") from error

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import numpy as np
 import tomli_w
 import torch
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 from pydantic.dataclasses import dataclass
 
 import fathom
@@ -24,28 +24,36 @@ from agents import PACKAGES
 from fathom.arguments import nearest
 from fathom.errors import FathomError, one_sentence
 from fathom.evaluation import MAX_ENVS
-from fathom.files import replace_file
+from fathom.files import Folder
 from fathom.runs.options import MOST, Episodes, Keep, NumEnvs, Seed, Steps, Threads
+from fathom.runs.schema import STRICT, Plain, plain
 
 FORMAT = 2
 """Version of the run folder's layout; other versions are refused."""
+CONFIG = "run.toml"
+MOST_CONFIG = 1 << 17
+"""Bytes of a `run.toml`."""
+_MOST_DOTS = 500
+"""Dots in a line of it: the time that a dotted name takes grows with their square."""
 
 _DISTRIBUTIONS = ("torch", "gymnasium", "numpy", "numba", "ale-py", "safetensors")
 
 Value = str | int | float | bool
+Text = Annotated[str, Field(max_length=10_000)]
+_Value = Annotated[Value, AfterValidator(plain)]
 
 
-@dataclass(config=ConfigDict(strict=True, allow_inf_nan=False, extra="forbid"), kw_only=True)
+@dataclass(config=STRICT, kw_only=True)
 class RunConfig:
     """All that was asked of a run, resolved in full: the contents of `run.toml`.
 
     A training has an agent and an environment, a fit a task and its data.
     """
 
-    agent: str = ""
-    environment: str = ""
-    task: str = ""
-    data: str = ""
+    agent: Text = ""
+    environment: Text = ""
+    task: Text = ""
+    data: Text = ""
     steps: Steps
     """Agent steps; of a fit, examples learnt from."""
     segment_steps: Steps
@@ -57,21 +65,21 @@ class RunConfig:
     seed: Seed
     device: Annotated[str, Field(pattern=r"^(cpu|cuda(:\d+)?)$")]
     threads: Threads
-    preset: str = ""
+    preset: Text = ""
     record: bool = False
     keep_replay: bool = False
-    weights: dict[str, Value] = field(default_factory=dict)
+    weights: dict[str, _Value] = field(default_factory=dict)
     """Where the initial weights are from: `run`, the folder, and `step`, of its checkpoint."""
-    environment_arguments: dict[str, Value] = field(default_factory=dict)
+    environment_arguments: dict[str, _Value] = field(default_factory=dict)
     """Lists, dictionaries and null are JSON texts."""
-    wrappers: list[str] = field(default_factory=list)
+    wrappers: list[Text] = field(default_factory=list)
     """References of the wrappers round the environment, the innermost first."""
-    data_options: dict[str, Value] = field(default_factory=dict)
-    protocol: dict[str, Any] = field(default_factory=dict)
-    hyperparameters: dict[str, Any] = field(default_factory=dict)
-    versions: dict[str, str] = field(default_factory=dict)
-    machine: dict[str, Value] = field(default_factory=dict)
-    changes: list[dict[str, Any]] = field(default_factory=list)
+    data_options: dict[str, _Value] = field(default_factory=dict)
+    protocol: dict[str, Plain] = field(default_factory=dict)
+    hyperparameters: dict[str, Plain] = field(default_factory=dict)
+    versions: dict[str, Text] = field(default_factory=dict)
+    machine: dict[str, _Value] = field(default_factory=dict)
+    changes: list[dict[str, Plain]] = field(default_factory=list)
     """What `resume` changed: the `step` from which on it holds, `name`, `before` and `after`."""
 
     def __post_init__(self) -> None:
@@ -128,20 +136,32 @@ def machine() -> dict[str, Value]:
     return described
 
 
-def read_config(folder: Path) -> RunConfig:
-    """Read the `run.toml` of a run's folder.
+def read_config(folder: Path) -> tuple[RunConfig, bytes]:
+    """The `run.toml` of a run's folder, and its text as it is signed.
 
     Raises:
         FathomError: there is none, it cannot be right, or another version of Fathom wrote it.
     """
-    path = folder / "run.toml"
+    path = folder / CONFIG
     if not folder.is_dir():
         raise FathomError(f"there is no run at {folder}")
-    if not path.is_file():
-        raise FathomError(f"{folder} is not a run: it holds no run.toml")
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        text = Folder(folder).read(CONFIG, MOST_CONFIG)
+    except FileNotFoundError as error:
+        raise FathomError(f"{folder} is not a run: it holds no {CONFIG}") from error
+    except OSError as error:
+        raise FathomError(f"{path} cannot be read: {error.strerror}") from error
+    return parse_config(text, folder), text
+
+
+def parse_config(text: bytes, folder: Path) -> RunConfig:
+    """The contents of a `run.toml`; FathomError as for `read_config`."""
+    path = folder / CONFIG
+    if any(line.count(b".") > _MOST_DOTS for line in text.splitlines()):
+        raise FathomError(f"{path} cannot be right: a line has more than {_MOST_DOTS} dots")
+    try:
+        table = tomllib.loads(text.decode())
+    except (ValueError, RecursionError) as error:
         raise FathomError(f"{path} cannot be read: {error}") from error
     version = table.pop("format", None)
     if type(version) is not int or version < 1:
@@ -162,15 +182,14 @@ def read_config(folder: Path) -> RunConfig:
         raise FathomError(f"{path} cannot be right: {one_sentence(error)}") from error
 
 
-def write_config(folder: Path, config: RunConfig) -> None:
-    """Write `run.toml`, without what is empty."""
+def to_toml(config: RunConfig) -> bytes:
+    """The text of a `run.toml`, without what is empty."""
     table = {
         key: value
         for key, value in dataclasses.asdict(config).items()
         if value not in ("", {}, [], None)
     }
-    data = tomli_w.dumps(_for_toml({"format": FORMAT, **table}))
-    replace_file(folder / "run.toml", data.encode())
+    return tomli_w.dumps(_for_toml({"format": FORMAT, **table})).encode()
 
 
 def _for_toml(value: Any) -> Any:

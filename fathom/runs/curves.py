@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import secrets
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self
@@ -41,7 +42,11 @@ class Curves:
 
         self._run = run
         with _writing():
-            self._writer = SummaryWriter(str(run.folder), purge_step=from_step)
+            # A name that nothing in the folder can be waiting at as a link.
+            suffix = f".{secrets.token_hex(4)}"
+            self._writer = SummaryWriter(
+                str(run.folder), purge_step=from_step, filename_suffix=suffix
+            )
 
     def __enter__(self) -> Self:
         return self

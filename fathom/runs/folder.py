@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import errno
+import fcntl
 import json
 import os
 import re
@@ -16,20 +18,14 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-import filelock
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from agents.agent import AgentState
 from fathom.arguments import nearest
 from fathom.errors import FathomError
-from fathom.files import (
-    remove_folder,
-    replace_file,
-    reporting_disk_errors,
-    sync_file,
-    sync_folder,
-)
+from fathom.files import Folder, reporting_disk_errors, sync_folder
 from fathom.runs.checkpoint import (
     STATE,
     WEIGHTS,
@@ -37,27 +33,78 @@ from fathom.runs.checkpoint import (
     DamagedCheckpointError,
     Progress,
     read_checkpoint,
+    weights_bytes,
     write_checkpoint,
 )
 from fathom.runs.config import (
+    CONFIG,
+    MOST_CONFIG,
     RunConfig,
     installed_versions,
     machine,
     read_config,
-    write_config,
+    to_toml,
 )
+from fathom.runs.options import MOST
+from fathom.runs.schema import Plain, read_json
+from fathom.runs.trust import is_signed, sign
 
 KEPT_CHECKPOINTS = 3
-LOGS = "metrics.jsonl", "evaluations.jsonl"
+METRICS, EVALUATIONS = LOGS = "metrics.jsonl", "evaluations.jsonl"
+
+_MOST_LOG, _MOST_WALKED, _MOST_LINE = 1 << 28, 1 << 32, 1 << 24
+"""Bytes of a log that is read as a whole, of one that is walked through, and of a line."""
+_TEMPORARY = re.compile(r"\..+\.[0-9]+(\.old)?\.tmp")
+"""Names that a process gives to what it is writing or removing."""
+
+_Count = Annotated[int, Field(ge=0, le=MOST)]
+_Number = int | float
+_MetricsLine = TypeAdapter(dict[str, _Number], config=ConfigDict(strict=True, allow_inf_nan=False))
+
+
+class _EvaluationLine(BaseModel):
+    """What every line of `evaluations.jsonl` has; the rest is shown as it is."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False, extra="allow")
+    __pydantic_extra__: dict[str, Plain]
+
+    segment: _Count
+    steps: _Count
+    mean: float
+    interval: Annotated[list[float], Field(min_length=2, max_length=2)]
+    episodes: _Count = 0
+    examples: _Count = 0
+    score: str = "return"
+    measures: dict[str, float] = {}
+    table: list[list[str | int | float | None]] = []
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if not self.episodes and not self.examples:
+            raise ValueError("nothing was counted")
+        if len({len(row) for row in self.table} | {0}) > 2 or [] in self.table:
+            raise ValueError("the rows of the table differ in length")
+        return self
+
+
+_Evaluation = TypeAdapter(_EvaluationLine)
 
 
 class RunFolder:
-    """The files of one run. Open one with `create`, `open` or `find`."""
+    """The files of one run. Open one with `create`, `open` or `find`.
 
-    def __init__(self, folder: Path, config: RunConfig) -> None:
+    Args:
+        signed: this machine wrote its `run.toml`.
+        trust: the user trusts it wherever it is from.
+    """
+
+    def __init__(
+        self, folder: Path, config: RunConfig, *, signed: bool = False, trust: bool = False
+    ) -> None:
         self.folder = folder
         self.config = config
         """What was asked for: the contents of `run.toml`."""
+        self.signed, self.trust = signed, trust
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.folder)!r})"
@@ -68,6 +115,16 @@ class RunFolder:
     def name(self) -> str:
         """The folder's name."""
         return self.folder.resolve().name
+
+    @property
+    def files(self) -> Folder:
+        """The folder as everything that reads, writes and removes in it sees it."""
+        return Folder(self.folder)
+
+    @property
+    def trusted(self) -> bool:
+        """Whether what `run.toml` names may be imported, started and read; see `fathom.runs.trust`."""
+        return self.signed or self.trust
 
     @property
     def replay(self) -> Path:
@@ -120,12 +177,12 @@ class RunFolder:
             ) from error
         except OSError as error:
             raise FathomError(f"no run can be written in {runs_dir}: {error.strerror}") from error
-        run = cls(temporary, config)
+        run = cls(temporary, config, signed=True)
         try:
             with reporting_disk_errors(folder, "make room and start again"):
                 temporary.chmod(0o755)
                 run.write_config()
-                run.checkpoints.mkdir()
+                (run.files / "checkpoints").make()
                 if initial is not None:
                     run.save_checkpoint(0, initial, Progress())
                 while True:
@@ -147,16 +204,22 @@ class RunFolder:
         return run
 
     @classmethod
-    def open(cls, folder: Path) -> Self:
+    def open(cls, folder: Path, trust: bool = False) -> Self:
         """Open the folder of a run that exists.
+
+        Args:
+            trust: let a run from elsewhere import, start and read what its `run.toml` names.
 
         Raises:
             FathomError: there is none, or another version of Fathom wrote it.
         """
-        return cls(folder, read_config(folder))
+        config, text = read_config(folder)
+        return cls(folder, config, signed=is_signed(Folder(folder), text), trust=trust)
 
     @classmethod
-    def find(cls, reference: str | Path, runs_dir: Path = Path("runs")) -> Self:
+    def find(
+        cls, reference: str | Path, runs_dir: Path = Path("runs"), trust: bool = False
+    ) -> Self:
         """Open a run given by its path, or by its name under `runs_dir` (or its folder `reference`).
 
         Raises:
@@ -164,11 +227,11 @@ class RunFolder:
         """
         candidates = [Path(reference), runs_dir / reference, runs_dir / "reference" / reference]
         for folder in candidates:
-            if os.path.isfile(folder / "run.toml"):  # `is_file` raises where the name is too long
-                return cls.open(folder)
+            if os.path.isfile(folder / CONFIG):  # `is_file` raises where the name is too long
+                return cls.open(folder, trust)
         for folder in candidates:
             if str(reference) and os.path.isdir(folder):
-                return cls.open(folder)
+                return cls.open(folder, trust)
         names = sorted(path.name for path in run_folders(runs_dir))
         raise FathomError(
             f"there is no run {str(reference)!r}, neither as a path nor under {runs_dir}"
@@ -183,42 +246,48 @@ class RunFolder:
         for folder in run_folders(runs_dir):
             with contextlib.suppress(FathomError):
                 runs.append(cls.open(folder))
-        return sorted(runs, key=lambda run: (run.folder / "run.toml").stat().st_mtime, reverse=True)
+        return sorted(runs, key=lambda run: os.path.getmtime(run.folder / CONFIG), reverse=True)
 
     def write_config(self) -> None:
-        """Write `run.toml`."""
-        write_config(self.folder, self.config)
+        """Write `run.toml`, and sign it where it is trusted; `signed` then says whether it is."""
+        text = to_toml(self.config)
+        if self.trusted:
+            before = self.files.read(CONFIG, MOST_CONFIG) if self.files.kind(CONFIG) else None
+            self.signed = sign(self.files, text, before if self.signed else None)
+        self.files.replace(CONFIG, text)
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Keep everyone else, in this process or another, from training this run meanwhile.
 
         Raises:
-            FathomError: someone else holds the lock.
+            FathomError: someone else holds the lock, or the file system has none.
         """
-        lock = filelock.FileLock(self.folder / "lock", timeout=0, thread_local=False)
-        try:
+        with contextlib.ExitStack() as stack:
             with reporting_disk_errors(self.folder):
-                lock.acquire()
-        except filelock.Timeout as error:
-            raise FathomError(
-                f"the run {self.folder} is being trained already, by another process or thread"
-            ) from error
-        try:
-            self._sweep()
+                file = stack.enter_context(self.files.writing("lock", os.O_RDWR))
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError as error:
+                    raise FathomError(
+                        f"the run {self.folder} is being trained already, by another process or thread"
+                    ) from error
+                except OSError as error:
+                    if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+                        raise
+                    raise FathomError(
+                        f"the file system of {self.folder} has no locks, which keep two trainings of one run"
+                        " apart: train in a --runs-dir on a local disk"
+                    ) from error
+                self._sweep()
             yield
-        finally:
-            lock.release()
 
     def _sweep(self) -> None:
         """Remove what a killed process left half written."""
-        for parent in (self.folder, self.checkpoints):
-            for path in parent.glob(".*.tmp"):
-                if path.is_dir() and not path.is_symlink():
-                    shutil.rmtree(path, ignore_errors=True)
-                else:
-                    with contextlib.suppress(OSError):
-                        path.unlink()
+        for files in (self.files, self.files / "checkpoints"):
+            for name in filter(_TEMPORARY.fullmatch, files.names()):
+                with contextlib.suppress(OSError):
+                    files.remove(name)
 
     # -- checkpoints --------------------------------------------------------------------------
 
@@ -231,28 +300,32 @@ class RunFolder:
         with reporting_disk_errors(self.folder):
             # Log lines of segments that are not done again must not be lost either.
             for filename in LOGS:
-                sync_file(self.folder / filename)
-            self.checkpoints.mkdir(exist_ok=True)
-            write_checkpoint(self.checkpoints / f"{number:05d}", state, progress)
-            replace_file(self.folder / "latest", f"{number:05d}\n".encode())
+                self.files.sync(filename)
+            checkpoints = self.files / "checkpoints"
+            checkpoints.make()
+            write_checkpoint(checkpoints, number, state, progress)
+            self.files.replace("latest", f"{number:05d}\n".encode())
             best = self.best_checkpoint() if self.config.keep == "best" else None
             for older in self.checkpoint_numbers():
                 if older <= number - KEPT_CHECKPOINTS and older != best:
-                    remove_folder(self.checkpoints / f"{older:05d}")
+                    checkpoints.remove(f"{older:05d}")
 
     def checkpoint_numbers(self) -> builtins.list[int]:
         """The checkpoints that are there, newest first, none later than `latest`."""
-        try:
-            folders = list(self.checkpoints.iterdir())
-        except OSError:
-            folders = []
-        numbers = sorted(
-            (int(path.name) for path in folders if re.fullmatch(r"\d{5,}", path.name)), reverse=True
-        )
+        numbers = self._numbered()
         with contextlib.suppress(OSError, ValueError):
-            latest = int((self.folder / "latest").read_text())
+            latest = int(self.files.read("latest", 100))
             numbers = [number for number in numbers if number <= latest]
         return numbers
+
+    def _numbered(self) -> builtins.list[int]:
+        """The numbers of all folders of checkpoints, newest first."""
+        try:
+            names = (self.files / "checkpoints").names()
+        except OSError:
+            names = []
+        numbers = [int(name) for name in names if re.fullmatch("[0-9]{5,12}", name)]
+        return sorted({number for number in numbers if f"{number:05d}" in names}, reverse=True)
 
     def load_checkpoint(
         self, warn: Callable[[str], None] | None = None, *, weights_only: bool = False
@@ -269,13 +342,13 @@ class RunFolder:
         for attempt in range(2):
             numbers = self.checkpoint_numbers()
             if not numbers:
-                if (self.folder / "latest").exists():
+                if self.files.kind("latest") is not None:
                     raise FathomError(f"{self.folder} names a latest checkpoint but holds none")
                 return None
             complaints = []
             for number in numbers:
                 try:
-                    checkpoint = read_checkpoint(self.checkpoints / f"{number:05d}", weights_only)
+                    checkpoint = read_checkpoint(self.files / "checkpoints", number, weights_only)
                 except DamagedCheckpointError as damage:
                     complaints.append(f"checkpoint {number} of {self.name} is damaged ({damage})")
                     continue
@@ -286,9 +359,9 @@ class RunFolder:
             # A live training may have thinned these out meanwhile: look once more.
             if attempt == 0 and self.checkpoint_numbers() == numbers:
                 break
-        folders = [self.checkpoints / f"{number:05d}" for number in numbers]
-        if any((at / WEIGHTS).exists() for at in folders) and not any(
-            (at / STATE).exists() for at in folders
+        folders = [self.files / "checkpoints" / f"{number:05d}" for number in numbers]
+        if any(WEIGHTS in at.names() for at in folders) and not any(
+            STATE in at.names() for at in folders
         ):
             raise FathomError(
                 f"{self.folder} has the network that acts, but not what learning goes on from "
@@ -330,7 +403,7 @@ class RunFolder:
         steps = []
         for number in numbers:
             try:
-                checkpoint = read_checkpoint(self.checkpoints / f"{number:05d}", weights_only=True)
+                checkpoint = read_checkpoint(self.files / "checkpoints", number, weights_only=True)
             except DamagedCheckpointError:
                 continue
             steps.append(checkpoint.progress.steps)
@@ -343,74 +416,87 @@ class RunFolder:
             f"{self.folder} has no checkpoint {wanted}{cure} (steps of its checkpoints: {there})"
         )
 
+    def weights_bytes(self) -> int | None:
+        """The size of the network that acts, in the largest of the checkpoints; None without any."""
+        sizes = []
+        for number in self.checkpoint_numbers():
+            with contextlib.suppress(DamagedCheckpointError):
+                sizes.append(weights_bytes(self.files / "checkpoints", number))
+        return max(sizes, default=None)
+
     # -- the record of what happened ----------------------------------------------------------
 
     def log_metrics(self, line: dict[str, Any]) -> None:
         """Add a line to `metrics.jsonl`; it must name its `segment`."""
-        self._append("metrics.jsonl", line)
+        self._append(METRICS, line)
 
     def log_evaluation(self, line: dict[str, Any]) -> None:
         """Add a line to `evaluations.jsonl`; it must name its `segment`."""
-        self._append("evaluations.jsonl", line)
+        self._append(EVALUATIONS, line)
 
     def metrics(self) -> builtins.list[dict[str, Any]]:
         """Every report of the training so far: `steps`, `seconds`, losses, returns."""
-        return self._lines("metrics.jsonl")
+        return self._lines(METRICS, _MetricsLine)
 
     def evaluations(self) -> builtins.list[dict[str, Any]]:
         """Every evaluation so far, as `Result.to_json` gives it, with `segment` and `steps`."""
-        return self._lines("evaluations.jsonl")
+        return self._lines(EVALUATIONS, _Evaluation)
 
-    def _lines(self, filename: str) -> builtins.list[dict[str, Any]]:
-        """The whole lines of a log."""
+    def _lines(self, filename: str, schema: TypeAdapter) -> builtins.list[dict[str, Any]]:
+        """The lines of a log that are whole and what they should be."""
         lines = []
-        with contextlib.suppress(FileNotFoundError):
-            for line in (self.folder / filename).read_text(encoding="utf-8").splitlines():
+        with (
+            reporting_disk_errors(self.folder),
+            contextlib.suppress(FileNotFoundError),
+            self.files.reading(filename, _MOST_LOG) as file,
+        ):
+            for line in file.lines(_MOST_LINE):
                 with contextlib.suppress(ValueError):
-                    lines.append(json.loads(line))
+                    lines.append(read_json(line, schema))
         return lines
 
     def _append(self, filename: str, line: dict[str, Any]) -> None:
-        with reporting_disk_errors(self.folder), open(self.folder / filename, "ab") as file:
-            file.write(json.dumps(line).encode() + b"\n")
+        with reporting_disk_errors(self.folder):
+            self.files.append(filename, json.dumps(line).encode() + b"\n")
 
     def go_back(self, segment: int) -> None:
         """Forget everything after the end of ``segment`` segments: log lines and checkpoints."""
         with reporting_disk_errors(self.folder):
             for filename in LOGS:
-                self._truncate(self.folder / filename, segment)
-            later = [
-                path
-                for path in self.checkpoints.glob("[0-9]*")
-                if path.name.isdigit() and int(path.name) > segment
-            ]
-            if later and (self.checkpoints / f"{segment:05d}").exists():
-                replace_file(self.folder / "latest", f"{segment:05d}\n".encode())
-            for path in later:
-                remove_folder(path)
+                self._truncate(filename, segment)
+            numbers = self._numbered()
+            later = [number for number in numbers if number > segment]
+            if later and segment in numbers:
+                self.files.replace("latest", f"{segment:05d}\n".encode())
+            for number in later:
+                (self.files / "checkpoints").remove(f"{number:05d}")
 
-    @staticmethod
-    def _truncate(path: Path, segment: int) -> None:
+    def _truncate(self, filename: str, segment: int) -> None:
         """Keep the lines of the segments before this one; a line that a crash tore apart is of none."""
-        if not path.exists():
+        if self.files.kind(filename) is None:
             return
-        with open(path, "rb") as file:
-            lines = file.readlines()
-        kept = [line for line in lines if line.endswith(b"\n") and 0 <= _segment_of(line) < segment]
-        if len(kept) < len(lines):
-            replace_file(path, b"".join(kept))
+
+        def kept() -> Iterator[bytes]:
+            with self.files.reading(filename, _MOST_WALKED) as file:
+                for line in file.lines(_MOST_LINE):
+                    if line.endswith(b"\n") and 0 <= _segment_of(line) < segment:
+                        yield line
+
+        if sum(map(len, kept())) < self.files.size(filename):
+            self.files.replace(filename, kept())
 
 
 def _segment_of(line: bytes) -> int:
     try:
-        return int(json.loads(line)["segment"])
-    except (ValueError, KeyError, TypeError, OverflowError):
+        segment = read_json(line)["segment"]
+        return segment if type(segment) is int else -1
+    except (ValueError, KeyError, TypeError):
         return -1
 
 
 def run_folders(runs_dir: Path) -> list[Path]:
     """Every folder under `runs_dir` and its folder `reference` that holds a `run.toml`."""
-    patterns = ("*/run.toml", "reference/*/run.toml")
+    patterns = (f"*/{CONFIG}", f"reference/*/{CONFIG}")
     return [path.parent for pattern in patterns for path in runs_dir.glob(pattern)]
 
 

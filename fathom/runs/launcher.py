@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +45,7 @@ from fathom.runs.task_learner import (
     task_class,
     task_data,
 )
+from fathom.runs.trust import refuse_arguments, refuse_imports, refuse_paths
 from perception.networks.encoders import IndexEncoder, VectorEncoder, parts_of
 from perception.tasks import TASKS
 
@@ -159,6 +161,10 @@ def new_training(
         message(line)
     run = RunFolder.create(options.runs_dir, options.name, config, initial)
     message(f"  run {run.folder}")
+    if not run.signed:
+        with _saying_unsigned(message):
+            refuse_imports(run.folder, config.environment, config.wrappers)
+            refuse_arguments(run.folder, environment)
     return run
 
 
@@ -233,7 +239,22 @@ def new_fit(
         message(line)
     run = RunFolder.create(options.runs_dir, options.name, config)
     message(f"  run {run.folder}")
+    if not run.signed:
+        with _saying_unsigned(message):
+            refuse_paths(run.folder, config.data)
     return run
+
+
+@contextlib.contextmanager
+def _saying_unsigned(message: Callable[[str], None]) -> Iterator[None]:
+    """Say of a run that could not be signed that it will be refused like one from elsewhere."""
+    try:
+        yield
+    except FathomError:
+        message(
+            "  warning: the run cannot be signed, because Fathom's key in the user's state folder can be"
+            " neither read nor made, so commands on it will need --trust"
+        )
 
 
 def rounded_up(steps: int, unit: int) -> int:

@@ -15,7 +15,9 @@ MOST = 1 << 53
 """Up to here the floating-point numbers that steps are plotted in tell whole numbers apart."""
 Steps = Annotated[int, Field(ge=1, le=MOST)]
 Keep = Literal["latest", "best"]
-Episodes = Annotated[int, Field(ge=0, le=MOST)]
+MOST_EPISODES = 1_000_000
+Episodes = Annotated[int, Field(ge=0, le=MOST_EPISODES)]
+SomeEpisodes = Annotated[int, Field(ge=1, le=MOST_EPISODES)]
 Seed = Annotated[int, Field(ge=0, le=(1 << 63) - 1)]
 Threads = Annotated[int, Field(ge=1, le=1024)]
 NumEnvs = Annotated[int, Field(ge=1, le=1 << 16)]

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import math
 import os
 import random
 import threading
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numba
 import numpy as np
 import torch
+from torch.overrides import TorchFunctionMode
 
 from fathom.errors import FathomError
 from fathom.evaluation import EVALUATION_SEED
@@ -23,12 +25,26 @@ if TYPE_CHECKING:
 BUILDING = 1 << 32
 """Segment number that seeds the construction of a learner."""
 
+MISFITS = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+"""What a learner may raise that is given the state, or the metadata, of another one."""
+
 _TRAINING_SEEDS = EVALUATION_SEED - (1 << 20)
 """Training draws its seeds below this, so that a seed for each environment still fits."""
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # names of mallopt's options in <malloc.h>
 
+_TOO_LARGE = (
+    "this asks for more memory than there is: choose a smaller network, fewer environments or smaller"
+    " batches"
+)
+
 _lock = threading.RLock()
+
+
+def misfit(error: Exception) -> str:
+    """One of `MISFITS` as a line."""
+    text = " ".join(str(error).split()).rstrip(".:")
+    return text if type(error) is ValueError else f"{type(error).__name__}: {text}"
 
 
 def segment_seed(run_seed: int, segment: int) -> int:
@@ -123,6 +139,49 @@ def inference_device(config: RunConfig, asked: str) -> str:
     return device
 
 
+_FACTORIES = {torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn, torch.eye}
+
+
+class MemoryLimit(TorchFunctionMode):
+    """Refuses to make tensors of more than `most` bytes together inside the context, before they take memory.
+
+    Raises:
+        FathomError: with `complaint`.
+    """
+
+    def __init__(self, most: int, complaint: str) -> None:
+        super().__init__()
+        self._left, self._complaint = most, complaint
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in _FACTORIES:
+            shape = args or (kwargs.get("size", ()),)
+            if func is torch.full:
+                shape = shape[:1]
+            sizes = [n for part in shape for n in (part if isinstance(part, Sequence) else [part])]
+            dtype = kwargs.get("dtype") or torch.get_default_dtype()
+            self._left -= math.prod(sizes) * dtype.itemsize
+            if self._left < 0:
+                raise FathomError(self._complaint)
+        return func(*args, **kwargs)
+
+
+def network_limit(weights: int | None) -> MemoryLimit:
+    """What building a network may take.
+
+    Args:
+        weights: bytes of the weights that it is built for; None for a new network, which may take as much as
+            the machine has.
+    """
+    if weights is None:
+        return MemoryLimit(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), _TOO_LARGE)
+    complaint = "its run.toml asks for a far larger network than the one in its checkpoint"
+    return MemoryLimit(16 * weights + (64 << 20), complaint)
+
+
 @contextlib.contextmanager
 def reporting_memory_errors() -> Iterator[None]:
     """Turn running out of main memory, or of a GPU's, into a sentence."""
@@ -133,7 +192,4 @@ def reporting_memory_errors() -> Iterator[None]:
         of_memory = "llocate memory" in message or "out of memory" in message
         if isinstance(error, RuntimeError) and not of_memory:
             raise
-        raise FathomError(
-            "this asks for more memory than there is: choose a smaller network, fewer environments or"
-            " smaller batches"
-        ) from error
+        raise FathomError(_TOO_LARGE) from error

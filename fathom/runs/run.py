@@ -20,9 +20,10 @@ from fathom.runs.changes import change
 from fathom.runs.checkpoint import Progress
 from fathom.runs.folder import RunFolder
 from fathom.runs.learner import ShouldStop
-from fathom.runs.process import random_generators, threads_for
+from fathom.runs.options import MOST_EPISODES
+from fathom.runs.process import MISFITS, misfit, random_generators, threads_for
 from fathom.runs.runner import never, train
-from fathom.runs.task_learner import data_of, evaluate_task, trained_task
+from fathom.runs.task_learner import check_metadata, data_of, evaluate_task, trained_task
 from perception.data.source import DataError
 from perception.tasks.task import Task
 
@@ -94,6 +95,7 @@ class Run(RunFolder):
                 )
             task, progress = trained_task(self, _warn, device, checkpoint)
             data = data_of(self)
+            check_metadata(self, task, data)
             with threads_for(config):
                 return evaluate_task(task, data, config, report=report), progress
         if episodes is None:
@@ -133,6 +135,9 @@ class Run(RunFolder):
         agent, environment, progress = trained_agent(self, _warn, device, checkpoint)
         name = f"step-{progress.steps}" + (f"-seed-{seed}" if seed else "")
         target = self.videos if folder is None else Path(folder)
+        if folder is None:
+            with reporting_disk_errors(self.folder):
+                (self.files / "videos").make()
         with reporting_disk_errors(target, "make room and record again"):
             return record(
                 agent, environment, target, episodes, first_seed, name, max_seconds, _warn
@@ -152,8 +157,10 @@ class Run(RunFolder):
                 return task.predict(inputs)
         except DataError as error:
             raise FathomError(str(error)) from error
-        except ValueError as error:
-            raise FathomError(f"{self.config.task} cannot use this input: {error}") from error
+        except MISFITS as error:
+            raise FathomError(
+                f"{self.config.task} cannot use this input: {misfit(error)}"
+            ) from error
 
     def resume(
         self,
@@ -182,8 +189,10 @@ class Run(RunFolder):
 
 
 def _check_episodes(episodes: int) -> None:
-    if type(episodes) is not int or episodes < 1:
-        raise FathomError(f"episodes must be a whole number of at least 1, not {episodes!r}")
+    if type(episodes) is not int or not 1 <= episodes <= MOST_EPISODES:
+        raise FathomError(
+            f"episodes must be a whole number from 1 to {MOST_EPISODES:,}, not {episodes!r}"
+        )
 
 
 def _warn(message: str) -> None:

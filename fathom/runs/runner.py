@@ -21,6 +21,8 @@ from fathom.runs.curves import Curves
 from fathom.runs.folder import RunFolder
 from fathom.runs.learner import Learner, ShouldStop
 from fathom.runs.process import (
+    MISFITS,
+    misfit,
     random_generators,
     reporting_memory_errors,
     segment_seed,
@@ -56,6 +58,8 @@ def train(
         Stopped: `should_stop` said so; the segment in progress will be done again.
     """
     with run.lock(), reporting_disk_errors(run.folder), training_process(run.config):
+        if run.trust and not run.signed:
+            run.write_config()
         warnings: list[str] = []
         learning = learner(run)
         checkpoint = run.load_checkpoint(warnings.append)
@@ -114,10 +118,10 @@ def load(learner: Learner, state: AgentState, run: RunFolder) -> None:
     """Load a checkpoint's state; FathomError where it is another learner's."""
     try:
         learner.load(state)
-    except (ValueError, KeyError) as error:
+    except MISFITS as error:
         raise FathomError(
             f"the checkpoint of {run.folder} does not fit its {'task' if run.config.is_fit else 'agent'}:"
-            f" {error}"
+            f" {misfit(error)}"
         ) from error
 
 

@@ -21,18 +21,22 @@ from agents.agent import AgentState, Metrics
 from envs.hooks import WorldError
 from fathom.errors import FathomError, Stopped
 from fathom.evaluation import Report, Result, ignore
-from fathom.files import replace_file
 from fathom.runs.checkpoint import Progress
 from fathom.runs.config import RunConfig, Value, build_config, check_hyperparameters
 from fathom.runs.folder import RunFolder
 from fathom.runs.learner import ShouldStop
 from fathom.runs.process import (
     BUILDING,
+    MISFITS,
     inference_device,
+    misfit,
+    network_limit,
     random_generators,
     reporting_memory_errors,
     segment_seed,
 )
+from fathom.runs.schema import read_json
+from fathom.runs.trust import refuse_paths
 from fathom.statistics import bootstrap_interval
 from perception.data.source import DataError, DataSource
 from perception.tasks import load_task
@@ -41,7 +45,7 @@ from perception.tasks.task import Task, TaskData, load_optimizer_tensors, optimi
 METADATA = "model.json"
 """File of the metadata that a task is built from, so that it can be used without its data."""
 
-_LARGEST_METADATA = 50_000_000
+_LARGEST_METADATA = 1 << 25
 _REPORT_SECONDS = 0.5
 _FRAME_MS = 80
 """How long a frame of a video among the pictures is shown."""
@@ -54,10 +58,9 @@ class TaskLearner:
         self.run, self.config = run, run.config
         check_hyperparameters(run.folder, run.config, task_class(run.config.task).Config)
         self.data = data_of(run)
-        path = run.folder / METADATA
-        if not path.exists():
-            replace_file(path, json.dumps(self.data.metadata).encode())
-        self.task = build_task(run.config, self.data.metadata)
+        if run.files.kind(METADATA) is None:
+            run.files.replace(METADATA, json.dumps(self.data.metadata).encode())
+        self.task = build_task(run.config, self.data.metadata, run.weights_bytes())
         self._updates = 0
 
     def segment(self, k: int, steps: int, seed: int) -> Iterator[Metrics]:
@@ -151,12 +154,20 @@ def task_data(config: RunConfig) -> TaskData:
 
 def data_of(run: RunFolder) -> TaskData:
     """The data that a run was fitted to; FathomError where they have changed since."""
+    if not run.trusted:
+        refuse_paths(run.folder, run.config.data)
     data = task_data(run.config)
     if protocol_of(data)["sha256"] != run.config.protocol.get("sha256"):
         raise FathomError(
             f"the data {run.config.data} are not those that {run.folder} was fitted to"
         )
     return data
+
+
+def check_metadata(run: RunFolder, task: Task, data: TaskData) -> None:
+    """Raise FathomError where a task was built for other data than these."""
+    if task.metadata != json.loads(json.dumps(data.metadata)):
+        raise FathomError(f"{run.folder / METADATA} is not that of the data {run.config.data}")
 
 
 def protocol_of(data: TaskData) -> dict[str, Any]:
@@ -169,15 +180,19 @@ def protocol_of(data: TaskData) -> dict[str, Any]:
     }
 
 
-def build_task(config: RunConfig, metadata: Any) -> Task:
-    """Build a run's task, untrained."""
+def build_task(config: RunConfig, metadata: Any, weights: int | None = None) -> Task:
+    """Build a run's task, untrained.
+
+    Args:
+        weights: bytes of the weights that it will load, if it will.
+    """
     kind, hyperparameters = task_class(config.task), task_config(config)
     try:
-        with reporting_memory_errors(), random_generators():
+        with reporting_memory_errors(), random_generators(), network_limit(weights):
             segment_seed(config.seed, BUILDING)
             return kind(hyperparameters, metadata).to(config.device)
-    except (ValueError, KeyError) as error:
-        raise FathomError(f"the task {config.task} cannot be built: {error}") from error
+    except MISFITS as error:
+        raise FathomError(f"the task {config.task} cannot be built: {misfit(error)}") from error
 
 
 def load_weights(task: Task, state: AgentState) -> None:
@@ -205,26 +220,26 @@ def trained_task(
     check_hyperparameters(run.folder, run.config, task_class(run.config.task).Config)
     config = dataclasses.replace(run.config, device=inference_device(run.config, device))
     checkpoint = run.trained_checkpoint(which, warn)
-    task = build_task(config, _read_metadata(run.folder / METADATA))
+    task = build_task(config, _read_metadata(run), run.weights_bytes())
     try:
         load_weights(task, checkpoint.state)
-    except ValueError as error:
+    except MISFITS as error:
         raise FathomError(
-            f"the checkpoint of {run.folder} does not fit its task: {error}"
+            f"the checkpoint of {run.folder} does not fit its task: {misfit(error)}"
         ) from error
     return task.eval(), checkpoint.progress
 
 
-def _read_metadata(path: Path) -> Any:
+def _read_metadata(run: RunFolder) -> Any:
     try:
-        if path.stat().st_size > _LARGEST_METADATA:
-            raise ValueError("it is too large")
-        metadata = json.loads(path.read_bytes())
+        metadata = read_json(run.files.read(METADATA, _LARGEST_METADATA))
         if not isinstance(metadata, dict):
             raise ValueError("it is no table of names and values")
         return metadata
-    except (OSError, ValueError, RecursionError) as error:
-        raise FathomError(f"{path} cannot be used: {error}") from error
+    except OSError as error:
+        raise FathomError(f"{run.folder / METADATA} cannot be used: {error.strerror}") from error
+    except ValueError as error:
+        raise FathomError(f"{run.folder / METADATA} cannot be used: {error}") from error
 
 
 def evaluate_task(
@@ -268,16 +283,17 @@ def save_pictures(run: RunFolder, pictures: Mapping[str, Any]) -> list[Path]:
     """Write figures as PNG and videos as GIF to a run's folder of pictures; gives the files."""
     paths = []
     for name, picture in pictures.items():
-        run.pictures.mkdir(exist_ok=True)
+        folder = run.files / "pictures"
+        folder.make()
         buffer = io.BytesIO()
         if isinstance(picture, np.ndarray):
-            path = run.pictures / f"{name}.gif"
+            filename = f"{name}.gif"
             _write_gif(buffer, picture)
         else:
-            path = run.pictures / f"{name}.png"
+            filename = f"{name}.png"
             picture.savefig(buffer, format="png", dpi=100, bbox_inches="tight")
-        replace_file(path, buffer.getvalue())
-        paths.append(path)
+        folder.replace(filename, buffer.getvalue())
+        paths.append(run.pictures / filename)
     return paths
 
 

@@ -16,8 +16,8 @@ from fathom.runs.task_learner import trained_task
 class RunHandle:
     """`envs.hooks.TrainedRun` for a run's folder."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder.resolve()
+    def __init__(self, folder: Path, trust: bool = False) -> None:
+        self.folder, self._trust = folder.resolve(), trust
 
     @functools.cache  # noqa: B019 - as long as the environment's specification
     def model(self) -> Any:
@@ -31,16 +31,21 @@ class RunHandle:
     def command(self, name: str) -> list[str]:
         """The words that start `fathom NAME` on this run."""
         # -P: no folder of the user's may hide one of our packages.
-        return [sys.executable, "-P", "-m", "fathom", name, str(self.folder)]
+        words = [sys.executable, "-P", "-m", "fathom", name, str(self.folder)]
+        return [*words, "--trust"] if self._trust else words
 
 
-def open_run(reference: str) -> RunHandle | None:
-    """The run that a text names by its folder or its name under `runs`; None if it names none."""
+def open_run(reference: str, trust: bool = False) -> RunHandle | None:
+    """The run that a text names by its folder or its name under `runs`; None if it names none.
+
+    Args:
+        trust: let it import, start and read what its `run.toml` names, wherever it is from.
+    """
     runs_dir = Path("runs")
     for folder in (Path(reference), runs_dir / reference, runs_dir / "reference" / reference):
         try:
             if (folder / "run.toml").is_file():
-                return RunHandle(folder)
+                return RunHandle(folder, trust)
         except OSError:  # too long for a path
             return None
     return None

@@ -187,7 +187,7 @@ def test_a_short_run_that_goes_on_is_not_cut_into_pieces_as_short(tmp_path: Path
         ("train dqm CartPole-v1", "did you mean dqn"),
         ("train dqn CartPole-v1 --learning-rat 1", "learning-rate"),
         ("train dqn CartPole-v1 --n-step many", "n-step"),
-        ("train dqn CartPole-v1 --n-step 0", "--n-step must be greater than 0"),
+        ("train dqn CartPole-v1 --n-step 0", "--n-step must be at least 1"),
         ("train dqn CartPole-v1 --steps -5", "steps"),
         ("train dqn CartPole-v1 --steps 99999999999999999999", "--steps must be at most"),
         ("train dqn CartPole-v1 --threads 100000", "--threads must be at most 1,024"),
@@ -207,7 +207,7 @@ def test_a_short_run_that_goes_on_is_not_cut_into_pieces_as_short(tmp_path: Path
         ("evaluate c --episodes 1e4", "--episodes must be a whole number, not '1e4'"),
         (
             "train dqn CartPole-v1 --hidden-size 100000000000000000000",
-            "hidden_size must be at most",
+            "--hidden-size must be at most 1,000,000",
         ),
         ("match random random --timeout nan", "--timeout must be a finite number"),
         ("train dqn Pendulum-v1", "discrete"),
@@ -401,7 +401,7 @@ def test_a_damaged_replay_memory_is_not_taken_for_an_empty_one(
     with open(tmp_path / "runs" / "c" / "replay" / "observations", "r+b") as file:
         file.truncate(100)
     assert _run(tmp_path, "resume", "c", "--steps", "1800") == 2
-    assert "observations of its replay memory is missing or too short" in capsys.readouterr().err
+    assert "observations of its replay memory is too short" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

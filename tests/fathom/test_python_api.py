@@ -129,7 +129,7 @@ def test_using_a_run_leaves_the_process_as_it_was(tmp_path: Path) -> None:
     ("call", "message"),
     [
         (lambda run: run.evaluate(episodes=2.5), "episodes must be a whole number"),
-        (lambda run: run.evaluate(episodes=0), "episodes must be a whole number of at least 1"),
+        (lambda run: run.evaluate(episodes=0), "episodes must be a whole number from 1 to"),
         (lambda run: run.record(episodes="x"), "episodes must be a whole number"),
         (lambda run: run.evaluate(device="gpu"), "device must be auto, cpu or cuda, not 'gpu'"),
         (lambda run: run.resume(steps=3000.5), "a larger whole number"),

@@ -316,7 +316,8 @@ def test_going_back_forgets_what_came_after(run: Run) -> None:
     save(run, 1, 2, 3)
     for segment in range(4):
         run.log_metrics({"segment": segment, "loss": 0.5})
-        run.log_evaluation({"segment": segment, "mean": 1.0})
+        line = {"steps": 1, "mean": 1.0, "interval": [0.0, 2.0], "episodes": 1}
+        run.log_evaluation({"segment": segment, **line})
     whole = (run.folder / "metrics.jsonl").read_bytes().splitlines(keepends=True)
     with open(run.folder / "metrics.jsonl", "ab") as file:
         file.write(b'{"segment": 0, "lo')  # the process died here
