@@ -34,6 +34,12 @@ SERIOUS_WARNINGS = (
 )
 """Beginnings of warnings of Gymnasium's checker that make learning impossible, so they count as errors."""
 
+IDLE_WARNINGS = (
+    "A Box observation space m",  # inimum or maximum is infinite
+    "For Box action spaces, we recommend using a symmetric and normalized space",
+)
+"""Beginnings of warnings about what Fathom does not mind: it scales actions, and warns of large numbers itself."""
+
 ROUNDING = 1e-5
 """What an observation may exceed a bound by and count as rounded, as a part of the bounds' size."""
 
@@ -81,6 +87,7 @@ def check(spec: EnvironmentSpec, normalized: bool = False) -> list[str]:
     broken = next((text for text in messages if text.startswith(SERIOUS_WARNINGS)), broken)
     if broken is not None:
         raise FathomError(f"{spec.reference} does not keep Gymnasium's contract: {broken}")
+    messages = [text for text in messages if not text.startswith(IDLE_WARNINGS)]
     return list(dict.fromkeys([*seen.slips, *messages, *unscaled]))
 
 
