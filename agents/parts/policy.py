@@ -20,11 +20,12 @@ from torch.nn import functional as F
 
 from agents.agent import STRICT, AgentState, RunContext
 from agents.parts.actions import ActionDistribution, Gaussian, action_distribution
-from agents.parts.adam import Adam, copy_into, image_precision
+from agents.parts.adam import Adam, copy_into
 from agents.parts.compiling import LONG_TRAINING, compiled
 from envs.observations import FlatObservation
 from perception.networks.encoders import ImageEncoder, TupleEncoder, as_tensor, encoder, is_image
 from perception.networks.planning import GridPlanner
+from perception.networks.precision import image_precision
 from perception.networks.rnn import Memory
 
 Tensors = tuple[torch.Tensor, ...]

@@ -78,13 +78,17 @@ class DataSource:
             raise DataError(str(error)) from error
 
     def locate(
-        self, shipped: Mapping[str, str] | None = None, hub: Mapping[str, str] | None = None
+        self,
+        shipped: Mapping[str, str] | None = None,
+        hub: Mapping[str, str] | None = None,
+        installed: Mapping[str, str] | None = None,
     ) -> Location:
         """Find a name or a path: as a path, in $FATHOM_DATA, in an installed package, on the Hub.
 
         Args:
             shipped: name of a data set → the package that ships it.
             hub: name of a data set → its identifier on the Hugging Face Hub.
+            installed: name of a data set → the folder where a package of the system puts it.
 
         Raises:
             DataError: there is no such data set; the sentence says where it was looked for and what to do.
@@ -106,6 +110,9 @@ class DataSource:
             return Location("path", str(kept), f"{kept} (FATHOM_DATA)")
         if package := (shipped or {}).get(self.reference):
             return Location("shipped", self.reference, f"shipped with {package}")
+        folder = (installed or {}).get(self.reference)
+        if folder and Path(folder).exists():
+            return Location("path", folder, folder)
         identifier = (hub or {}).get(self.reference)
         if identifier and importlib.util.find_spec("datasets") is not None:
             return Location("hub", identifier, f"https://huggingface.co/datasets/{identifier}")

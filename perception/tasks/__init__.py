@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 TASKS: dict[str, str] = {
     "autoencoder": "perception.tasks.autoencoder:Autoencoder",
     "digits": "perception.tasks.digits:Digits",
+    "objects": "perception.tasks.objects:Objects",
     "slot-filling": "perception.tasks.slot_filling:SlotFilling",
     "utterances": "perception.tasks.response_generation:ResponseGeneration",
 }

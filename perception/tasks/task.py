@@ -271,7 +271,10 @@ def load_optimizer_tensors(task: Task, tensors: Mapping[str, Tensor]) -> None:
             raise ValueError(f"{full} is of another optimizer")
         if tensor.ndim and tensor.shape != parameters[int(index)].shape:
             raise ValueError(f"{full} is of another network")
-        states[name].setdefault(int(index), {})[key] = tensor.detach().clone()
+        copy = tensor.detach().clone()
+        if tensor.ndim:  # laid out in memory like its parameter
+            copy = torch.empty_like(parameters[int(index)], dtype=tensor.dtype).copy_(copy)
+        states[name].setdefault(int(index), {})[key] = copy
     for name, optimizer in task.optimizers.items():
         groups = optimizer.state_dict()["param_groups"]
         optimizer.load_state_dict({"state": states[name], "param_groups": groups})

@@ -1,5 +1,6 @@
 """Reading labelled images, and a user's own."""
 
+import shutil
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -99,6 +100,7 @@ def test_class_folders_are_read(tmp_path: Path, colour: bool) -> None:
 def test_broken_class_folders_get_one_sentence(tmp_path: Path) -> None:
     home = _folders(tmp_path)
     (home / "test" / "cow").mkdir()
+    shutil.copy(next((home / "test" / "dog").iterdir()), home / "test" / "cow")
     with pytest.raises(DataError, match="has the class cow"):
         load_images(DataSource(str(home)))
     (home / "train" / "cow").mkdir()
