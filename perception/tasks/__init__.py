@@ -12,6 +12,7 @@ TASKS: dict[str, str] = {
     "autoencoder": "perception.tasks.autoencoder:Autoencoder",
     "digits": "perception.tasks.digits:Digits",
     "objects": "perception.tasks.objects:Objects",
+    "semi-supervised": "perception.tasks.semi_supervised:SemiSupervised",
     "slot-filling": "perception.tasks.slot_filling:SlotFilling",
     "utterances": "perception.tasks.response_generation:ResponseGeneration",
 }

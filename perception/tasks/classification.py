@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from perception.data.images import input_name, show_image
+from perception.networks.precision import image_scores
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -143,3 +144,29 @@ def logistic_regression(
         model.fit(images, train[1][:count].numpy())
     name = f"logistic regression, {count:,} training images"
     return name, round(float(model.score(test_images, test[1].numpy())), 4)
+
+
+@torch.no_grad()
+def feature_map(
+    features: nn.Module, predictions: Predictions, classes: Sequence[str], most: int = 2000
+) -> Figure:
+    """Test images as points: the two principal components of their features, coloured by true class."""
+    from matplotlib.figure import Figure
+    from sklearn.decomposition import PCA
+
+    device = next(features.parameters()).device
+    images = (predictions.images[:most].float() / 255).to(device)
+    values = torch.cat([image_scores(features, part) for part in images.split(500)])
+    points = PCA(2, random_state=0).fit_transform(values.cpu().numpy())
+    figure = Figure((6, 5), layout="constrained")
+    axes = figure.subplots()
+    for number, name in enumerate(classes):
+        chosen = points[predictions.labels[:most] == number]
+        axes.scatter(
+            chosen[:, 0], chosen[:, 1], s=4, label=name, color=f"C{number}" if number < 10 else None
+        )
+    axes.set_xlabel("first principal component of the features")
+    axes.set_ylabel("second")
+    if len(classes) <= 20:
+        axes.legend(bbox_to_anchor=(1, 1), markerscale=3, frameon=False)
+    return figure
