@@ -6,6 +6,7 @@ import dataclasses
 import io
 import json
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
@@ -52,6 +53,7 @@ class TaskLearner:
         if not path.exists():
             replace_file(path, json.dumps(self.data.metadata).encode())
         self.task = build_task(run.config, self.data.metadata)
+        self.task.load_state_dict(self.data.weights, strict=False)
         self._updates = 0
 
     def segment(self, k: int, steps: int, seed: int) -> Iterator[Metrics]:
@@ -112,7 +114,12 @@ def task_config(config: RunConfig) -> Any:
 def data_source(reference: str, options: Mapping[str, Value]) -> DataSource:
     """A reference to data, with the schemes that the worlds offer."""
     schemes = {name: _provider(place) for name, place in envs.DATA_SCHEMES.items()}
-    return DataSource(reference, dict(options), schemes)
+    return DataSource(reference, dict(options), schemes, _open_fit)
+
+
+def _open_fit(reference: str) -> Task:
+    task, _ = trained_task(RunFolder.find(reference), warnings.warn, "cpu")
+    return task
 
 
 def _provider(place: str) -> Callable[..., Any]:

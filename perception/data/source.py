@@ -18,6 +18,11 @@ class DataError(ValueError):
     """Data that cannot be used, and why, in one sentence."""
 
 
+def no_fit(reference: str) -> Any:
+    """Where there are no other fits."""
+    raise DataError(f"there is no fit {reference!r}")
+
+
 class Location(NamedTuple):
     """Where a data set was found."""
 
@@ -43,6 +48,8 @@ class DataSource:
     """Options of a scheme's provider, such as `{"sentences": 10000}`."""
     schemes: Mapping[str, Provider] = field(default_factory=dict)
     """Providers by scheme."""
+    open_fit: Callable[[str], Any] = no_fit
+    """Returns the task of another fit, trained, by the fit's folder or name."""
 
     @property
     def scheme(self) -> str | None:

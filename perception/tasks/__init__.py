@@ -14,6 +14,7 @@ TASKS: dict[str, str] = {
     "objects": "perception.tasks.objects:Objects",
     "semi-supervised": "perception.tasks.semi_supervised:SemiSupervised",
     "slot-filling": "perception.tasks.slot_filling:SlotFilling",
+    "transfer": "perception.tasks.transfer:Transfer",
     "utterances": "perception.tasks.response_generation:ResponseGeneration",
 }
 """Command-line name → "module:Class", imported when it is used."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from perception.data.images import input_name, show_image
-from perception.networks.precision import image_scores
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -148,15 +147,18 @@ def logistic_regression(
 
 @torch.no_grad()
 def feature_map(
-    features: nn.Module, predictions: Predictions, classes: Sequence[str], most: int = 2000
+    features: Callable[[Tensor], Tensor],
+    predictions: Predictions,
+    classes: Sequence[str],
+    device: torch.device,
+    most: int = 2000,
 ) -> Figure:
     """Test images as points: the two principal components of their features, coloured by true class."""
     from matplotlib.figure import Figure
     from sklearn.decomposition import PCA
 
-    device = next(features.parameters()).device
-    images = (predictions.images[:most].float() / 255).to(device)
-    values = torch.cat([image_scores(features, part) for part in images.split(500)])
+    parts = predictions.images[:most].to(device).split(500)
+    values = torch.cat([features(images) for images in parts])
     points = PCA(2, random_state=0).fit_transform(values.cpu().numpy())
     figure = Figure((6, 5), layout="constrained")
     axes = figure.subplots()

@@ -148,6 +148,10 @@ class Digits(Task):
         """Scores of the classes, for images uint8."""
         return image_scores(self.network, images.float() / 255)
 
+    def features(self, images: Tensor) -> Tensor:
+        """What the last layer gets."""
+        return image_scores(self.network[:-1], images.float() / 255)
+
     def train_step(self, batch: tuple[Tensor, Tensor], step: int) -> dict[str, Tensor]:
         images, labels = batch
         optimizer = self.optimizers["main"]

@@ -128,7 +128,15 @@ class Objects(Task):
 
     def forward(self, images: Tensor) -> Tensor:
         """Scores of the classes, for images uint8."""
-        return image_scores(self.network, (images.float() / 255 - self.mean) / self.deviation)
+        return image_scores(self.network, self.normalised(images))
+
+    def features(self, images: Tensor) -> Tensor:
+        """What the last layer gets."""
+        return image_scores(self.network[:-1], self.normalised(images))
+
+    def normalised(self, images: Tensor) -> Tensor:
+        """Floats with mean 0 and standard deviation 1 for each channel."""
+        return (images.float() / 255 - self.mean) / self.deviation
 
     def train_step(self, batch: tuple[Tensor, Tensor], step: int) -> dict[str, Tensor]:
         images, labels = batch

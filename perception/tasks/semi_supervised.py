@@ -124,6 +124,10 @@ class SemiSupervised(Task):
         """Scores of the classes, for images 0…255."""
         return image_scores(self.network, images.float() / 255)
 
+    def features(self, images: Tensor) -> Tensor:
+        """What the last layer gets."""
+        return image_scores(self.network[:-1], images.float() / 255)
+
     def train_step(self, batch: tuple[Tensor, Tensor, Tensor], step: int) -> dict[str, Tensor]:
         unlabelled, labelled, labels = batch
         progress = min(1.0, step / self.updates)
@@ -194,7 +198,7 @@ class SemiSupervised(Task):
         predictions = predictions_of(self, batches)
         return {
             "examples": hardest_examples(predictions, self.classes),
-            "features": feature_map(self.network[:-1], predictions, self.classes),
+            "features": feature_map(self.features, predictions, self.classes, self.device),
         }
 
     @torch.no_grad()

@@ -54,6 +54,8 @@ class TaskData:
     """What, with the config, the task is built from: classes, vocabulary, image shape. JSON."""
     origin: dict[str, Any]
     """The data's name, where it was found, licence and sizes. JSON."""
+    weights: Mapping[str, Tensor] = dataclasses.field(default_factory=dict)
+    """What a new fit starts from, by names in the task's `state_dict`; others start as the task is built."""
 
     def checksum(self) -> str:
         """SHA-256 of all training and test examples, the same in every process."""

@@ -35,7 +35,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "frames:atari": {"frames": 10},
 }
 """Little of the default data, where they are made."""
-IMAGE_TASKS = ("autoencoder", "digits", "objects", "semi-supervised")
+IMAGE_TASKS = ("autoencoder", "digits", "objects", "semi-supervised", "transfer")
 Train = Callable[..., int]
 
 
