@@ -68,15 +68,16 @@ def hardest_examples(predictions: Predictions, classes: Sequence[str]) -> Figure
     from matplotlib.figure import Figure
 
     chosen = np.argsort(predictions.likelihoods, kind="stable")[:32]
+    # Numbers fit on a line, words do not.
+    separator, fontsize = (" ", 8) if max(map(len, classes)) < 4 else ("\n", 7)
     figure = Figure((8, 5), layout="constrained")
     for axes, index in zip(figure.subplots(4, 8).flat, chosen, strict=False):
         show_image(axes, predictions.images[index])
         predicted, true = predictions.classes[index], predictions.labels[index]
         title = f"{classes[predicted]}  {predictions.probabilities[index].max():.0%}"
-        # Numbers fit on the line, words do not.
-        separator = " " if max(map(len, classes)) < 4 else "\n"
         title = title if predicted == true else f"{title}{separator}(is {classes[true]})"
-        axes.set_title(title, fontsize=8, color="black" if predicted == true else "crimson")
+        color = "black" if predicted == true else "crimson"
+        axes.set_title(title, fontsize=fontsize, color=color)
     for axes in figure.axes:
         axes.axis("off")
     return figure
@@ -134,13 +135,14 @@ def logistic_regression(
     from sklearn.linear_model import LogisticRegression
 
     count = min(len(train[0]), max(2, _BASELINE_NUMBERS // train[0][0].numel()))
+    chosen = torch.arange(count) * len(train[0]) // count  # evenly: they may be sorted by class
     images, test_images = (
-        images.flatten(1).numpy() / 255 for images in (train[0][:count], test[0])
+        images.flatten(1).numpy() / 255 for images in (train[0][chosen], test[0])
     )
     model = LogisticRegression(max_iter=100)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(images, train[1][:count].numpy())
+        model.fit(images, train[1][chosen].numpy())
     name = f"logistic regression, {count:,} training images"
     return name, round(float(model.score(test_images, test[1].numpy())), 4)
 

@@ -52,7 +52,8 @@ class ObjectsConfig:
     shortcuts: bool = True
     """A resnet's shortcuts; without them it is a plain deep network with as many weights."""
     augment: bool = True
-    """Learn from images that are mirrored and shifted by up to two pixels at random."""
+    """Learn from images that are mirrored and shifted by up to two pixels at random, and classify by the mean
+    scores of an image and its mirror image."""
     epochs: PositiveInt = 6
     """Passes over the training images."""
     learning_rate: Annotated[float, Field(gt=0)] = 0.15
@@ -127,8 +128,11 @@ class Objects(Task):
         return TaskData(Tensors(*train), Tensors(*test), metadata, images.origin)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Scores of the classes, for images uint8."""
-        return image_scores(self.network, self.normalised(images))
+        """Scores of the classes, for images uint8; in evaluation the mean for an image and its mirror image."""
+        scores = image_scores(self.network, self.normalised(images))
+        if self.training or not self.config.augment:
+            return scores
+        return (scores + image_scores(self.network, self.normalised(images.flip(3)))) / 2
 
     def features(self, images: Tensor) -> Tensor:
         """What the last layer gets."""

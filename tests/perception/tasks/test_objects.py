@@ -54,6 +54,16 @@ def test_filters_of_the_fast_network_s_first_layer_whiten_and_stay(
     assert filters.shape == (8, 1, 2, 2)
 
 
+def test_an_image_and_its_mirror_image_are_classified_alike(data: TaskData) -> None:
+    images = data.test[slice(8)][0]  # type: ignore[index]
+    for augment in (True, False):
+        config = ObjectsConfig(network="vgg", width=8, augment=augment)
+        task = Objects(config, data.metadata).eval()
+        with torch.no_grad():
+            alike = torch.equal(task(images), task(images.flip(3)))
+        assert alike == augment
+
+
 def test_the_learning_rate_rises_for_a_fifth_and_falls_to_almost_nothing(data: TaskData) -> None:
     config = ObjectsConfig(epochs=10, batch_size=192, learning_rate=0.5, network="vgg", width=8)
     task = Objects(config, data.metadata)
