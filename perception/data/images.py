@@ -77,7 +77,7 @@ def load_images(source: DataSource) -> Images:
     if source.scheme is not None:
         (parts, classes), found = _rows(source.provide("images")), f"made by {source.reference}"
     else:
-        location = source.locate(SHIPPED, HUB, INSTALLED)
+        location = source.locate(SHIPPED, HUB, INSTALLED, _LICENCES)
         (parts, classes), found = _read(location), location.found
         numbered = [str(number) for number in range(len(classes))]
         classes = _CLASSES.get(name, classes) if classes == numbered else classes

@@ -89,6 +89,7 @@ class DataSource:
         shipped: Mapping[str, str] | None = None,
         hub: Mapping[str, str] | None = None,
         installed: Mapping[str, str] | None = None,
+        licences: Mapping[str, str] | None = None,
     ) -> Location:
         """Find a name or a path: as a path, in $FATHOM_DATA, in an installed package, on the Hub.
 
@@ -96,6 +97,7 @@ class DataSource:
             shipped: name of a data set → the package that ships it.
             hub: name of a data set → its identifier on the Hugging Face Hub.
             installed: name of a data set → the folder where a package of the system puts it.
+            licences: name of a data set → its licence, for the sentence that says how to get it.
 
         Raises:
             DataError: there is no such data set; the sentence says where it was looked for and what to do.
@@ -123,6 +125,8 @@ class DataSource:
         identifier = (hub or {}).get(self.reference)
         if identifier and importlib.util.find_spec("datasets") is not None:
             return Location("hub", identifier, f"https://huggingface.co/datasets/{identifier}")
+        if identifier:
+            identifier += f" (licence: {(licences or {}).get(self.reference, 'not stated')})"
         raise DataError(self._missing(path, kept, identifier, sorted({**(shipped or {})})))
 
     def _missing(
