@@ -41,7 +41,7 @@ from agents.agent import (
     generator,
     linear_schedule,
 )
-from agents.parts.adam import Adam, clip_by_global_norm, copy_into, gradients_of, image_precision
+from agents.parts.adam import Adam, clip_by_global_norm, copy_into, gradients_of
 from agents.parts.compiling import LONG_TRAINING, compiled
 from agents.parts.positions import Position, SelfPlay, in_all_symmetries, symmetric
 from agents.search.go_search import GoSearches, SearchConfig
@@ -53,6 +53,7 @@ from envs.go.go import Go
 from envs.go.rendering import Thoughts
 from envs.observations import FlatObservation
 from perception.networks.policy_value import PolicyValueNetwork
+from perception.networks.precision import image_precision
 
 LOSSES = ("policy_loss", "value_loss", "owner_loss")
 

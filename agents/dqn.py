@@ -40,12 +40,13 @@ from agents.agent import (
     generator,
     linear_schedule,
 )
-from agents.parts.adam import Adam, copy_into, gradients_of, image_precision
+from agents.parts.adam import Adam, copy_into, gradients_of
 from agents.parts.compiling import LONG_TRAINING, compiled
 from agents.parts.replay import MOST_ACTIONS, Batch, Replay, storage_bytes
 from envs.observations import FlatObservation
 from envs.vector import Transitions
 from perception.networks.encoders import ImageEncoder, as_tensor, encoder, is_image, parts_of
+from perception.networks.precision import image_precision
 
 IMAGES_IN_MEAN = 1_000  # sampled from the replay memory for `subtract_mean_image`
 

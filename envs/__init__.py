@@ -29,5 +29,8 @@ for _id, _arguments in (
         kwargs=_arguments,
     )
 
-DATA_SCHEMES = {"domain": "envs.dialogue.sentences:dialogue_data"}
+DATA_SCHEMES = {
+    "domain": "envs.dialogue.sentences:dialogue_data",
+    "frames": "envs.frames:frames_data",
+}
 """Data that worlds offer to perception by `--data SCHEME:NAME`: scheme → "module:provider"."""

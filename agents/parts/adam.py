@@ -127,12 +127,3 @@ def copy_into(source: Tensors, destination: Tensors) -> None:
         raise ValueError("its network is not the one of this environment and these hyperparameters")
     for name, tensor in destination.items():
         tensor.copy_(source[name])
-
-
-def image_precision(device: torch.device) -> torch.dtype:
-    """bfloat16 if the device has instructions for it, else float32."""
-    if device.type == "cuda":
-        fast = torch.cuda.is_bf16_supported()
-    else:
-        fast = torch.cpu._is_avx512_bf16_supported()
-    return torch.bfloat16 if fast else torch.float32

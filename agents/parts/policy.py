@@ -20,11 +20,12 @@ from torch.nn import functional as F
 
 from agents.agent import STRICT, AgentState, RunContext, Size
 from agents.parts.actions import ActionDistribution, action_distribution
-from agents.parts.adam import Adam, copy_into, image_precision
+from agents.parts.adam import Adam, copy_into
 from agents.parts.compiling import LONG_TRAINING, compiled
 from envs.observations import FlatObservation, is_vector
 from perception.networks.encoders import ImageEncoder, as_tensor, encoder, is_image, parts_of
 from perception.networks.planning import GridPlanner
+from perception.networks.precision import image_precision
 from perception.networks.rnn import Memory
 
 Tensors = tuple[torch.Tensor, ...]

@@ -7,6 +7,7 @@ import io
 import json
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
@@ -61,6 +62,7 @@ class TaskLearner:
         if run.files.kind(METADATA) is None:
             run.files.replace(METADATA, json.dumps(self.data.metadata).encode())
         self.task = build_task(run.config, self.data.metadata, run.weights_bytes())
+        self.task.load_state_dict(self.data.weights, strict=False)
         self._updates = 0
 
     def segment(self, k: int, steps: int, seed: int) -> Iterator[Metrics]:
@@ -132,7 +134,12 @@ def task_config(config: RunConfig) -> Any:
 def data_source(reference: str, options: Mapping[str, Value]) -> DataSource:
     """A reference to data, with the schemes that the worlds offer."""
     schemes = {name: _provider(place) for name, place in envs.DATA_SCHEMES.items()}
-    return DataSource(reference, dict(options), schemes)
+    return DataSource(reference, dict(options), schemes, _open_fit)
+
+
+def _open_fit(reference: str) -> Task:
+    task, _ = trained_task(RunFolder.find(reference), warnings.warn, "cpu")
+    return task
 
 
 def _provider(place: str) -> Callable[..., Any]:
@@ -155,7 +162,8 @@ def task_data(config: RunConfig) -> TaskData:
 def data_of(run: RunFolder) -> TaskData:
     """The data that a run was fitted to; FathomError where they have changed since."""
     if not run.trusted:
-        refuse_paths(run.folder, run.config.data)
+        names = task_class(run.config.task).path_hyperparameters
+        refuse_paths(run.folder, run.config.data, *map(run.config.hyperparameters.get, names))
     data = task_data(run.config)
     if protocol_of(data)["sha256"] != run.config.protocol.get("sha256"):
         raise FathomError(

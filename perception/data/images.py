@@ -1,33 +1,49 @@
 """Labelled images: scikit-learn's digits, MNIST and its kin, or one's own in class folders.
 
 A folder is recognised by its content: `train.npz` and `test.npz` with `images` (n, height, width[, 3]) and
-`labels` (n,), both of whole numbers; or `train/CLASS/*.png` and `test/CLASS/*.png` (any format that Pillow
-reads, all images of one size). Images are uint8 tensors (n, channels, height, width).
+`labels` (n,), both of whole numbers; or MNIST's IDX files, such as `train-images-idx3-ubyte.gz`; or
+`train/CLASS/*.png` and `test/CLASS/*.png` (any format that Pillow reads, all images of one size), which may be
+packed as `images.tar.gz`. Images are uint8 tensors (n, channels, height, width).
 """
 
 from __future__ import annotations
 
+import gzip
+import io
+import tarfile
 import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps
 
-from perception.data.source import DataError, DataSource
+from perception.data.source import DataError, DataSource, Location
 
 SHIPPED = {"digits": "scikit-learn"}
 HUB = {
     "mnist": "ylecun/mnist",
     "fashion-mnist": "zalando-datasets/fashion_mnist",
+    "cifar10": "uoft-cs/cifar10",
 }
+INSTALLED = {"fashion-mnist": "/usr/share/datasets/fashion-mnist"}
+"""Where Debian's package `dataset-fashion-mnist` puts it."""
 _LICENCES = {
     "digits": "CC BY 4.0 (UCI), with scikit-learn (BSD)",
     "mnist": "not stated by its authors",
     "fashion-mnist": "MIT",
 }
+_CLASSES = {
+    "fashion-mnist": [
+        *("T-shirt", "trousers", "pullover", "dress", "coat"),
+        *("sandal", "shirt", "sneaker", "bag", "boot"),
+    ],
+}
+"""Names of classes that the files only number."""
 _MOST_PIXELS = 50_000_000
 
 
@@ -57,16 +73,14 @@ def load_images(source: DataSource) -> Images:
     Raises:
         DataError: there are none, or they cannot be used.
     """
-    location = source.locate(SHIPPED, HUB)
-    if location.kind == "shipped":
-        parts, classes = _digits(), [str(number) for number in range(10)]
-    elif location.kind == "hub":
-        parts, classes = _hub(location.value)
-    elif (location.path / "train.npz").is_file():
-        parts = (*_npz(location.path / "train.npz"), *_npz(location.path / "test.npz"))
-        classes = [str(number) for number in range(int(parts[1].max(initial=0)) + 1)]
+    name = Path(source.reference).name
+    if source.scheme is not None:
+        (parts, classes), found = _rows(source.provide("images")), f"made by {source.reference}"
     else:
-        parts, classes = _folders(location.path)
+        location = source.locate(SHIPPED, HUB, INSTALLED, _LICENCES)
+        (parts, classes), found = _read(location), location.found
+        numbered = [str(number) for number in range(len(classes))]
+        classes = _CLASSES.get(name, classes) if classes == numbered else classes
     train, train_labels, test, test_labels = parts
     if train.shape[1:] != test.shape[1:]:
         raise DataError(
@@ -76,10 +90,9 @@ def load_images(source: DataSource) -> Images:
         raise DataError(f"the training images of {source.reference} are all of one class")
     if test_labels.max() >= len(classes):
         raise DataError(f"the test images of {source.reference} have classes that training lacks")
-    name = Path(source.reference).name
     origin = {
         "name": source.reference,
-        "found": location.found,
+        "found": found,
         "licence": _LICENCES.get(name, "not stated"),
         "train": len(train),
         "test": len(test),
@@ -94,9 +107,40 @@ def load_images(source: DataSource) -> Images:
     )
 
 
+def _read(location: Location) -> tuple[tuple[np.ndarray, ...], list[str]]:
+    """Training images and labels, test images and labels, and the names of the classes."""
+    if location.kind == "hub":
+        return _hub(location.value)
+    folder = location.path
+    if location.kind == "path" and folder.name.endswith((".tar", ".tar.gz", ".tgz")):
+        return _class_folders(_packed_images(folder), folder)
+    if location.kind == "path" and (folder / "images.tar.gz").is_file():
+        return _class_folders(_packed_images(folder / "images.tar.gz"), folder / "images.tar.gz")
+    if location.kind == "shipped":
+        parts = _digits()
+    elif (folder / "train.npz").is_file():
+        parts = (*_npz(folder / "train.npz"), *_npz(folder / "test.npz"))
+    elif any(folder.glob("train-images-idx3-ubyte*")):
+        parts = (*_idx(folder, "train"), *_idx(folder, "t10k"))
+    else:
+        return _class_folders(_files(folder), folder)
+    return parts, [str(number) for number in range(int(parts[1].max(initial=0)) + 1)]
+
+
+def _rows(rows: tuple[list[Any], list[Any]]) -> tuple[tuple[np.ndarray, ...], list[str]]:
+    """Stack rows of an image uint8 (height, width[, 3]) and the name of its class."""
+    classes = sorted({name for _, name in rows[0]})
+    number = {name: index for index, name in enumerate(classes)}
+    parts = []
+    for part in rows:
+        labels = np.array([number.get(name, len(classes)) for _, name in part])
+        parts += [np.stack([image for image, _ in part]), labels]
+    return tuple(parts), classes
+
+
 def _tensor(images: np.ndarray) -> torch.Tensor:
     images = images[..., None] if images.ndim == 3 else images
-    return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+    return torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
 
 
 def _size(images: np.ndarray) -> str:
@@ -136,43 +180,92 @@ def _npz(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return images, labels
 
 
-def _folders(folder: Path) -> tuple[tuple[np.ndarray, ...], list[str]]:
-    """Images in `train/CLASS` and `test/CLASS`."""
+def _idx(folder: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
+    """MNIST's own files: a head of big-endian numbers (kind, sizes), then bytes; may be gzipped."""
+    arrays = []
+    for kind, dimensions in (("images", 3), ("labels", 1)):
+        path = folder / f"{part}-{kind}-idx{dimensions}-ubyte"
+        path = path if path.is_file() else path.with_name(f"{path.name}.gz")
+        try:
+            data = path.read_bytes()
+            data = gzip.decompress(data) if path.suffix == ".gz" else data
+            if data[:4] != bytes((0, 0, 8, dimensions)):
+                raise ValueError("it does not begin like one")
+            sizes = np.frombuffer(data, ">i4", dimensions, 4)
+            arrays.append(np.frombuffer(data, np.uint8, -1, 4 + 4 * dimensions).reshape(sizes))
+        except OSError as error:
+            raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+        except (ValueError, EOFError, zlib.error) as error:
+            raise DataError(f"{path} is no IDX file of {kind}: {error}") from error
+    images, labels = arrays
+    if len(images) != len(labels) or not images.size:
+        raise DataError(f"{folder} has {len(images)} images and {len(labels)} labels in {part}")
+    return images, labels
+
+
+ImageFile = tuple[str, str, str, Any]
+"""Part ("train" or "test"), class, the file's name for people, and the file."""
+
+
+def _files(folder: Path) -> Iterator[ImageFile]:
+    """The images in `train/CLASS` and `test/CLASS`, by name."""
     if not (folder / "train").is_dir() or not (folder / "test").is_dir():
         raise DataError(
             f"{folder} holds no images in a known form: neither train.npz and test.npz, nor the "
             "folders train/CLASS and test/CLASS"
         )
-    classes = sorted(path.name for path in (folder / "train").iterdir() if path.is_dir())
-    more = {path.name for path in (folder / "test").iterdir() if path.is_dir()} - set(classes)
-    if more:
-        raise DataError(f"{folder}/test has the class {min(more)}, which {folder}/train lacks")
-    parts = []
     for part in ("train", "test"):
-        images: list[np.ndarray] = []
-        labels: list[int] = []
-        for number, name in enumerate(classes):
-            home = folder / part / name
-            files = (
-                sorted(path for path in home.glob("*") if path.is_file()) if home.is_dir() else []
-            )
+        for home in sorted(path for path in (folder / part).iterdir() if path.is_dir()):
+            files = sorted(path for path in home.glob("*") if path.is_file())
             if not files and part == "train":
                 raise DataError(f"{home} holds no images")
             for path in files:
-                image = np.asarray(read_image(path).convert("RGB"))
-                if images and image.shape != images[0].shape:
-                    raise DataError(
-                        f"{path} is {image.shape[1]}×{image.shape[0]}, other images are "
-                        f"{images[0].shape[1]}×{images[0].shape[0]}: all must be of one size"
-                    )
-                images.append(image)
-                labels.append(number)
-        if not images:
-            raise DataError(f"{folder / part} holds no images")
-        parts += [np.stack(images), np.array(labels)]
-    if all((part[..., :1] == part).all() for part in parts[::2]):  # grey
-        parts[::2] = [part[..., 0] for part in parts[::2]]
-    return tuple(parts), classes
+                yield part, home.name, str(path), path
+
+
+def _packed_images(archive: Path) -> Iterator[ImageFile]:
+    """The same from a tar archive, which is not unpacked."""
+    try:
+        with tarfile.open(archive) as tar:
+            files = {one.name: tar.extractfile(one).read() for one in tar if one.isfile()}  # type: ignore[union-attr]
+    except OSError as error:
+        raise DataError(f"{archive} cannot be read: {error.strerror or error}") from error
+    except (tarfile.TarError, EOFError, zlib.error) as error:
+        raise DataError(f"{archive} is no tar archive that can be read: {error}") from error
+    for name, data in sorted(files.items(), key=lambda item: PurePosixPath(item[0]).parts):
+        *_, part, kind, _ = ("", "", *PurePosixPath(name).parts)
+        if part in ("train", "test"):
+            yield part, kind, f"{archive}:{name}", io.BytesIO(data)
+
+
+def _class_folders(
+    files: Iterable[ImageFile], place: Path
+) -> tuple[tuple[np.ndarray, ...], list[str]]:
+    """Read images of one size; the classes are those of training, by name."""
+    images: dict[str, list[np.ndarray]] = {"train": [], "test": []}
+    names: dict[str, list[str]] = {"train": [], "test": []}
+    first: tuple[int, ...] | None = None
+    for part, kind, path, file in files:
+        image = np.asarray(read_image(file, path).convert("RGB"))
+        first = first or image.shape
+        if image.shape != first:
+            raise DataError(
+                f"{path} is {image.shape[1]}×{image.shape[0]}, other images are "
+                f"{first[1]}×{first[0]}: all must be of one size"
+            )
+        images[part].append(image)
+        names[part].append(kind)
+    classes = sorted(set(names["train"]))
+    if more := set(names["test"]) - set(classes):
+        raise DataError(f"{place}/test has the class {min(more)}, which {place}/train lacks")
+    for part in ("train", "test"):
+        if not images[part]:
+            raise DataError(f"{place / part} holds no images")
+    arrays = [np.stack(images[part]) for part in ("train", "test")]
+    if all((array[..., :1] == array).all() for array in arrays):  # grey
+        arrays = [array[..., 0] for array in arrays]
+    labels = [np.array([classes.index(name) for name in names[part]]) for part in names]
+    return (arrays[0], labels[0], arrays[1], labels[1]), classes
 
 
 def _hub(identifier: str) -> tuple[tuple[np.ndarray, ...], list[str]]:
@@ -185,7 +278,8 @@ def _hub(identifier: str) -> tuple[tuple[np.ndarray, ...], list[str]]:
         raise DataError(f"{identifier} cannot be fetched from the Hub: {reason[0]}") from error
     parts = []
     for part in ("train", "test"):
-        images = [np.asarray(image) for image in data[part]["image"]]
+        column = "img" if identifier == HUB["cifar10"] else "image"
+        images = [np.asarray(image) for image in data[part][column]]
         parts += [np.stack(images), np.array(data[part]["label"])]
     return tuple(parts), list(data["train"].features["label"].names)
 
@@ -193,15 +287,17 @@ def _hub(identifier: str) -> tuple[tuple[np.ndarray, ...], list[str]]:
 # -- a user's own image --------------------------------------------------------------------------------
 
 
-def read_image(item: Any) -> Image.Image:
+def read_image(item: Any, name: str | None = None) -> Image.Image:
     """An image, upright, on white where it is transparent; grey ("L") or "RGB".
 
     Args:
-        item: a path, or an image of Pillow's, or a uint8 array (height, width[, 3]).
+        item: a path or a file, or an image of Pillow's, or a uint8 array (height, width[, 3]).
+        name: what errors call it.
 
     Raises:
         DataError: it is no image.
     """
+    name = str(item) if name is None else name
     try:
         if isinstance(item, Image.Image):
             image = item
@@ -210,7 +306,7 @@ def read_image(item: Any) -> Image.Image:
         else:
             image = Image.open(item)
         if image.width * image.height > _MOST_PIXELS:
-            raise DataError(f"{item} has more than {_MOST_PIXELS // 1_000_000} million pixels")
+            raise DataError(f"{name} has more than {_MOST_PIXELS // 1_000_000} million pixels")
         image = ImageOps.exif_transpose(image)
         if image.mode.startswith(("I", "F")):  # 16 or 32 bits
             levels = np.asarray(image, np.float64)
@@ -225,7 +321,7 @@ def read_image(item: Any) -> Image.Image:
     except DataError:
         raise
     except FileNotFoundError as error:
-        raise DataError(f"there is no file {item}") from error
+        raise DataError(f"there is no file {name}") from error
     except (
         OSError,
         ValueError,
@@ -234,7 +330,7 @@ def read_image(item: Any) -> Image.Image:
         SyntaxError,
         Image.DecompressionBombError,
     ) as error:
-        raise DataError(f"{item} is no image that can be read: {error}") from error
+        raise DataError(f"{name} is no image that can be read: {error}") from error
 
 
 def input_name(item: Any) -> str | None:

@@ -18,6 +18,11 @@ class DataError(ValueError):
     """Data that cannot be used, and why, in one sentence."""
 
 
+def no_fit(reference: str) -> Any:
+    """Where there are no other fits."""
+    raise DataError(f"there is no fit {reference!r}")
+
+
 class Location(NamedTuple):
     """Where a data set was found."""
 
@@ -43,6 +48,8 @@ class DataSource:
     """Options of a scheme's provider, such as `{"sentences": 10000}`."""
     schemes: Mapping[str, Provider] = field(default_factory=dict)
     """Providers by scheme."""
+    open_fit: Callable[[str], Any] = no_fit
+    """Returns the task of another fit, trained, by the fit's folder or name."""
 
     @property
     def scheme(self) -> str | None:
@@ -78,13 +85,19 @@ class DataSource:
             raise DataError(str(error)) from error
 
     def locate(
-        self, shipped: Mapping[str, str] | None = None, hub: Mapping[str, str] | None = None
+        self,
+        shipped: Mapping[str, str] | None = None,
+        hub: Mapping[str, str] | None = None,
+        installed: Mapping[str, str] | None = None,
+        licences: Mapping[str, str] | None = None,
     ) -> Location:
         """Find a name or a path: as a path, in $FATHOM_DATA, in an installed package, on the Hub.
 
         Args:
             shipped: name of a data set → the package that ships it.
             hub: name of a data set → its identifier on the Hugging Face Hub.
+            installed: name of a data set → the folder where a package of the system puts it.
+            licences: name of a data set → its licence, for the sentence that says how to get it.
 
         Raises:
             DataError: there is no such data set; the sentence says where it was looked for and what to do.
@@ -106,9 +119,14 @@ class DataSource:
             return Location("path", str(kept), f"{kept} (FATHOM_DATA)")
         if package := (shipped or {}).get(self.reference):
             return Location("shipped", self.reference, f"shipped with {package}")
+        folder = (installed or {}).get(self.reference)
+        if folder and Path(folder).exists():
+            return Location("path", folder, folder)
         identifier = (hub or {}).get(self.reference)
         if identifier and importlib.util.find_spec("datasets") is not None:
             return Location("hub", identifier, f"https://huggingface.co/datasets/{identifier}")
+        if identifier:
+            identifier += f" (licence: {(licences or {}).get(self.reference, 'not stated')})"
         raise DataError(self._missing(path, kept, identifier, sorted({**(shipped or {})})))
 
     def _missing(

@@ -12,10 +12,13 @@ TASKS: dict[str, str] = {
     "autoencoder": "perception.tasks.autoencoder:Autoencoder",
     "descent": "perception.tasks.descent:Descent",
     "digits": "perception.tasks.digits:Digits",
+    "objects": "perception.tasks.objects:Objects",
     "regression": "perception.tasks.regression:Regression",
+    "semi-supervised": "perception.tasks.semi_supervised:SemiSupervised",
     "slot-filling": "perception.tasks.slot_filling:SlotFilling",
     "spam": "perception.tasks.spam:Spam",
     "topics": "perception.tasks.topics:Topics",
+    "transfer": "perception.tasks.transfer:Transfer",
     "utterances": "perception.tasks.response_generation:ResponseGeneration",
 }
 """Command-line name → "module:Class", imported when it is used."""

@@ -7,32 +7,31 @@ scikit-learn's logistic regression. Without `--data` it learns scikit-learn's 8�
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import numpy as np
 import torch
 from pydantic import Field, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from perception.data.augmentation import shifted
 from perception.data.datasets import Tensors
-from perception.data.images import (
-    ink_box,
-    input_name,
-    like_training_images,
-    load_images,
-    show_image,
+from perception.data.images import ink_box, like_training_images, load_images
+from perception.networks.classifiers import weights_of
+from perception.networks.precision import channels_innermost, image_scores
+from perception.tasks.classification import (
+    answers,
+    confusion,
+    hardest_examples,
+    logistic_regression,
+    predictions_of,
 )
 from perception.tasks.task import STRICT, DataError, DataSource, Metric, Task, TaskData
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-_BASELINE_IMAGES = 10_000
-"""Logistic regression is fitted to this many training images at most: it takes seconds then."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -47,16 +46,26 @@ class DigitsConfig:
     """Units of a hidden layer (mlp, cnn)."""
     filters: Annotated[int, Field(ge=1, le=10_000)] = 32
     """Filters of the first convolution; the second has twice as many."""
+    kernel_size: Annotated[int, Field(ge=1, le=100)] = 3
+    """Height and width of a filter."""
+    stride: Annotated[int, Field(ge=1, le=100)] = 1
+    """Pixels from one place of a filter to the next."""
+    padding: Annotated[int, Field(ge=0, le=100)] = 1
+    """Rows and columns of zeros around the image before a convolution."""
+    pooling: Literal["max", "average", "none"] = "max"
+    """What each block makes of 2×2 numbers: the largest, the mean, or nothing."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
     """Dropout probability of hidden units."""
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
-    """Learning rate of Adam."""
+    shift: Annotated[int, Field(ge=0, le=100)] = 0
+    """Training images are shifted by up to so many pixels at random."""
+    learning_rate: Annotated[float, Field(gt=0)] = 2e-3
+    """Learning rate of Adam at the start; it falls linearly to 0."""
     batch_size: PositiveInt = 64
     """Images per update."""
 
 
-def make_network(config: DigitsConfig, shape: tuple[int, int, int], classes: int) -> nn.Module:
-    """A network from images (n, *shape) in 0…1 to scores (n, classes)."""
+def make_network(config: DigitsConfig, shape: tuple[int, int, int], classes: int) -> nn.Sequential:
+    """A network from images (n, *shape) in 0…1 to scores (n, classes); its last layer is linear."""
     channels, height, width = shape
     hidden, dropout = config.hidden_size, config.dropout
     if config.network == "linear":
@@ -68,19 +77,39 @@ def make_network(config: DigitsConfig, shape: tuple[int, int, int], classes: int
             *(nn.Linear(hidden, hidden), nn.ReLU(), nn.Dropout(dropout)),
             nn.Linear(hidden, classes),
         )
-    if min(height, width) < 4:
-        raise DataError(f"the cnn needs images of at least 4×4, not {height}×{width}")
-    filters = config.filters
-    return nn.Sequential(
-        *(nn.Conv2d(channels, filters, 3, padding=1), nn.BatchNorm2d(filters), nn.ReLU()),
-        nn.MaxPool2d(2),
-        *(nn.Conv2d(filters, 2 * filters, 3, padding=1), nn.BatchNorm2d(2 * filters), nn.ReLU()),
-        nn.MaxPool2d(2),
+    features = nn.Sequential(
+        *block(config, channels, config.filters),
+        *block(config, config.filters, 2 * config.filters),
         nn.Flatten(),
-        *(nn.Linear(2 * filters * (height // 4) * (width // 4), hidden), nn.ReLU()),
-        nn.Dropout(dropout),
+    )
+    try:
+        with torch.no_grad():
+            size = features.eval()(torch.zeros(1, *shape)).shape[1]
+    except RuntimeError as error:
+        raise DataError(
+            f"images of {height}×{width} are too small for two blocks of this cnn: a smaller "
+            "kernel_size or stride, more padding or no pooling makes them fit"
+        ) from error
+    return nn.Sequential(
+        *features.train().children(),
+        *(nn.Linear(size, hidden), nn.ReLU(), nn.Dropout(dropout)),
         nn.Linear(hidden, classes),
     )
+
+
+def block(config: DigitsConfig, before: int, after: int) -> list[nn.Module]:
+    """Convolution, batch normalisation, rectifier, pooling."""
+    pooling: dict[str, list[nn.Module]] = {
+        "max": [nn.MaxPool2d(2)],
+        "average": [nn.AvgPool2d(2)],
+        "none": [],
+    }
+    return [
+        nn.Conv2d(before, after, config.kernel_size, config.stride, config.padding),
+        nn.BatchNorm2d(after),
+        nn.ReLU(),
+        *pooling[config.pooling],
+    ]
 
 
 class Digits(Task):
@@ -92,108 +121,70 @@ class Digits(Task):
     def __init__(self, config: DigitsConfig, metadata: Mapping[str, Any]) -> None:
         super().__init__(config, metadata)
         self.classes: list[str] = metadata["classes"]
-        self.network = make_network(config, tuple(metadata["shape"]), len(self.classes))
+        network = make_network(config, tuple(metadata["shape"]), len(self.classes))
+        self.network = channels_innermost(network)
         adam = torch.optim.Adam(self.network.parameters(), config.learning_rate, fused=True)
         self.optimizers = {"main": adam}
+        self.updates = config.epochs * -(-metadata["images"] // config.batch_size)
 
     @classmethod
     def load_data(cls, config: DigitsConfig, source: DataSource) -> TaskData:
         images = load_images(source)
-        train, test = (
-            Tensors(images.train, images.train_labels),
-            Tensors(images.test, images.test_labels),
-        )
-        fitted = min(len(train), _BASELINE_IMAGES)
+        train, test = (images.train, images.train_labels), (images.test, images.test_labels)
+        if config.shift >= min(images.shape[1:]):
+            raise DataError(
+                f"images of {images.shape[1]}×{images.shape[2]} cannot be shifted by {config.shift} pixels"
+            )
         metadata = {
             "shape": list(images.shape),
             "classes": images.classes,
+            "images": len(images.train),
             "ink_box": ink_box(images.train),
-            "baseline": [
-                f"logistic regression, {fitted:,} training images",
-                baseline_accuracy(train, test),
-            ],
+            "baseline": list(logistic_regression(train, test)),
         }
-        return TaskData(train, test, metadata, images.origin)
+        return TaskData(Tensors(*train), Tensors(*test), metadata, images.origin)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Scores of the classes."""
-        return self.network(images.float() / 255)
+        """Scores of the classes, for images uint8."""
+        return image_scores(self.network, images.float() / 255)
+
+    def features(self, images: Tensor) -> Tensor:
+        """What the last layer gets."""
+        return image_scores(self.network[:-1], images.float() / 255)
 
     def train_step(self, batch: tuple[Tensor, Tensor], step: int) -> dict[str, Tensor]:
         images, labels = batch
-        scores = self(images)
+        optimizer = self.optimizers["main"]
+        for group in optimizer.param_groups:
+            group["lr"] = self.config.learning_rate * max(0.0, 1 - step / self.updates)
+        scores = self(shifted(images, self.config.shift) if self.config.shift else images)
         loss = F.cross_entropy(scores, labels)
-        self.optimizers["main"].zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        self.optimizers["main"].step()
+        optimizer.step()
         accuracy = (scores.argmax(dim=1) == labels).float().mean()
         return {"loss": loss.detach(), "training_accuracy": accuracy}
 
     def evaluate(self, batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, Metric]:
-        probabilities, labels, _ = self._test(batches)
-        correct = (probabilities.argmax(axis=1) == labels).astype(float)
-        weights = sum(parameter.numel() for parameter in self.parameters())
+        predictions = predictions_of(self, batches)
+        name = f"{self.config.network}, {weights_of(self.network):,} weights"
         table = [
             ["model", "accuracy"],
-            [f"{self.config.network}, {weights:,} weights", round(float(correct.mean()), 4)],
+            [name, round(float(predictions.correct.mean()), 4)],
             self.metadata["baseline"],
         ]
-        likelihoods = probabilities[np.arange(len(labels)), labels]
-        loss = -np.log(likelihoods.clip(1e-12))
         return {
-            "accuracy": Metric(correct, table=table),
-            "loss": Metric(loss),
+            "accuracy": Metric(predictions.correct, table=table),
+            "loss": Metric(predictions.losses),
         }
-
-    @torch.no_grad()
-    def _test(self, batches: Iterable[tuple[Tensor, Tensor]]) -> tuple[np.ndarray, ...]:
-        """Probabilities (n, classes), labels (n,) and images of test batches."""
-        rows = [
-            (self(images).softmax(dim=1).cpu(), labels.cpu(), images.cpu())
-            for images, labels in batches
-        ]
-        probabilities, labels, images = (
-            torch.cat(parts).numpy() for parts in zip(*rows, strict=True)
-        )
-        return probabilities, labels, images
 
     def pictures(self, batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, Figure]:
         """The test images classified least surely, and the confusion matrix."""
-        from matplotlib.figure import Figure
-        from sklearn.metrics import confusion_matrix
-
-        probabilities, labels, images = self._test(batches)
-        predicted = probabilities.argmax(axis=1)
-        hardest = np.argsort(probabilities[np.arange(len(labels)), labels], kind="stable")[:32]
-        examples = Figure((8, 5), layout="constrained")
-        for axes, index in zip(examples.subplots(4, 8).flat, hardest, strict=False):
-            show_image(axes, torch.from_numpy(images[index]))
-            right = predicted[index] == labels[index]
-            title = f"{self.classes[predicted[index]]}  {probabilities[index].max():.0%}"
-            title = title if right else f"{title} (is {self.classes[labels[index]]})"
-            axes.set_title(title, fontsize=8, color="black" if right else "crimson")
-        numbers = range(len(self.classes))
-        counts = confusion_matrix(labels, predicted, labels=numbers)
-        confusion = Figure((5, 5), layout="constrained")
-        axes = confusion.subplots()
-        axes.imshow(np.log1p(counts), cmap="Blues")
-        if len(numbers) <= 20:
-            for row, column in zip(*counts.nonzero(), strict=True):
-                color = "white" if row == column else "black"
-                axes.text(
-                    column,
-                    row,
-                    counts[row, column],
-                    ha="center",
-                    va="center",
-                    color=color,
-                    fontsize=8,
-                )
-        axes.set_xticks(numbers, self.classes)
-        axes.set_yticks(numbers, self.classes)
-        axes.set_xlabel("predicted")
-        axes.set_ylabel("true")
-        return {"examples": examples, "confusion": confusion}
+        predictions = predictions_of(self, batches)
+        return {
+            "examples": hardest_examples(predictions, self.classes),
+            "confusion": confusion(predictions, self.classes),
+        }
 
     @torch.no_grad()
     def predict(self, inputs: Sequence[Any]) -> list[dict[str, Any]]:
@@ -202,33 +193,5 @@ class Digits(Task):
         images = [like_training_images(item, shape, box) for item in inputs]
         if not images:
             return []
-        results = self(torch.stack(images).to(self.device)).softmax(dim=1).tolist()
-        return [
-            {
-                "input": input_name(item),
-                "class": self.classes[max(range(len(row)), key=row.__getitem__)],
-                "probabilities": {
-                    name: round(value, 4) for name, value in zip(self.classes, row, strict=True)
-                },
-            }
-            for item, row in zip(inputs, results, strict=True)
-        ]
-
-
-def baseline_accuracy(train: Tensors, test: Tensors) -> float:
-    """Test accuracy of scikit-learn's logistic regression on pixels."""
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
-
-    (images, labels), (test_images, test_labels) = (
-        [
-            tensor.flatten(1).numpy() / 255 if tensor.ndim > 1 else tensor.numpy()
-            for tensor in part.tensors
-        ]
-        for part in (train, test)
-    )
-    model = LogisticRegression(max_iter=100)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(images[:_BASELINE_IMAGES], labels[:_BASELINE_IMAGES])
-    return round(float(model.score(test_images, test_labels)), 4)
+        scores = self(torch.stack(images).to(self.device))
+        return answers(inputs, scores.softmax(dim=1), self.classes)

@@ -56,6 +56,8 @@ class TaskData:
     """The data's name, where it was found, licence and sizes. JSON."""
     passes: int = 1
     """Passes over the training examples in an epoch; several where a pass is one update or a few."""
+    weights: Mapping[str, Tensor] = dataclasses.field(default_factory=dict)
+    """What a new fit starts from, by names in the task's `state_dict`; others start as the task is built."""
 
     def checksum(self) -> str:
         """SHA-256 of all training and test examples, the same in every process."""
@@ -141,6 +143,9 @@ class Task(nn.Module, ABC):
     `epochs` and, for the default `batches`, `batch_size`."""
     default_data: ClassVar[str]
     """The reference that is used without `--data`; works offline after installation."""
+    path_hyperparameters: ClassVar[tuple[str, ...]] = ()
+    """Fields of `Config` that may be paths or addresses; of a run from elsewhere they are only read if it is
+    trusted."""
     optimizers: dict[str, torch.optim.Optimizer]
 
     def __init__(self, config: Any, metadata: Mapping[str, Any]) -> None:
@@ -276,7 +281,10 @@ def load_optimizer_tensors(task: Task, tensors: Mapping[str, Tensor]) -> None:
             raise ValueError(f"{full} is of another optimizer")
         if tensor.ndim and tensor.shape != parameters[int(index)].shape:
             raise ValueError(f"{full} is of another network")
-        states[name].setdefault(int(index), {})[key] = tensor.detach().clone()
+        copy = tensor.detach().clone()
+        if tensor.ndim:  # laid out in memory like its parameter
+            copy = torch.empty_like(parameters[int(index)], dtype=tensor.dtype).copy_(copy)
+        states[name].setdefault(int(index), {})[key] = copy
     for name, optimizer in task.optimizers.items():
         groups = optimizer.state_dict()["param_groups"]
         optimizer.load_state_dict({"state": states[name], "param_groups": groups})

@@ -53,6 +53,7 @@ def fit() -> Callable[..., Any]:
     def make(kind: type[Task], config: Any, data: TaskData, epochs: int) -> Task:
         _seed(1_000_000)
         task = kind(config, data.metadata)
+        task.load_state_dict(data.weights, strict=False)
         _train(task, data, epochs)
         return task
 

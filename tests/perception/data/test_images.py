@@ -1,6 +1,9 @@
 """Reading labelled images, and a user's own."""
 
+import gzip
+import shutil
 import sys
+import tarfile
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -11,6 +14,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from perception.data.images import (
+    INSTALLED,
     ink_box,
     like_training_images,
     load_images,
@@ -99,6 +103,7 @@ def test_class_folders_are_read(tmp_path: Path, colour: bool) -> None:
 def test_broken_class_folders_get_one_sentence(tmp_path: Path) -> None:
     home = _folders(tmp_path)
     (home / "test" / "cow").mkdir()
+    shutil.copy(next((home / "test" / "dog").iterdir()), home / "test" / "cow")
     with pytest.raises(DataError, match="has the class cow"):
         load_images(DataSource(str(home)))
     (home / "train" / "cow").mkdir()
@@ -112,6 +117,81 @@ def test_broken_class_folders_get_one_sentence(tmp_path: Path) -> None:
         load_images(DataSource(str(home)))
     with pytest.raises(DataError, match="no images in a known form"):
         load_images(DataSource(str(home / "train")))
+
+
+def test_class_folders_are_read_from_a_tar_archive_too(tmp_path: Path) -> None:
+    home = _folders(tmp_path / "plain", colour=True)
+    plain = load_images(DataSource(str(home)))
+    packed = tmp_path / "packed"
+    packed.mkdir()
+    archive = packed / "images.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        for path in sorted(home.rglob("*.*"), reverse=True):
+            tar.add(path, path.relative_to(home))
+    for place in (packed, archive):
+        data = load_images(DataSource(str(place)))
+        assert torch.equal(data.train, plain.train)
+        assert torch.equal(data.test_labels, plain.test_labels)
+        assert data.classes == plain.classes
+    whole = archive.read_bytes()
+    for content in (whole[: len(whole) // 2], b"nothing", b""):
+        archive.write_bytes(content)
+        with pytest.raises(DataError, match=r"no tar archive that can be read|cannot be read"):
+            load_images(DataSource(str(packed)))
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_mnist_s_own_files_are_read(tmp_path: Path, zipped: bool) -> None:
+    rng = np.random.default_rng(0)
+    arrays = {}
+    for part, count in (("train", 6), ("t10k", 4)):
+        arrays[part] = rng.integers(0, 256, (count, 5, 4), dtype=np.uint8)
+        labels = (np.arange(count) % 2).astype(np.uint8)
+        for kind, array in (("images-idx3", arrays[part]), ("labels-idx1", labels)):
+            head = bytes((0, 0, 8, array.ndim)) + np.array(array.shape, ">i4").tobytes()
+            content = head + array.tobytes()
+            name = f"{part}-{kind}-ubyte" + (".gz" if zipped else "")
+            (tmp_path / name).write_bytes(gzip.compress(content) if zipped else content)
+    data = load_images(DataSource(str(tmp_path)))
+    assert np.array_equal(data.train[:, 0].numpy(), arrays["train"])
+    assert data.test_labels.tolist() == [0, 1, 0, 1]
+    path = next(tmp_path.glob("train-images*"))
+    whole = path.read_bytes()
+    for wrong in (whole[:-9], b"", b"nothing"):
+        path.write_bytes(wrong)
+        with pytest.raises(
+            DataError, match=r"train-images-idx3-ubyte.* is no IDX file|cannot be read"
+        ):
+            load_images(DataSource(str(tmp_path)))
+
+
+def test_known_data_are_found_where_a_package_puts_them_or_the_sentence_says_how_to_get_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("FATHOM_DATA", raising=False)
+    place = tmp_path / "place"
+    monkeypatch.setitem(INSTALLED, "fashion-mnist", str(place))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(DataError, match=r"fashion_mnist \(licence: MIT\).*pip install datasets"):
+        load_images(DataSource("fashion-mnist"))
+    place.mkdir()
+    labels = np.arange(20) % 10
+    for part in ("train", "test"):
+        np.savez(place / f"{part}.npz", images=np.zeros((20, 3, 3), np.uint8), labels=labels)
+    data = load_images(DataSource("fashion-mnist"))
+    assert data.origin["found"] == str(place)
+    assert (data.classes[0], data.classes[9]) == ("T-shirt", "boot")
+
+
+def test_a_scheme_s_images_are_read() -> None:
+    image = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    rows = [(image, "pong"), (image + 1, "breakout")], [(image + 2, "pong")]
+    data = load_images(DataSource("frames:two", schemes={"frames": lambda *_: rows}))
+    assert data.classes == ["breakout", "pong"]
+    assert data.train_labels.tolist() == [1, 0]
+    assert torch.equal(data.test[0, 0], torch.from_numpy(image + 2))
+    assert data.origin["found"] == "made by frames:two"
 
 
 def test_the_hub_s_data_are_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 
 from perception.data.datasets import Tensors
 from perception.data.source import DataError, DataSource
-from perception.tasks.digits import Digits, DigitsConfig
+from perception.tasks.digits import Digits, DigitsConfig, make_network
 from perception.tasks.task import TaskData
 
 
@@ -101,7 +101,44 @@ def test_images_of_one_s_own_are_learnt(tmp_path: Path, fit: Callable[..., Digit
     assert set(task.pictures(task.batches(data.test, training=False))) == {"examples", "confusion"}
 
 
+@pytest.mark.parametrize(
+    ("changes", "sizes"),
+    [
+        ({}, (28, 14)),
+        ({"pooling": "average"}, (28, 14)),
+        ({"pooling": "none"}, (28, 28)),
+        ({"stride": 2, "pooling": "none"}, (14, 7)),
+        ({"kernel_size": 5, "padding": 0}, (24, 8)),
+        ({"kernel_size": 5, "padding": 2, "stride": 3}, (10, 2)),
+    ],
+)
+def test_kernel_stride_padding_and_pooling_give_the_sizes_of_the_formula(
+    changes: dict[str, Any], sizes: tuple[int, int]
+) -> None:
+    config = DigitsConfig(filters=2, **changes)
+    network = make_network(config, (1, 28, 28), 10)
+    seen = []
+    for layer in network:
+        if isinstance(layer, torch.nn.Conv2d):
+            layer.register_forward_hook(lambda *args: seen.append(args[2].shape[2]))
+    assert network(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
+    assert tuple(seen) == sizes
+    averages = any(isinstance(layer, torch.nn.AvgPool2d) for layer in network)
+    assert averages == (config.pooling == "average")
+
+
 def test_a_cnn_needs_some_pixels() -> None:
-    metadata = {"shape": [1, 3, 3], "classes": ["0", "1"]}
-    with pytest.raises(DataError, match="at least 4×4"):
-        Digits(DigitsConfig(), metadata)
+    with pytest.raises(DataError, match="3×3 are too small"):
+        make_network(DigitsConfig(), (1, 3, 3), 2)
+    with pytest.raises(DataError, match="8×8 cannot be shifted by 8"):
+        Digits.load_data(DigitsConfig(shift=8), DataSource("digits"))
+
+
+def test_the_learning_rate_falls_to_zero(data: TaskData) -> None:
+    task = Digits(DigitsConfig(epochs=2, learning_rate=0.5, batch_size=1000), data.metadata)
+    batch = next(iter(task.batches(data.train, training=True)))
+    rates = []
+    for step in range(5):
+        task.train_step(batch, step)
+        rates.append(task.optimizers["main"].param_groups[0]["lr"])
+    assert rates == [0.5, 0.375, 0.25, 0.125, 0.0]

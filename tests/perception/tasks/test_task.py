@@ -16,6 +16,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from envs.dialogue.sentences import dialogue_data
+from envs.frames import frames_data
 from perception.data.datasets import Rows, Tensors
 from perception.tasks import TASKS, load_task
 from perception.tasks.task import (
@@ -28,7 +29,13 @@ from perception.tasks.task import (
     optimizer_tensors,
 )
 
-SCHEMES = {"domain": dialogue_data}
+SCHEMES = {"domain": dialogue_data, "frames": frames_data}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "domain:movie": {"sentences": 150},
+    "frames:atari": {"frames": 10},
+}
+"""Little of the default data, where they are made."""
+IMAGE_TASKS = ("autoencoder", "digits", "objects", "semi-supervised", "transfer")
 Train = Callable[..., int]
 
 
@@ -36,8 +43,8 @@ def _small(name: str) -> tuple[type[Task], Any, TaskData]:
     """A task with its default config and little of its default data."""
     kind = load_task(name)
     config = kind.Config(epochs=2)
-    options = {"sentences": 150} if kind.default_data.startswith("domain:") else {}
-    data = kind.load_data(config, DataSource(kind.default_data, options, SCHEMES))
+    source = DataSource(kind.default_data, OPTIONS.get(kind.default_data, {}), SCHEMES)
+    data = kind.load_data(config, source)
     if isinstance(data.train, Tensors):
         data.train = Tensors(*(tensor[:150] for tensor in data.train.tensors))
     return kind, config, data
@@ -50,9 +57,11 @@ def _new(kind: type[Task], config: Any, data: TaskData, seed: int) -> Task:
 
 def _state(task: Task) -> bytes:
     """Everything that a checkpoint holds."""
-    tensors = {name: tensor.contiguous() for name, tensor in task.state_dict().items()}
+    tensors = task.state_dict() | optimizer_tensors(task)
     # Copies: averages begin as copies of weights, and safetensors refuses shared memory.
-    return save({name: t.clone() for name, t in (tensors | optimizer_tensors(task)).items()})
+    return save(
+        {name: t.clone(memory_format=torch.contiguous_format) for name, t in tensors.items()}
+    )
 
 
 def _load(task: Task, state: bytes) -> None:
@@ -96,8 +105,7 @@ def test_a_state_loaded_into_another_instance_trains_to_the_same_bits(
 def test_data_and_their_checksum_are_the_same_again_and_metadata_are_json(name: str) -> None:
     kind = load_task(name)
     config = kind.Config()
-    options = {"sentences": 150} if kind.default_data.startswith("domain:") else {}
-    source = DataSource(kind.default_data, options, SCHEMES)
+    source = DataSource(kind.default_data, OPTIONS.get(kind.default_data, {}), SCHEMES)
     one, other = kind.load_data(config, source), kind.load_data(config, source)
     assert one.checksum() == other.checksum()
     assert one.metadata == other.metadata == json.loads(json.dumps(one.metadata))
@@ -134,7 +142,7 @@ def test_the_score_comes_first_pictures_are_drawn_and_bad_input_is_refused(
         else:
             picture.savefig(tmp_path / f"{title}.png")
     assert list(tmp_path.glob("*.png"))
-    for wrong in ("/nowhere/at/all.png" if name in ("digits", "autoencoder") else "", 3):
+    for wrong in ("/nowhere/at/all.png" if name in IMAGE_TASKS else "", 3):
         with pytest.raises(DataError) as error:
             task.predict([wrong])
         assert "\n" not in str(error.value)
