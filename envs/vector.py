@@ -82,7 +82,9 @@ class Transitions:
         self.action_masks, self.info = self._legal(info), info
         self.episode_starts = np.ones(n, dtype=bool)
         self._resetting = np.zeros(n, dtype=bool)
-        self._lives = np.array(info.get("lives", np.full(n, np.inf)), dtype=np.float64)
+        self._lives = np.full(n, np.inf)
+        if self.env.metadata.get("life_loss") and "lives" in info:
+            self._lives = np.array(info["lives"], dtype=np.float64)
         self._returns = np.zeros(n)
         self._lengths = np.zeros(n, dtype=np.int64)
         self.finished = {}
@@ -188,7 +190,7 @@ class Transitions:
 
 def _masks(info: dict) -> np.ndarray | None:
     masks = info.get("action_mask")
-    if masks is None:
+    if masks is None or all(mask is None for mask in masks):
         return None
     # An environment may have left its mask out, and Gymnasium pads then; no legal action means "all are".
     size = next(len(mask) for mask in masks if mask is not None)

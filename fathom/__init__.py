@@ -209,8 +209,10 @@ def _split(given: Mapping[str, Any], options: Any, config: Any) -> tuple[Any, An
     asked = {name: value for name, value in given.items() if name in of_run}
     if "runs_dir" in asked:
         asked["runs_dir"] = Path(asked["runs_dir"])
-    if isinstance(asked.get("wrap"), list):
-        asked["wrap"] = tuple(asked["wrap"])
+    if isinstance(asked.get("wrap"), (str, list)):
+        asked["wrap"] = (asked["wrap"],) if isinstance(asked["wrap"], str) else tuple(asked["wrap"])
+    if type(asked.get("resize")) is int:
+        asked["resize"] = str(asked["resize"])
     if asked.get("weights") is not None:
         asked["weights"] = str(getattr(asked["weights"], "folder", asked["weights"]))
     table = dataclasses.asdict(config) | {k: v for k, v in given.items() if k not in of_run}

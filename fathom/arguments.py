@@ -164,6 +164,7 @@ def _parse(
 ) -> Any:
     import tyro
 
+    words = _joined(words, parts)
     with _parse_errors(), contextlib.redirect_stdout(out or sys.stdout):
         result, unknown = tyro.cli(
             kind,
@@ -181,6 +182,30 @@ def _parse(
             raise FathomError(f"there is no flag {flag}{nearest(flag, names)}; see `{prog} --help`")
         raise FathomError(f"{unknown[0]!r} is one word too many; see `{prog} --help`")
     return result
+
+
+def _joined(words: list[str], parts: list[Any]) -> list[str]:
+    """The words with the values of a flag that is given several times after one another, as tyro takes them."""
+    several = {
+        _flag(item.name)
+        for part in parts
+        for item in dataclasses.fields(part)
+        if "tuple" in str(item.type)
+    }
+    rest: list[str] = []
+    values: dict[str, list[str]] = {}
+    current = rest
+    for word in words:
+        flag, equals, value = word.partition("=")
+        if word.startswith("--") and flag.replace("_", "-") in several:
+            current = values.setdefault(flag.replace("_", "-"), [])
+            if equals:
+                current.append(value)
+            continue
+        if word.startswith("--") or word == "-h":
+            current = rest
+        current.append(word)
+    return rest + [word for flag, given in values.items() for word in (flag, *given)]
 
 
 _KINDS = {"INT": "a whole number", "FLOAT": "a number"}

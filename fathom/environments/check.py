@@ -24,6 +24,7 @@ from envs.hooks import WorldError
 from fathom.environments.environment_spec import EnvironmentSpec
 from fathom.environments.reporting import ErrorReportingEnv, failure, one_line
 from fathom.environments.scale import scale_warnings
+from fathom.environments.side_by_side import SideBySide
 from fathom.errors import FathomError
 
 SERIOUS_WARNINGS = (
@@ -108,6 +109,8 @@ class _Mended(gymnasium.Env):
         for name in ("observation_space", "action_space"):
             if hasattr(env, name):  # the checker has a sentence about one without
                 setattr(self, name, getattr(env, name))
+        measures = (env.metadata or {}).get("measures")
+        self._used = SideBySide.USED | set(measures if isinstance(measures, (list, tuple)) else ())
         self._generator: Any = None
         self._last: tuple[Any, Any] = (None, None)
 
@@ -144,7 +147,8 @@ class _Mended(gymnasium.Env):
             return result
         observation, reward, terminated, truncated, info = result
         observation, info = self._look(observation, info, strict=False)
-        return observation, reward, terminated, truncated, info
+        ends = [bool(end) if isinstance(end, np.bool_) else end for end in (terminated, truncated)]
+        return observation, reward, *ends, info
 
     def _look(self, observation: Any, info: Any, strict: bool) -> tuple[Any, Any]:
         for name, before, now in zip(
@@ -155,7 +159,11 @@ class _Mended(gymnasium.Env):
         self._last = (observation, info)
         space = getattr(self, "observation_space", None)
         mended = _mended(observation, space, strict, "observation", self.slips)
-        return mended, dict(info) if isinstance(info, dict) else info
+        if isinstance(info, dict):  # what nobody reads may be anything
+            info = {
+                key: info[key] for key in self._used.intersection(info) if info[key] is not None
+            }
+        return mended, info
 
 
 def _mended(value: Any, space: Any, strict: bool, name: str, slips: dict[str, None]) -> Any:
@@ -196,6 +204,8 @@ def _mended(value: Any, space: Any, strict: bool, name: str, slips: dict[str, No
         return value
     if array.dtype != space.dtype and isinstance(value, np.ndarray):
         slips[f"{name} has {array.dtype} numbers and its space {space.dtype}"] = None
+    if array.dtype.kind == "b":  # which has no bounds to exceed
+        return array
     clipped = np.clip(array, space.low, space.high).astype(space.dtype)
     excess = np.abs(array - clipped.astype(array.dtype))
     finite = [np.where(np.isfinite(bound), np.abs(bound), 0) for bound in (space.low, space.high)]
@@ -329,7 +339,8 @@ def _metadata_fault(metadata: dict[str, Any]) -> str | None:
     measures = metadata.get("measures", ())
     if not isinstance(measures, (list, tuple)) or not all(isinstance(m, str) for m in measures):
         return f"metadata['measures'] must be a list of names, not {measures!r}"
-    fps = metadata.get("render_fps", 1)
-    if not isinstance(fps, (int, float)) or not 0 < fps < 1_000:
+    fps = metadata.get("render_fps")
+    is_number = isinstance(fps, (int, float, np.integer, np.floating))
+    if fps is not None and not (is_number and 0 < fps < 1_000):
         return f"metadata['render_fps'] must be a number of frames a second, not {fps!r}"
     return None

@@ -18,6 +18,8 @@ FAR = 10.0
 """Observed numbers beyond ± this are warned of."""
 FAR_BOUND = 100.0
 """Bounds beyond ± this are, too, whatever was observed; narrower ones are often never reached."""
+CNN_SIDE = 84
+"""Pixels that small pictures are best enlarged to."""
 MANY_BYTES = 1_000
 """A vector of so many bytes may be a picture."""
 
@@ -85,6 +87,8 @@ def _sentence(part: Part, seen: float, normalized: bool) -> str | None:
     if not largest:
         return None
     cure = "scale it in the environment"
+    if isinstance(space, spaces.Box) and len(shape) == 3 and space.dtype == np.uint8:
+        cure += f"; if it is a picture, --resize {CNN_SIDE} makes it one that a CNN reads"
     if is_vector(part.flat):
         cure += ", or train ppo, a2c or reinforce with --normalize-observations"
         if space.dtype == np.uint8 and shape[0] >= MANY_BYTES:

@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
-from tyro.conf import UseAppendAction
 
 STRICT = ConfigDict(strict=True, allow_inf_nan=False, extra="forbid")
 Device = Literal["auto", "cpu", "cuda"]
@@ -51,7 +50,7 @@ class TrainOptions:
     """Where networks run; auto takes a GPU where there is one."""
     threads: Threads | None = None
     """CPU threads; None means one a core. Results are bit-identical only for the same number."""
-    wrap: Annotated[tuple[str, ...], UseAppendAction] = ()
+    wrap: tuple[str, ...] = ()
     """Wrapper round the environment: module:Wrapper or file.py:Wrapper, then perhaps its arguments as a JSON
     object; again for another around it."""
     grey: bool = False

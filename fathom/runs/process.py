@@ -161,7 +161,9 @@ class MemoryLimit(TorchFunctionMode):
             shape = args or (kwargs.get("size", ()),)
             if func is torch.full:
                 shape = shape[:1]
-            sizes = [n for part in shape for n in (part if isinstance(part, Sequence) else [part])]
+            sizes = [
+                int(n) for part in shape for n in (part if isinstance(part, Sequence) else [part])
+            ]
             dtype = kwargs.get("dtype") or torch.get_default_dtype()
             self._left -= math.prod(sizes) * dtype.itemsize
             if self._left < 0:

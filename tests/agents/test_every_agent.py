@@ -83,7 +83,7 @@ def _of_pattern(pattern: str) -> Callable[[], VectorEnv]:
     """A small environment of the kind that a preset is for."""
     if pattern.startswith("ALE/"):
         return _sync(Bright)
-    if pattern.startswith(("Pendulum", "LunarLander")):
+    if pattern.startswith(("Pendulum", "InvertedPendulum", "LunarLander")):
         return _sync(_pendulum)
     if "TCBot" in pattern:  # its data does not ship
         pattern = "Fathom/Dialogue-v0"

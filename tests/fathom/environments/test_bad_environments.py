@@ -203,7 +203,13 @@ def test_a_missing_package_is_told_with_the_command(monkeypatch: pytest.MonkeyPa
 
 
 def test_what_is_only_unusual_is_a_warning(tmp_path: Path) -> None:
-    source = FILE.read_text().replace("Box(-1, 1, (2,), np.float32)", "Box(-1, np.inf, (2,))", 1)
+    source = FILE.read_text().replace("Box(-1, 1, (2,), np.float32)", "Box(-1, 500, (2,))", 1)
     (tmp_path / "mine.py").write_text(source)
     (warning,) = check(resolve(f"{tmp_path / 'mine.py'}:Works", {}))
-    assert warning.startswith("A Box observation space maximum value is infinity")
+    assert warning.startswith("the observation has numbers up to 500")
+
+
+def test_a_box_without_bounds_is_nothing_unusual(tmp_path: Path) -> None:
+    source = FILE.read_text().replace("Box(-1, 1, (2,), np.float32)", "Box(-1, np.inf, (2,))", 1)
+    (tmp_path / "mine.py").write_text(source)
+    assert check(resolve(f"{tmp_path / 'mine.py'}:Works", {})) == []

@@ -221,7 +221,6 @@ def test_an_argument_is_json_of_the_annotated_type_and_is_stored(
         ("mode", "quick"),
         ("table", "[1]"),
         ("pair", "[1]"),
-        ("max_episode_steps", "many"),
     ],
 )
 def test_a_value_of_another_type_is_refused(tmp_path: Path, name: str, text: str) -> None:

@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from envs.vector import Transitions
 from fathom import cli
 from fathom.environments import resolve
 from fathom.environments.check import check
@@ -169,3 +171,40 @@ def test_a_harmless_slip_is_printed_once_on_standard_error_and_trains(
     (line,) = printed.err.splitlines()
     assert line.startswith("fathom: warning: ")
     assert "warning" not in printed.out
+
+
+INFO = """
+import time
+import gymnasium, numpy as np
+class Info(gymnasium.Env):
+    metadata = {"render_modes": [], "render_fps": None}
+    def __init__(self, kind="time"):
+        self.kind = kind
+        self.observation_space = gymnasium.spaces.Box(0, 1, (1,), np.float32)
+        self.action_space = gymnasium.spaces.Discrete(2)
+    def info(self):
+        return {
+            "time": {"elapsed": time.perf_counter()}, "nan": {"far": float("nan")}, "object": {"o": object()},
+            "table": {"lives": {"p1": 1}}, "text": {"lives": "three"}, "array": {"lives": np.array([3, 2])},
+            "mask": {"action_mask": None},
+        }[self.kind]
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.time = 0
+        return np.zeros(1, np.float32), self.info()
+    def step(self, action):
+        self.time += 1
+        return np.zeros(1, np.float32), 1.0, self.time >= 9, np.bool_(False), self.info()
+"""
+
+
+@pytest.mark.parametrize("kind", ["time", "nan", "object", "table", "text", "array", "mask"])
+def test_what_nobody_reads_may_be_anything(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "info.py").write_text(INFO)
+    spec = resolve(f"{tmp_path / 'info.py'}:Info", {"kind": kind})
+    assert check(spec) == []
+    stream = Transitions(spec.make_vector(2, training=True))
+    stream.reset(seed=0)
+    for _ in range(12):
+        stream.step(np.zeros(2, np.int64))
+    assert stream.action_masks is None

@@ -42,7 +42,7 @@ def start(folder: Path, agent: str = "ppo", name: str = "a", **options: Any) -> 
 
 
 def weights(run: RunFolder, number: int) -> dict[str, torch.Tensor]:
-    state = read_checkpoint(run.checkpoints / f"{number:05d}").state
+    state = read_checkpoint(run.files / "checkpoints", number).state
     return state.weights | state.tensors
 
 
@@ -60,9 +60,7 @@ def test_a_run_starts_from_the_network_of_another_and_nothing_else(
     source = start(tmp_path, agent)
     learnt = source.trained_checkpoint()
     run = start(tmp_path, agent, "b", weights="a", env_args={"length": 30}, seed=5)
-    first = run.folder / "checkpoints" / "00000"
-    assert first.is_dir()
-    initial = read_checkpoint(first)
+    initial = read_checkpoint(run.files / "checkpoints", 0)
     assert initial.progress == Progress()
     assert initial.state.numbers["steps"] == 0
     assert same(initial.state.weights, learnt.state.weights)
@@ -79,7 +77,7 @@ def test_a_run_from_weights_is_the_same_from_checkpoint_0_on(tmp_path: Path) -> 
     whole = start(tmp_path, name="whole", weights=source, segment_steps=160)
     # The whole run has thinned out its initial checkpoint; a shorter one still has it.
     short = start(tmp_path, name="short", weights=source)
-    initial = read_checkpoint(short.checkpoints / "00000").state
+    initial = read_checkpoint(short.files / "checkpoints", 0).state
     again = RunFolder.create(tmp_path, "again", whole.config, initial)
     asked = 0
 
@@ -206,7 +204,8 @@ def scored(tmp_path: Path) -> Run:
     for number, mean in enumerate([1.0, 9.0, 3.0, 9.0, 4.0, 5.0, 6.0, 7.0], start=1):
         state = AgentState({"w": torch.full((1,), float(number))})
         run.save_checkpoint(number, state, Progress(number, number * 10, 1.0))
-        run.log_evaluation({"segment": number - 1, "steps": number * 10, "mean": mean})
+        line = {"steps": number * 10, "mean": mean, "interval": [mean, mean], "episodes": 2}
+        run.log_evaluation({"segment": number - 1, **line})
     return run
 
 
