@@ -37,13 +37,19 @@ COMMANDS = {
     "go": ["evaluate", "resume", "match", "api"],
     "slots": ["evaluate", "predict", "api"],
     "digits": ["evaluate", "predict", "resume", "api"],
+    "taxi": ["checkpoint", "resume", "api"],
+    "spam": ["evaluate", "text", "api"],
+    "descent": ["evaluate", "start", "api"],
 }
 WORDS = {
     "evaluate": ["evaluate", "RUN", "--episodes", "1"],
+    "checkpoint": ["evaluate", "RUN", "--episodes", "1", "--checkpoint", "best"],
     "record": ["record", "RUN"],
     "resume": ["resume", "RUN", "--steps", "96"],
     "match": ["match", "RUN", "random", "--games", "1", "--simulations", "1", "--folder", "games"],
     "predict": ["predict", "RUN", "../picture.png"],
+    "text": ["predict", "RUN", "a" * 40],
+    "start": ["predict", "RUN", "ravine -1.5 2"],
 }
 ABSURD: list[Any] = [
     -1, 0, 1, 3, 10**7, 10**9, 10**12, 2**53, 2**63, 10**30, -(10**12), 1e308, -0.5, 1e-300,
@@ -85,6 +91,15 @@ def make_runs(folder: Path) -> None:
     )
     fathom.fit("slot-filling", name="slots", data="domain:movie", data_args={"sentences": 200}, epochs=1,
                embedding=4, hidden_size=4, buckets=8, **common)  # fmt: skip
+    # Indices in the replay memory, initial weights, and a change.
+    learnt = fathom.train("dqn", "Taxi-v4", name="learnt", steps=32, learning_starts=16,
+                          replay_capacity=100, batch_size=4, **agent)  # fmt: skip
+    fathom.train("dqn", "Taxi-v4", name="taxi", steps=32, learning_starts=16, replay_capacity=100, batch_size=4,
+                 keep_replay=True, keep="best", weights=learnt.folder, **agent)  # fmt: skip
+    fathom.resume("taxi", 64, runs_dir=folder, progress=False, learning_rate=1e-3)
+    shutil.rmtree(learnt.folder)
+    fathom.fit("spam", name="spam", epochs=1, **common)
+    fathom.fit("descent", name="descent", epochs=2, passes=2, **common)
     fathom.fit("digits", name="digits", network="linear", epochs=1, **common)
 
 

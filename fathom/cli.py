@@ -47,7 +47,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _plain_warning(message: Warning | str, *_: object) -> str:
     """A warning as a line; Gymnasium colours its own."""
-    return f"fathom: warning: {re.sub(COLOUR, '', str(message))}\n"
+    line = " ".join(re.sub(COLOUR, "", str(message)).split())
+    return f"fathom: warning: {printable(line)}\n"
 
 
 def command_names() -> list[str]:

@@ -20,7 +20,7 @@ _NOT_OURS = (errno.EACCES, errno.EPERM, errno.EROFS)
 _NO_PLACE = (errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_CHUNK = 1 << 20
+_CHUNK, _MOST_AT_ONCE = 1 << 20, 1 << 30
 
 
 class UnsafeFileError(FathomError):
@@ -76,12 +76,13 @@ class Folder:
     def reading(self, name: str, most: int) -> Iterator[Reader]:
         """Open a file of at most `most` bytes to read it from its start."""
         with self._descriptor(name) as descriptor:
-            size = os.fstat(descriptor).st_size
+            status = os.fstat(descriptor)
+            size = status.st_size
             if size > most:
                 raise UnsafeFileError(
                     f"{self.path / name} has {size:,} bytes, and a file of its kind at most {most:,}"
                 )
-            yield Reader(descriptor, size)
+            yield Reader(descriptor, size, status.st_blocks * 512)
 
     def names(self) -> list[str]:
         """What is in the folder, links and the like included; nothing where there is no folder."""
@@ -231,19 +232,26 @@ class Folder:
 class Reader:
     """Reads a file from its start; gives the bytes that were asked for, or fewer at its end."""
 
-    def __init__(self, descriptor: int, size: int) -> None:
+    def __init__(self, descriptor: int, size: int, stored: int) -> None:
         self._descriptor, self._left = descriptor, size
         self.size = size
         """Bytes of the file when it was opened; not more are read."""
+        self.stored = stored
+        """Bytes that the disk holds of it: fewer where it has holes; 0 where the file system does not say."""
 
     def read(self, count: int | None = None) -> bytes:
         left = self._left if count is None else min(count, self._left)
         parts = []
-        while left and (part := os.read(self._descriptor, min(left, _CHUNK))):
+        while left and (part := os.read(self._descriptor, min(left, _MOST_AT_ONCE))):
             left -= len(part)
             self._left -= len(part)
             parts.append(part)
-        return b"".join(parts)
+        return b"".join(parts)  # one part is not copied
+
+    def chunks(self) -> Iterator[bytes]:
+        """The rest of the file, in parts."""
+        while part := self.read(_CHUNK):
+            yield part
 
     def lines(self, longest: int) -> Iterator[bytes]:
         """The lines, with their ends; lines of more than `longest` bytes are left out."""

@@ -120,15 +120,15 @@ class Replay:
         self._written = _open(folder / "written", (1,), np.int64, rows)
         """Most rows ever written; more than `rows` if an interrupted segment is repeated."""
         if rows:
-            self._check(folder, num_actions)
+            self._check(folder, space, num_actions)
         self._on_gpu: list[torch.Tensor] | None = None
         if device.type == "cuda":
             self._on_gpu = [from_numpy(part).to(device) for part in self._observations]
 
-    def _check(self, folder: Path, num_actions: int) -> None:
+    def _check(self, folder: Path, space: gym.Space, num_actions: int) -> None:
         """Raise DamagedReplayError where the rows to sample from are none that this class writes.
 
-        Their observations are not looked at: that would be to read the whole memory.
+        Of their observations only indices are looked at: the rest would be to read the whole memory.
         """
         overwritten = int(self._written[0]) - self.size
         oldest = max(0, self.rows - self.capacity)
@@ -153,8 +153,19 @@ class Replay:
             expected = np.where(valid, np.minimum(ages, 254) + 1, 0)[:-1]
             some = valid[:-2] | valid[1:-1] | valid[2:]  # of three rows at least one is valid
             sound = bool((ages[1:] == expected).all() and some.all())
+        sound = sound and self._indices_fit(space, np.arange(max(oldest, overwritten), self.rows))
         if not sound:
             raise DamagedReplayError(f"its replay memory in {folder} is damaged")
+
+    def _indices_fit(self, space: gym.Space, rows: np.ndarray) -> bool:
+        """Whether the indices in these rows are those of entries that the tables of an embedding have."""
+        parts = space.spaces if isinstance(space, gym.spaces.Tuple) else (space,)
+        slots = rows % self.size
+        return all(
+            bool(((memory[slots] >= 0) & (memory[slots] < part.nvec)).all())
+            for memory, part in zip(self._observations, parts, strict=True)
+            if isinstance(part, gym.spaces.MultiDiscrete)
+        )
 
     def begin(self) -> None:
         """Start a segment, for which every environment was reset."""

@@ -20,6 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 from envs.atari import AtariConfig
 from fathom.environments.reporting import one_line
 from fathom.errors import FathomError, one_sentence
+from fathom.schema import read_json
 
 Value = Any
 """A value of JSON: a text, a number, a bool, None, or a list or dictionary of them."""
@@ -235,9 +236,5 @@ def _plain(text: str) -> Value:
             return value
     if text.startswith(("[", "{")):
         with contextlib.suppress(ValueError):
-            return json.loads(text, parse_constant=_refuse)
+            return read_json(text.encode())
     return text
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no number of JSON")

@@ -222,7 +222,7 @@ def trained_agent(
     config = dataclasses.replace(run.config, device=inference_device(run.config, device))
     checkpoint = run.trained_checkpoint(which, warn)
     environment = environment_of(run)
-    agent = build_agent(config, environment, weights=run.weights_bytes())
+    agent = build_agent(config, environment, weights=checkpoint.weights_bytes)
     try:
         agent.load(checkpoint.state)
     except MISFITS as error:

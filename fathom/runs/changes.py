@@ -23,7 +23,7 @@ from fathom.runs.agent_learner import (
     storage_needed,
 )
 from fathom.runs.checkpoint import Checkpoint, Progress
-from fathom.runs.config import RunConfig, build_config, check_hyperparameters, provenance
+from fathom.runs.config import Change, RunConfig, build_config, check_hyperparameters, provenance
 from fathom.runs.folder import RunFolder
 from fathom.runs.launcher import check_goals, rounded_up
 from fathom.runs.process import MISFITS
@@ -77,7 +77,12 @@ def change(
         if differences:
             config.changes = [
                 *config.changes,
-                *({"step": progress.steps, **d} for d in differences),
+                *(
+                    Change(
+                        step=progress.steps, name=d["name"], before=d["before"], after=d["after"]
+                    )
+                    for d in differences
+                ),
             ]
             if config.environment_arguments != run.config.environment_arguments:
                 config.protocol = dict(environment_of(run, config).describe())
@@ -156,7 +161,8 @@ def _check(
 ) -> None:
     """Raise FathomError unless the run's checkpoint and its replay memory fit the changed run."""
     environment = environment_of(run, config)
-    agent = build_agent(config, environment, weights=run.weights_bytes())
+    weights = None if checkpoint is None else checkpoint.weights_bytes
+    agent = build_agent(config, environment, weights=weights)
     needed = storage_needed(config, environment)
     if goes_on and needed and run.files.kind("replay") is None:
         raise FathomError(

@@ -22,11 +22,13 @@ from fathom.errors import FathomError
 from fathom.files import Folder, Reader, UnsafeFileError
 from fathom.runs.config import FORMAT
 from fathom.runs.options import MOST
-from fathom.runs.schema import STRICT, plain, read_json
+from fathom.schema import STRICT, plain, read_json
 
 WEIGHTS, STATE, DESCRIPTION = "weights.safetensors", "state.safetensors", "state.json"
 _MOST_DESCRIPTION, _MOST_HEADER, _MOST_TENSORS = 1 << 20, 1 << 24, 1 << 33
 """Bytes of the description, of the header of a file of tensors, and of the whole file."""
+_MOST_HOLES = 64
+"""A file of tensors may be larger than what the disk holds of it by this factor: some disks compress."""
 
 
 @dataclass(config=STRICT)
@@ -61,6 +63,11 @@ class Checkpoint:
 
     state: AgentState
     progress: Progress
+
+    @property
+    def weights_bytes(self) -> int:
+        """The size of the network that acts."""
+        return sum(tensor.nbytes for tensor in self.state.weights.values())
 
 
 class DamagedCheckpointError(Exception):
@@ -145,16 +152,6 @@ def read_checkpoint(checkpoints: Folder, number: int, weights_only: bool = False
     return Checkpoint(state, progress)
 
 
-def weights_bytes(checkpoints: Folder, number: int) -> int:
-    """Size of the file of a checkpoint's weights; DamagedCheckpointError where it cannot be one."""
-    with (
-        _reporting_damage(WEIGHTS),
-        (checkpoints / f"{number:05d}").reading(WEIGHTS, _MOST_TENSORS) as file,
-    ):
-        _read_header(WEIGHTS, file)
-        return file.size
-
-
 def digest(description: dict[str, Any]) -> str:
     """Checksum of a description without its own."""
     return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
@@ -183,9 +180,15 @@ def _reporting_damage(name: str) -> Iterator[None]:
 
 def _read_tensors(folder: Folder, name: str, checksum: str) -> dict[str, torch.Tensor]:
     with _reporting_damage(name), folder.reading(name, _MOST_TENSORS) as file:
-        data = _read_header(name, file) + file.read()
-    if hashlib.sha256(data).hexdigest() != checksum:
+        if file.stored and file.size > _MOST_HOLES * max(file.stored, 1 << 20):
+            raise DamagedCheckpointError(f"{name} is made of holes")
+        header = _read_header(name, file)
+        hashed = hashlib.sha256(header)
+        for part in file.chunks():
+            hashed.update(part)
+    if hashed.hexdigest() != checksum:
         raise DamagedCheckpointError(f"{name} does not match its checksum")
+    data = _read(folder, name, _MOST_TENSORS)
     try:
         tensors = safetensors.torch.load(data)
     except Exception as error:  # the library's own error type is not part of its public interface

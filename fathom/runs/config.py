@@ -16,8 +16,9 @@ from typing import Annotated, Any
 import numpy as np
 import tomli_w
 import torch
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError, with_config
 from pydantic.dataclasses import dataclass
+from typing_extensions import TypedDict
 
 import fathom
 from agents import PACKAGES
@@ -26,7 +27,7 @@ from fathom.errors import FathomError, one_sentence
 from fathom.evaluation import MAX_ENVS
 from fathom.files import Folder
 from fathom.runs.options import MOST, Episodes, Keep, NumEnvs, Seed, Steps, Threads
-from fathom.runs.schema import STRICT, Plain, plain
+from fathom.schema import STRICT, Plain, plain
 
 FORMAT = 2
 """Version of the run folder's layout; other versions are refused."""
@@ -41,6 +42,27 @@ _DISTRIBUTIONS = ("torch", "gymnasium", "numpy", "numba", "ale-py", "safetensors
 Value = str | int | float | bool
 Text = Annotated[str, Field(max_length=10_000)]
 _Value = Annotated[Value, AfterValidator(plain)]
+
+
+@with_config(STRICT)
+class InitialWeights(TypedDict):
+    """Where the initial weights of a run are from."""
+
+    run: Text
+    """Folder of the run."""
+    step: Annotated[int, Field(ge=0, le=MOST)]
+    """Agent steps of its checkpoint."""
+
+
+@with_config(STRICT)
+class Change(TypedDict):
+    """What `resume` changed."""
+
+    step: Annotated[int, Field(ge=0, le=MOST)]
+    """Agent steps from which on it holds."""
+    name: Text
+    before: Plain
+    after: Plain
 
 
 @dataclass(config=STRICT, kw_only=True)
@@ -68,8 +90,7 @@ class RunConfig:
     preset: Text = ""
     record: bool = False
     keep_replay: bool = False
-    weights: dict[str, _Value] = field(default_factory=dict)
-    """Where the initial weights are from: `run`, the folder, and `step`, of its checkpoint."""
+    weights: InitialWeights | None = None
     environment_arguments: dict[str, _Value] = field(default_factory=dict)
     """Lists, dictionaries and null are JSON texts."""
     wrappers: list[Text] = field(default_factory=list)
@@ -79,8 +100,7 @@ class RunConfig:
     hyperparameters: dict[str, Plain] = field(default_factory=dict)
     versions: dict[str, Text] = field(default_factory=dict)
     machine: dict[str, _Value] = field(default_factory=dict)
-    changes: list[dict[str, Plain]] = field(default_factory=list)
-    """What `resume` changed: the `step` from which on it holds, `name`, `before` and `after`."""
+    changes: list[Change] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if bool(self.agent) == bool(self.task) or not (self.environment or self.data):

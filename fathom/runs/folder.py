@@ -33,7 +33,6 @@ from fathom.runs.checkpoint import (
     DamagedCheckpointError,
     Progress,
     read_checkpoint,
-    weights_bytes,
     write_checkpoint,
 )
 from fathom.runs.config import (
@@ -46,8 +45,8 @@ from fathom.runs.config import (
     to_toml,
 )
 from fathom.runs.options import MOST
-from fathom.runs.schema import Plain, read_json
 from fathom.runs.trust import is_signed, sign
+from fathom.schema import Plain, read_json
 
 KEPT_CHECKPOINTS = 3
 METRICS, EVALUATIONS = LOGS = "metrics.jsonl", "evaluations.jsonl"
@@ -177,7 +176,8 @@ class RunFolder:
             ) from error
         except OSError as error:
             raise FathomError(f"no run can be written in {runs_dir}: {error.strerror}") from error
-        run = cls(temporary, config, signed=True)
+        # Trusted even where it cannot be signed: the user has just typed what it names.
+        run = cls(temporary, config, signed=True, trust=True)
         try:
             with reporting_disk_errors(folder, "make room and start again"):
                 temporary.chmod(0o755)
@@ -370,8 +370,13 @@ class RunFolder:
         raise FathomError(f"no checkpoint of {self.folder} can be used: {'; '.join(complaints)}")
 
     def best_checkpoint(self) -> int | None:
-        """Number of the checkpoint with the best evaluation, the first of them; None without any."""
-        lines = [line for line in self.evaluations() if {"mean", "segment"} <= line.keys()]
+        """Number of the checkpoint with the best evaluation, the first of them; None without any.
+
+        Scores from before the environment was changed follow other rules and do not count.
+        """
+        changes = [one["step"] for one in self.config.changes if one["name"].startswith("env.")]
+        since = max(changes, default=-1)
+        lines = [line for line in self.evaluations() if line["steps"] > since]
         best = max(lines, key=lambda line: line["mean"], default=None)
         return None if best is None else best["segment"] + 1
 
@@ -394,7 +399,8 @@ class RunFolder:
             return checkpoint
         if which == "best" and self.config.is_fit:
             raise FathomError(f"{self.folder} is a fit, and only trainings have a best checkpoint")
-        if which != "best" and not re.fullmatch(r"\d+", step := str(which).replace("_", "")):
+        step = str(which).replace("_", "")
+        if which != "best" and not re.fullmatch(r"[0-9]{1,16}", step):
             raise FathomError(f"a checkpoint is latest, best or the step of one, not {which!r}")
         numbers = self.checkpoint_numbers()
         best = self.best_checkpoint() if which == "best" else None
@@ -417,12 +423,9 @@ class RunFolder:
         )
 
     def weights_bytes(self) -> int | None:
-        """The size of the network that acts, in the largest of the checkpoints; None without any."""
-        sizes = []
-        for number in self.checkpoint_numbers():
-            with contextlib.suppress(DamagedCheckpointError):
-                sizes.append(weights_bytes(self.files / "checkpoints", number))
-        return max(sizes, default=None)
+        """The size of the network that acts, in the latest checkpoint that is whole; None without any."""
+        checkpoint = self.load_checkpoint(weights_only=True)
+        return None if checkpoint is None else checkpoint.weights_bytes
 
     # -- the record of what happened ----------------------------------------------------------
 

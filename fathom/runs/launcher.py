@@ -34,7 +34,7 @@ from fathom.runs.agent_learner import (
     gigabytes,
     storage_needed,
 )
-from fathom.runs.config import RunConfig, Value, build_config, provenance
+from fathom.runs.config import InitialWeights, RunConfig, Value, build_config, provenance
 from fathom.runs.folder import RunFolder, check_name
 from fathom.runs.options import FitOptions, TrainOptions
 from fathom.runs.process import training_device
@@ -203,7 +203,9 @@ def _take_weights(options: TrainOptions, config: RunConfig, agent: Agent) -> Age
                 " this one; observations, actions and the network's hyperparameters must be the same"
             )
     agent.load(AgentState(theirs))
-    config.weights = {"run": str(source.folder.resolve()), "step": checkpoint.progress.steps}
+    config.weights = InitialWeights(
+        run=str(source.folder.resolve()), step=checkpoint.progress.steps
+    )
     return agent.state()
 
 

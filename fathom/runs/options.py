@@ -19,7 +19,7 @@ Episodes = Annotated[int, Field(ge=0, le=MOST_EPISODES)]
 SomeEpisodes = Annotated[int, Field(ge=1, le=MOST_EPISODES)]
 Seed = Annotated[int, Field(ge=0, le=(1 << 63) - 1)]
 Threads = Annotated[int, Field(ge=1, le=1024)]
-NumEnvs = Annotated[int, Field(ge=1, le=1 << 16)]
+NumEnvs = Annotated[int, Field(ge=1, le=256)]
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -36,8 +36,8 @@ from fathom.runs.process import (
     reporting_memory_errors,
     segment_seed,
 )
-from fathom.runs.schema import read_json
 from fathom.runs.trust import refuse_paths
+from fathom.schema import read_json
 from fathom.statistics import bootstrap_interval
 from perception.data.source import DataError, DataSource
 from perception.tasks import load_task
@@ -228,7 +228,7 @@ def trained_task(
     check_hyperparameters(run.folder, run.config, task_class(run.config.task).Config)
     config = dataclasses.replace(run.config, device=inference_device(run.config, device))
     checkpoint = run.trained_checkpoint(which, warn)
-    task = build_task(config, _read_metadata(run), run.weights_bytes())
+    task = build_task(config, _read_metadata(run), checkpoint.weights_bytes)
     try:
         load_weights(task, checkpoint.state)
     except MISFITS as error:

@@ -11,16 +11,18 @@ A single file is split at random; every class has the same share in both parts.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
 from torch.utils.data import Dataset
 
 from perception.data import sentences
@@ -35,11 +37,13 @@ _ELSEWHERE = {
 }
 _ENDINGS = (".csv", ".tsv", ".jsonl")
 
+_Length = Annotated[int, Field(ge=1, le=10)]
+
 Rows = list[tuple[str, str]]
 """Texts with their labels."""
 
 
-@dataclass
+@dataclasses.dataclass
 class Texts:
     """Training and test texts with their classes."""
 
@@ -205,13 +209,28 @@ def _split(rows: Rows, test_share: float, seed: int, reference: str) -> tuple[Ro
 # -- texts as numbers ------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
+class TfidfOptions:
+    """Which terms a text has; they may come with a model from elsewhere."""
+
+    analyzer: Literal["word", "char", "char_wb"] = "word"
+    ngram_range: Annotated[list[_Length], Field(min_length=2, max_length=2)] = dataclasses.field(
+        default_factory=lambda: [1, 1]
+    )
+    """Fewest and most words, or letters, of a term."""
+    min_df: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    """Fewest texts that a term is in."""
+    token_pattern: Literal[r"\w+"] = r"\w+"
+    """What a word is; any other could take forever to match."""
+
+
 class Tfidf:
     """TF-IDF vectors of texts (Spärck Jones 1972), by scikit-learn; a text gives a sparse row of length 1.
 
     Args:
         terms: the known terms, such as words, in the order of the columns.
         idf: inverse document frequency of each.
-        options: of scikit-learn's `TfidfVectorizer`.
+        options: the fields of `TfidfOptions`.
     """
 
     def __init__(
@@ -247,8 +266,15 @@ class Tfidf:
 def _vectorizer(options: Mapping[str, Any], **more: Any) -> Any:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    options = {name: tuple(v) if isinstance(v, list) else v for name, v in options.items()}
-    return TfidfVectorizer(sublinear_tf=True, **options, **more)
+    chosen = TfidfOptions(**options)
+    return TfidfVectorizer(
+        sublinear_tf=True,
+        analyzer=chosen.analyzer,
+        ngram_range=tuple(chosen.ngram_range),
+        min_df=chosen.min_df,
+        token_pattern=chosen.token_pattern if chosen.analyzer == "word" else None,
+        **more,
+    )
 
 
 class WordNumbers:

@@ -26,7 +26,7 @@ from perception.data.images import (
     load_images,
     show_image,
 )
-from perception.tasks.task import STRICT, DataError, DataSource, Metric, Task, TaskData
+from perception.tasks.task import STRICT, DataError, DataSource, Epochs, Metric, Task, TaskData
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 class AutoencoderConfig:
     """Network and training."""
 
-    epochs: PositiveInt = 40
+    epochs: Epochs = 40
     """Passes over the training images."""
     code_size: PositiveInt = 8
     """Numbers of the code; the paper's is 30, for MNIST."""

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import torch
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from perception.data.datasets import Tensors
 from perception.data.surfaces import SURFACES, bfgs, ending, lowest_of, read_starts, start_of
-from perception.tasks.task import STRICT, DataSource, Metric, Task, TaskData
+from perception.tasks.task import STRICT, DataSource, Epochs, Metric, Task, TaskData
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,13 +32,17 @@ _POINTS = 501
 _FRAMES = 60
 
 
+_MOST_UPDATES = 100_000
+"""To ask about another start makes all of them."""
+
+
 @dataclass(frozen=True, config=STRICT)
 class DescentConfig:
     """The descent."""
 
-    epochs: PositiveInt = 20
+    epochs: Epochs = 20
     """Rounds of `passes` updates, with an evaluation after each."""
-    passes: PositiveInt = 50
+    passes: Epochs = 50
     """Updates of an epoch."""
     learning_rate: PositiveFloat = 0.02
     """Learning rate of every method."""
@@ -46,6 +50,10 @@ class DescentConfig:
     """Momentum of the second method."""
     noise: Annotated[float, Field(ge=0)] = 0.0
     """Standard deviation of normal noise that is added to every gradient, as small batches would."""
+
+    def __post_init__(self) -> None:
+        if self.epochs * self.passes > _MOST_UPDATES:
+            raise ValueError(f"epochs x passes must be at most {_MOST_UPDATES:,}")
 
 
 class Descent(Task):

@@ -28,7 +28,7 @@ from perception.tasks.classification import (
     logistic_regression,
     predictions_of,
 )
-from perception.tasks.task import STRICT, DataError, DataSource, Metric, Task, TaskData
+from perception.tasks.task import STRICT, DataError, DataSource, Epochs, Metric, Task, TaskData
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -40,7 +40,7 @@ class DigitsConfig:
 
     network: Literal["linear", "mlp", "cnn"] = "cnn"
     """Softmax of a linear map, two hidden layers, or two convolutional blocks."""
-    epochs: PositiveInt = 12
+    epochs: Epochs = 12
     """Passes over the training images."""
     hidden_size: Annotated[int, Field(ge=1, le=100_000)] = 128
     """Units of a hidden layer (mlp, cnn)."""

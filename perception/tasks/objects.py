@@ -29,7 +29,7 @@ from perception.tasks.classification import (
     logistic_regression,
     predictions_of,
 )
-from perception.tasks.task import STRICT, DataSource, Metric, Task, TaskData
+from perception.tasks.task import STRICT, DataSource, Epochs, Metric, Task, TaskData
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -54,7 +54,7 @@ class ObjectsConfig:
     augment: bool = True
     """Learn from images that are mirrored and shifted by up to two pixels at random, and classify by the mean
     scores of an image and its mirror image."""
-    epochs: PositiveInt = 6
+    epochs: Epochs = 6
     """Passes over the training images."""
     learning_rate: Annotated[float, Field(gt=0)] = 0.15
     """The largest learning rate of gradient descent."""

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from perception.data.datasets import Tensors
 from perception.data.tables import load_numbers, numbers_of
-from perception.tasks.task import STRICT, DataError, DataSource, Metric, Task, TaskData
+from perception.tasks.task import STRICT, DataError, DataSource, Epochs, Metric, Task, TaskData
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,9 +37,9 @@ class RegressionConfig:
     """Degree of the polynomials; 1 is linear regression."""
     columns: tuple[str, ...] = ()
     """Input columns; all if none are named."""
-    epochs: PositiveInt = 20
+    epochs: Epochs = 20
     """Rounds of `passes` passes over the training examples, with an evaluation after each."""
-    passes: PositiveInt = 100
+    passes: Epochs = 100
     """Passes over the training examples in an epoch."""
     batch_size: PositiveInt = 100_000
     """Examples per update; with fewer than there are it is stochastic gradient descent."""

@@ -37,6 +37,7 @@ from perception.tasks.task import (
     STRICT,
     DataError,
     DataSource,
+    Epochs,
     Metric,
     Task,
     TaskData,
@@ -54,7 +55,7 @@ _Share = Annotated[float, Field(ge=0, lt=1)]
 class ResponseGenerationConfig:
     """Network and training."""
 
-    epochs: PositiveInt = 5
+    epochs: Epochs = 5
     """Passes over the training sentences."""
     embedding: _Width = 64
     """Size of the vectors of symbols and words."""

@@ -32,7 +32,7 @@ from perception.tasks.classification import (
     logistic_regression,
     predictions_of,
 )
-from perception.tasks.task import STRICT, DataError, DataSource, Metric, Task, TaskData
+from perception.tasks.task import STRICT, DataError, DataSource, Epochs, Metric, Task, TaskData
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -59,7 +59,7 @@ class SemiSupervisedConfig:
     """Probability from which fixmatch takes a class."""
     width: Annotated[int, Field(ge=1, le=10_000)] = 32
     """Filters of the first of three convolutions; each further one has twice as many."""
-    epochs: PositiveInt = 30
+    epochs: Epochs = 30
     """Passes over all training images."""
     learning_rate: Annotated[float, Field(gt=0)] = 3e-3
     """Learning rate of Adam at the start; it falls linearly to 0."""

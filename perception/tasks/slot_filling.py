@@ -36,6 +36,7 @@ from perception.tasks.task import (
     STRICT,
     DataError,
     DataSource,
+    Epochs,
     Metric,
     Task,
     TaskData,
@@ -53,7 +54,7 @@ _Share = Annotated[float, Field(ge=0, lt=1)]
 class SlotFillingConfig:
     """Network and training."""
 
-    epochs: PositiveInt = 8
+    epochs: Epochs = 8
     """Passes over the training sentences."""
     words: Literal["learnt", "one-hot"] = "learnt"
     """Input of a known word: a learnt vector, or 1-of-N."""

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from perception.data.texts import TextRows, Texts, Tfidf, load_texts, network_inputs
 from perception.networks.text import BagOfTerms
-from perception.tasks.task import STRICT, DataError, DataSource, Metric, Task, TaskData
+from perception.tasks.task import STRICT, DataError, DataSource, Epochs, Metric, Task, TaskData
 from perception.tasks.text_pictures import coloured_words
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ _Share = Annotated[float, Field(gt=0, lt=1)]
 class SpamConfig:
     """Data and training."""
 
-    epochs: PositiveInt = 10
+    epochs: Epochs = 10
     """Passes over the training texts."""
     learning_rate: PositiveFloat = 10.0
     """Learning rate of stochastic gradient descent with momentum 0.9."""

@@ -14,11 +14,11 @@ import struct
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 import torch
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
@@ -32,6 +32,7 @@ __all__ = [
     "STRICT",
     "DataError",
     "DataSource",
+    "Epochs",
     "Metric",
     "Task",
     "TaskData",
@@ -42,6 +43,9 @@ __all__ = [
 
 STRICT = ConfigDict(strict=True, allow_inf_nan=False, extra="forbid")
 """For the configs of tasks, pydantic dataclasses: no value is converted, no number is infinite."""
+
+Epochs = Annotated[int, Field(ge=1, le=10_000)]
+"""For the configs of tasks: how often something is passed over."""
 
 
 @dataclass

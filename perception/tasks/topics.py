@@ -27,7 +27,7 @@ from perception.data.texts import (
     network_inputs,
 )
 from perception.networks.text import BagOfTerms, TextCNN, TextRNN
-from perception.tasks.task import STRICT, DataError, DataSource, Metric, Task, TaskData
+from perception.tasks.task import STRICT, DataError, DataSource, Epochs, Metric, Task, TaskData
 from perception.tasks.text_pictures import coloured_words
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class TopicsConfig:
     """Words of a text that are read (cnn, rnn)."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
     """Dropout probability."""
-    epochs: PositiveInt = 5
+    epochs: Epochs = 5
     """Passes over the training texts."""
     learning_rate: PositiveFloat = 2e-3
     """Learning rate of Adam."""

@@ -33,7 +33,7 @@ from perception.tasks.classification import (
 )
 from perception.tasks.digits import Digits, DigitsConfig
 from perception.tasks.semi_supervised import labelled_images
-from perception.tasks.task import STRICT, DataError, DataSource, Metric, Task, TaskData
+from perception.tasks.task import STRICT, DataError, DataSource, Epochs, Metric, Task, TaskData
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -54,7 +54,7 @@ class TransferConfig:
     """Labelled images to learn from, as many of each class as possible."""
     draw: NonNegativeInt = 0
     """Which images these are: another number, others drawn at random."""
-    epochs: PositiveInt = 5
+    epochs: Epochs = 5
     """Passes over the labelled images, which are repeated to 2,000."""
     learning_rate: Annotated[float, Field(gt=0)] = 2e-3
     """Learning rate of Adam at the start; it falls linearly to 0."""

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import stat
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -17,7 +18,7 @@ import torch
 
 import fathom
 from agents.parts.positions import SelfPlay
-from fathom.cli import main
+from fathom.cli import _plain_warning, main
 from fathom.errors import FathomError
 from fathom.runs import trust
 from fathom.runs.checkpoint import digest
@@ -38,7 +39,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
                  learning_starts=16, replay_capacity=100, batch_size=4, keep_replay=True, **agent)  # fmt: skip
     fathom.train("ppo", "Fathom/Go-v0", env_args={"size": 5}, steps=32, segment_steps=32, name="go",
                  num_envs=2, rollout_steps=16, hidden_size=4, num_minibatches=1, **agent)  # fmt: skip
+    fathom.train("dqn", "Taxi-v4", steps=64, segment_steps=32, name="taxi", num_envs=2, hidden_size=4,
+                 learning_starts=16, replay_capacity=100, batch_size=4, keep_replay=True, **agent)  # fmt: skip
     fathom.fit("digits", network="linear", epochs=1, name="digits", **common)
+    fathom.fit("spam", epochs=1, name="spam", **common)
+    fathom.fit("descent", epochs=1, passes=1, name="descent", **common)
     return runs_dir
 
 
@@ -245,6 +250,19 @@ def test_the_key_is_the_users_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert len(key.read_bytes()) == 32
 
 
+def test_an_environment_of_ones_own_is_trained_without_a_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+    monkeypatch.chdir(tmp_path)
+    Path("world.py").write_text("from gymnasium.envs.classic_control import CartPoleEnv as World\n")
+    words = "train ppo world.py:World --steps 16 --num-envs 2 --evaluation-episodes 1 --name r"
+    assert main(words.split()) == 0
+    assert "will need --trust" in capsys.readouterr().out
+    assert "--trust" in sentence(capsys, ["evaluate", "r"])
+
+
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda words: words[0])
 def test_built_in_worlds_need_no_trust(foreign: Path, command: list[str]) -> None:
     assert main([command[0], "ppo", *command[1:]]) == 0
@@ -366,9 +384,14 @@ CONFIGS = [
     ("^agent = .*", "agent = 1"),
     ("^agent = .*", 'agent = "' + "a" * 100_000 + '"'),
     ("^device = .*", 'device = "cuda:0; rm"'),
+    ("^evaluation_envs = .*", "evaluation_envs = 65536"),
     ("^hidden_size = .*", "hidden_size = nan"),
     ("^hidden_size = .*", "hidden_size = " + "[" * 100 + "]" * 100),
     ("^hidden_size = .*", "hidden_size = {a = {b = 1}}"),
+    ("^\\[protocol\\]", "[weights]\nstep = 1\n[protocol]"),
+    ("^\\[protocol\\]", '[weights]\nrun = "x"\nstep = "x"\n[protocol]'),
+    ("^\\[protocol\\]", '[[changes]]\nname = "x"\n[protocol]'),
+    ("^\\[protocol\\]", '[[changes]]\nname = "x"\nstep = "x"\nbefore = 1\nafter = 2\n[protocol]'),
 ]
 
 
@@ -498,6 +521,64 @@ def test_a_network_far_larger_than_its_weights_is_not_built(
     assert "far larger network" in error
 
 
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda words: words[0])
+def test_holes_are_not_weights(
+    foreign: Path, command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in (foreign / "ppo").glob("checkpoints/*/weights.safetensors"):
+        size = 4 << 30
+        tensor = {"dtype": "F32", "shape": [size // 4], "data_offsets": [0, size]}
+        header = json.dumps({"w": tensor}).encode()
+        with open(path, "wb") as file:
+            file.write(len(header).to_bytes(8, "little") + header)
+            file.truncate(8 + len(header) + size)
+    error = sentence(capsys, [command[0], "ppo", *command[1:]])
+    assert "made of holes" in error
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda words: words[0])
+def test_only_weights_that_were_read_say_how_large_the_network_is(
+    foreign: Path, command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = foreign / "ppo" / "checkpoints" / "00000" / "weights.safetensors"
+    path.parent.mkdir(exist_ok=True)
+    header = json.dumps({"w": {"data_offsets": [0, 8 << 29]}}).encode()
+    with open(path, "wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        file.truncate(8 + len(header) + (8 << 29))
+    edit_config(foreign / "ppo", "^hidden_size = .*", "hidden_size = 30000")
+    error = sentence(capsys, [command[0], "ppo", *command[1:]])
+    assert "far larger network" in error
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("token_pattern", r"(\w+\s?)+!"),
+        ("input", "filename"),
+        ("ngram_range", [1, 1_000_000]),
+        ("analyzer", "x"),
+    ],
+)
+def test_options_of_a_vectorizer_are_fathoms_own(
+    foreign: Path, name: str, value: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = foreign / "spam" / "model.json"
+    content = json.loads(path.read_text())
+    content["encoder"]["options"][name] = value
+    path.write_text(json.dumps(content))
+    assert name in sentence(capsys, ["predict", "spam", "a" * 30])
+
+
+def test_a_descent_of_many_updates_is_refused(
+    foreign: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for epochs in (1_000_000_000, 10_000):
+        edit_config(foreign / "descent", "^epochs = .*", f"epochs = {epochs}")
+        edit_config(foreign / "descent", "^passes = .*", "passes = 10000")
+        assert "cannot be right" in sentence(capsys, ["predict", "descent", "ravine -1.5 2"])
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -537,6 +618,15 @@ def test_a_replay_memory_that_was_not_written_like_this_is_not_learnt_from(
     path.write_bytes((b"\xff" if name == "rewards" and not harmless else value) * size)
     code = main(["resume", "dqn", "--steps", "96"])
     assert harmless or (code == 2 and "replay memory" in capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("value", [b"\x30\x75", b"\xff\xff"])
+def test_indices_in_a_replay_memory_are_those_of_the_observations(
+    foreign: Path, value: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = foreign / "taxi" / "replay" / "observations"
+    path.write_bytes(value * (path.stat().st_size // 2))
+    assert "replay memory" in sentence(capsys, ["resume", "taxi", "--steps", "96"])
 
 
 def test_positions_of_another_board_are_refused() -> None:
@@ -583,6 +673,38 @@ def test_text_from_a_run_is_shown_as_text(
         shown = capsys.readouterr()
         assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", shown.out + shown.err)
         assert "\\x1b" in shown.out + shown.err
+
+
+def test_a_warning_is_shown_as_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warnings, "formatwarning", _plain_warning)
+    shown = warnings.formatwarning("\x1b[33ma\x1b]0;title\x07\n b\x1b[0m", UserWarning, "", 0)
+    assert shown == "fathom: warning: a\\x1b]0;title\\x07 b\n"
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "[" + "9" * 5000 + "]"])
+def test_json_that_is_none_of_fathoms_is_a_sentence(
+    foreign: Path, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sentence(capsys, ["train", "ppo", "Fathom/Maze-v0", "--env.size", text])
+
+
+def test_the_best_checkpoint_is_that_of_the_present_rules(foreign: Path) -> None:
+    run = RunFolder.open(foreign / "ppo")
+    first, second = run.evaluations()
+    path = run.folder / "evaluations.jsonl"
+    lines = [{**first, "mean": 500.0}, {**second, "mean": 1.0}]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert run.best_checkpoint() == 1
+    change = {"step": first["steps"], "name": "env.gravity", "before": 1, "after": 2}
+    run.config.changes = [change]  # type: ignore[list-item]
+    assert run.best_checkpoint() == 2
+
+
+def test_a_step_of_many_digits_is_a_sentence(
+    foreign: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for step in ("9" * 5000, "٣"):
+        assert "a checkpoint is" in sentence(capsys, ["evaluate", "ppo", "--checkpoint", step])
 
 
 def test_a_folder_removed_during_training_is_a_sentence(
