@@ -215,7 +215,8 @@ class DQN(Agent):
         _check(config, context.frame_stack)
         if config.expert_steps and context.expert_action is None:
             raise ValueError(
-                "expert_steps needs an environment with an expert_action, and this one has none"
+                "expert_steps needs an environment with an expert_action, and this one has none outside of wrappers"
+                " that change observations or actions"
             )
         self.num_actions = int(action_space.n)
         self.first_action = int(action_space.start)

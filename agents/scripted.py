@@ -43,7 +43,8 @@ class Scripted(Agent):
         super().__init__(observation_space, action_space, config, context)
         if context.expert_action is None:
             raise ValueError(
-                "scripted needs an environment with an expert_action, and this one has none"
+                "scripted needs an environment with an expert_action, and this one has none outside of wrappers"
+                " that change observations or actions"
             )
         self._expert_action = context.expert_action
 

@@ -80,7 +80,8 @@ class Hooks(Protocol):
 
         Args:
             observations: a batch of flat observations as agents get them, (n, …); a tuple of arrays where
-                the observation has several parts.
+                the observation has several parts. Inside a wrapper that changes observations or actions the
+                expert is not used, for they would not be its own.
             action_masks: (n, actions) bool, if the environment gives `info["action_mask"]`.
         """
 
@@ -96,7 +97,11 @@ _ARGUMENTS = {"protocol": 0, "expert_action": 2, "transcript": 0}
 
 
 def find_hook(env: gymnasium.Env, name: str) -> Callable[..., Any] | None:
-    """Return a method of `Hooks` of an environment, or of its outermost wrapper that has one; else None."""
+    """Return a method of `Hooks` of an environment, or of its outermost wrapper that has one; else None.
+
+    No `expert_action` is taken from inside a wrapper that changes observations or actions: the expert would
+    get other observations than its own.
+    """
     layer: Any = env
     while True:
         method = getattr(layer, name, None)
@@ -104,7 +109,20 @@ def find_hook(env: gymnasium.Env, name: str) -> Callable[..., Any] | None:
             return method
         if not isinstance(layer, gymnasium.Wrapper):
             return None
+        if name == "expert_action" and _changes_spaces(layer):
+            return None
         layer = layer.env
+
+
+def _changes_spaces(layer: gymnasium.Wrapper) -> bool:
+    """Whether agents see, or do, something else than what the environment inside shows, or takes."""
+    if isinstance(layer, (gymnasium.ObservationWrapper, gymnasium.ActionWrapper)):
+        return True
+    inner = layer.env
+    return (
+        layer.observation_space != inner.observation_space
+        or layer.action_space != inner.action_space
+    )
 
 
 def _can_be_called(method: Callable[..., Any], arguments: int) -> bool:

@@ -37,8 +37,6 @@ class PlayFlags(GoFlags):
     Rules are set by --env.size, --env.komi, --env.ko and --env.suicide.
     """
 
-    checkpoint: str = "latest"
-    """Which checkpoint: latest, best (by the run's own evaluations; see --keep of train) or its step."""
     colour: Literal["black", "white"] = "black"
     """Your colour."""
     handicap: Annotated[int, Field(ge=0, le=9)] = 0
@@ -84,7 +82,7 @@ def _play_go(words: list[str]) -> int:
 
     if flags.sgf is not None and flags.sgf.exists():
         raise FathomError(f"{flags.sgf} exists already: choose another --sgf")
-    player = go_player(reference, flags, checkpoint=flags.checkpoint)
+    player = go_player(reference, flags)
     console = new_console()
     with contextlib.closing(player), reporting_world_errors():
         rules = rules_from(rules_arguments, [player])

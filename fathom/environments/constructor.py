@@ -141,7 +141,8 @@ def argument_text(value: Any) -> str:
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, (str, Path)):
-        return str(value)
+        text = str(value)
+        return text if _plain(text) == text else json.dumps(text)
     try:
         return json.dumps(value, allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -214,7 +215,8 @@ def _fits(adapter: TypeAdapter, value: Value) -> bool:
 def _value(name: str, text: str, hint: Any) -> Value:
     """Convert a flag's text to a value that fits the type `hint`; without a hint the text decides."""
     if hint is str:
-        return text
+        quoted = _plain(text) if text.startswith('"') else text
+        return quoted if isinstance(quoted, str) else text
     value, adapter = _plain(text), _adapter(hint)
     for candidate in (value, text):
         if adapter is None or _fits(adapter, candidate):
@@ -234,7 +236,7 @@ def _plain(text: str) -> Value:
     with contextlib.suppress(ValueError):
         if math.isfinite(value := float(text)):  # JSON has no other numbers
             return value
-    if text.startswith(("[", "{")):
+    if text.startswith(("[", "{", '"')):
         with contextlib.suppress(ValueError):
             return read_json(text.encode())
     return text

@@ -41,7 +41,7 @@ from fathom.environments.reporting import (
 )
 from fathom.environments.side_by_side import SideBySide
 from fathom.environments.user_files import Importing
-from fathom.environments.wrappers import wrapped
+from fathom.environments.wrappers import LoadedWrapper, load_wrapper, wrapped
 from fathom.errors import FathomError
 
 ExpertAction = Callable[[Any, "np.ndarray | None"], np.ndarray]
@@ -74,8 +74,8 @@ class EnvironmentSpec:
     """The trained runs that some arguments name; the constructor gets them in place of the texts."""
     importing: Importing = dataclasses.field(default=nullcontext, repr=False, compare=False)
     """A context for its constructor, whose imports are those of the user's project."""
-    wrappers: tuple[str, ...] = ()
-    """References of the wrappers round it, the innermost first."""
+    wrappers: tuple[LoadedWrapper, ...] = ()
+    """The wrappers round it, the innermost first."""
 
     @property
     def is_atari(self) -> bool:
@@ -138,18 +138,25 @@ class EnvironmentSpec:
         arguments = self._split(training=False) | dict(self.env_args)
         protocol |= {f"env.{name}": for_toml(value) for name, value in arguments.items()}
         if self.wrappers:
-            protocol["wrappers"] = ", ".join(self.wrappers)
+            protocol["wrappers"] = ", ".join(wrapper.reference for wrapper in self.wrappers)
         protocol["gymnasium"] = gymnasium.__version__
         return protocol
 
     def wrapped_in(self, wrappers: tuple[str, ...]) -> EnvironmentSpec:
-        """Return this environment inside wrappers (see `fathom.environments.wrappers`)."""
+        """Return this environment inside wrappers, which are loaded now.
+
+        Args:
+            wrappers: references (see `fathom.environments.wrappers`), the innermost first.
+
+        Raises:
+            FathomError: there is no such wrapper, or this environment takes none.
+        """
         if wrappers and self.is_atari:
             raise FathomError(
                 f"{self.reference} is made grey, resized and stacked already, as all Atari games are:"
                 " --wrap, --grey, --resize and --frame-stack are for other environments"
             )
-        return dataclasses.replace(self, wrappers=wrappers)
+        return dataclasses.replace(self, wrappers=tuple(map(load_wrapper, wrappers)))
 
     def spaces(self) -> tuple[Space, Space]:
         """Return the flat observation space and the action space of one environment."""

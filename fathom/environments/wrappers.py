@@ -7,25 +7,44 @@ A reference is `module:Wrapper` or `path/to/file.py:Wrapper`, whose arguments ma
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import gymnasium
 import numpy as np
-from gymnasium import Env
+import pydantic.dataclasses
+from gymnasium import Env, Space
 from gymnasium.spaces import Box
+from gymnasium.spaces import Dict as DictSpace
+from gymnasium.spaces import Tuple as TupleSpace
+from gymnasium.wrappers import FrameStackObservation, GrayscaleObservation
+from pydantic import ConfigDict, Field, ValidationError
 
 from fathom.environments.reporting import one_line
-from fathom.environments.user_files import import_file, import_named
-from fathom.errors import FathomError
+from fathom.environments.user_files import Importing, import_file, import_named
+from fathom.errors import FathomError, one_sentence
 
 GREY = "gymnasium.wrappers:GrayscaleObservation"
 RESIZE = "fathom.environments.wrappers:ResizePicture"
 STACK = "gymnasium.wrappers:FrameStackObservation"
-HARMLESS_WRAPPERS = (GREY, RESIZE, STACK)
-"""Others of Gymnasium write files, for example, which a run from elsewhere may not do."""
+_MOST_NUMBERS = 1 << 26
+"""Of one observation inside the wrappers for pictures."""
+
+
+@dataclass(frozen=True)
+class LoadedWrapper:
+    """A wrapper that was loaded: editing its file changes nothing until the next process."""
+
+    reference: str
+    constructor: Callable[..., Any]
+    arguments: Mapping[str, Any]
+    importing: Importing
+    """A context for its constructor, whose imports are those of the user's project."""
 
 
 def wrapper_references(
@@ -38,7 +57,7 @@ def wrapper_references(
         resize: "84", or "84x96" of height and width.
 
     Raises:
-        FathomError: there is no such wrapper, or `resize` is no size.
+        FathomError: a text is no reference, or `resize` is no size.
     """
     references = []
     for reference in wrap:
@@ -47,11 +66,10 @@ def wrapper_references(
         if target.endswith(".py"):
             name = f"{Path(target).expanduser().resolve()}:{attribute}"
         references.append(name + arguments)
-        _load(references[-1])
     if grey:
         references.append(GREY)
     if resize is not None:
-        match = re.fullmatch(r"(\d+)(?:[x×](\d+))?", resize.strip())
+        match = re.fullmatch(r"(\d{1,5})(?:[x×](\d{1,5}))?", resize.strip())
         height, width = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
         if not (0 < height < 1 << 14 and 0 < width < 1 << 14):
             raise FathomError(
@@ -64,7 +82,35 @@ def wrapper_references(
     return tuple(references)
 
 
-def wrapped(env: Env, wrappers: Sequence[str], reference: str) -> Env:
+def load_wrapper(reference: str) -> LoadedWrapper:
+    """Return the wrapper that a reference names; FathomError if there is none or its arguments are wrong."""
+    name, text = _split(reference)
+    try:
+        arguments = json.loads(text or "{}")
+    except (ValueError, RecursionError):
+        raise FathomError(
+            f"the arguments of {name} must be a JSON object such as"
+            f' {{"min_reward": -1}}, not {text[:80]}'
+        ) from None
+    if name in HARMLESS_WRAPPERS:  # by themselves, for a folder of the user's may have such names
+        constructor, schema = HARMLESS_WRAPPERS[name]
+        try:
+            schema(**arguments)
+        except ValidationError as error:
+            raise FathomError(f"the arguments of {name}: {one_sentence(error)}") from None
+        return LoadedWrapper(reference, constructor, arguments, nullcontext)
+    target, _, attribute = name.rpartition(":")
+    if target.endswith(".py"):
+        module, importing = import_file(Path(target))
+    else:
+        module, importing = import_named(target, name)
+    named = getattr(module, attribute, None)
+    if not callable(named):
+        raise FathomError(f"{target} has no wrapper {attribute!r}")
+    return LoadedWrapper(reference, named, arguments, importing)
+
+
+def wrapped(env: Env, wrappers: Sequence[LoadedWrapper], reference: str) -> Env:
     """Return an environment inside wrappers, the first of them innermost.
 
     Args:
@@ -74,16 +120,17 @@ def wrapped(env: Env, wrappers: Sequence[str], reference: str) -> Env:
         FathomError: a wrapper cannot be put round this environment.
     """
     for wrapper in wrappers:
-        constructor, arguments = _load(wrapper)
         try:
-            env = constructor(env, **arguments)
+            _check_size(env, wrapper)
+            with wrapper.importing():
+                env = wrapper.constructor(env, **wrapper.arguments)
         except (Exception, SystemExit) as error:
             raise FathomError(
-                f"{reference} cannot be wrapped in {wrapper}: {one_line(error)}"
+                f"{reference} cannot be wrapped in {wrapper.reference}: {one_line(error)}"
             ) from error
         if not isinstance(env, Env):
             raise FathomError(
-                f"{wrapper} is no wrapper: it makes a {type(env).__name__}, not a gymnasium.Env"
+                f"{wrapper.reference} is no wrapper: it makes a {type(env).__name__}, not a gymnasium.Env"
             )
     return env
 
@@ -98,25 +145,27 @@ def _split(reference: str) -> tuple[str, str]:
     return name.strip(), brace + arguments
 
 
-def _load(reference: str) -> tuple[Any, dict[str, Any]]:
-    """Return a wrapper's constructor and its arguments."""
-    name, text = _split(reference)
-    target, _, attribute = name.rpartition(":")
-    if target.endswith(".py"):
-        module = import_file(Path(target)).module
-    else:
-        module = import_named(target, name).module
-    constructor = getattr(module, attribute, None)
-    if not callable(constructor):
-        raise FathomError(f"{target} has no wrapper {attribute!r}")
-    try:
-        arguments = json.loads(text or "{}")
-    except ValueError:
-        raise FathomError(
-            f"the arguments of {name} must be a JSON object such as"
-            f' {{"min_reward": -1}}, not {text}'
-        ) from None
-    return constructor, arguments
+def _check_size(env: Env, wrapper: LoadedWrapper) -> None:
+    """Raise ValueError where a wrapper for pictures would make observations that fill the memory."""
+    shape = getattr(env.observation_space, "shape", None) or ()
+    size = 0
+    if wrapper.constructor is FrameStackObservation:
+        size = _numbers(env.observation_space) * wrapper.arguments["stack_size"]
+    elif wrapper.constructor is ResizePicture:
+        size = math.prod((*wrapper.arguments["shape"], *shape[2:]))
+    if size > _MOST_NUMBERS:
+        raise ValueError(
+            f"an observation would have {size:,} numbers, and {_MOST_NUMBERS:,} is the most"
+        )
+
+
+def _numbers(space: Space) -> int:
+    """How many numbers an observation has."""
+    if isinstance(space, DictSpace):
+        return sum(_numbers(inner) for inner in space.spaces.values())
+    if isinstance(space, TupleSpace):
+        return sum(_numbers(inner) for inner in space.spaces)
+    return math.prod(space.shape or ())
 
 
 class ResizePicture(
@@ -168,3 +217,33 @@ class ResizePicture(
         if kind.kind in "iu" and kind != np.uint8:
             resized = np.rint(resized)
         return resized.astype(kind).reshape(shape)
+
+
+_Side = Annotated[int, Field(strict=True, gt=0, lt=1 << 14)]
+_EXACTLY = ConfigDict(extra="forbid")
+
+
+@pydantic.dataclasses.dataclass(config=_EXACTLY)
+class _GreyArguments:
+    keep_dim: Annotated[bool, Field(strict=True)] = False
+
+
+@pydantic.dataclasses.dataclass(config=_EXACTLY)
+class _ResizeArguments:
+    shape: tuple[_Side, _Side]
+
+
+@pydantic.dataclasses.dataclass(config=_EXACTLY)
+class _StackArguments:
+    stack_size: Annotated[int, Field(strict=True, ge=1, le=64)]
+    padding_type: Literal["reset", "zero"] = "reset"
+
+
+HARMLESS_WRAPPERS: Mapping[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
+    GREY: (GrayscaleObservation, _GreyArguments),
+    RESIZE: (ResizePicture, _ResizeArguments),
+    STACK: (FrameStackObservation, _StackArguments),
+}
+"""The wrappers for pictures, each with the schema of its arguments.
+
+Others of Gymnasium write files, for example, which a run from elsewhere may not do."""

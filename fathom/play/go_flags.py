@@ -32,6 +32,8 @@ class GoFlags:
     """Win rate below which a searching player resigns, from 0 (never) to 1."""
     device: Device = "auto"
     """Device of a run's network; auto takes the one it was trained on."""
+    checkpoint: str = "latest"
+    """Which checkpoint of a run: latest, best (by the run's own evaluations; see --keep of train) or its step."""
     runs_dir: Path = Path("runs")
     """Folder in which a run's name is looked up."""
     trust: bool = False
@@ -73,9 +75,7 @@ def search_budget(flags: GoFlags, seconds: float = 3.0) -> SearchBudget:
     return SearchBudget(default if flags.seconds is None else flags.seconds, flags.simulations)
 
 
-def go_player(
-    reference: str, flags: GoFlags, timeout: float = 120.0, checkpoint: str = "latest"
-) -> Player:
+def go_player(reference: str, flags: GoFlags, timeout: float = 120.0) -> Player:
     """Return the player that a text names; FathomError if there is none or it cannot play so."""
     from fathom.play.players import player
 
@@ -88,7 +88,7 @@ def go_player(
         resign=flags.resign,
         timeout=timeout,
         warn=warn,
-        checkpoint=checkpoint,
+        checkpoint=flags.checkpoint,
     )
     if flags.simulations == 0 and result.only_searches:
         raise FathomError(f"{result.name} has no network to play by alone: give it --simulations")

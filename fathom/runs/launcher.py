@@ -143,7 +143,7 @@ def new_training(
         environment_arguments={
             name: for_toml(value) for name, value in environment.env_args.items()
         },
-        wrappers=list(environment.wrappers),
+        wrappers=[wrapper.reference for wrapper in environment.wrappers],
         hyperparameters=dataclasses.asdict(hyperparameters),
     )
     check_goals(config)

@@ -22,7 +22,7 @@ class RunHandle:
     @functools.cache  # noqa: B019 - as long as the environment's specification
     def model(self) -> Any:
         """The fitted task's model; FathomError where it has none."""
-        task, _ = trained_task(RunFolder.open(self.folder), warnings.warn, "cpu")
+        task, _ = trained_task(RunFolder.open(self.folder, trust=self._trust), warnings.warn, "cpu")
         model = getattr(task, "model", None)
         if model is None:
             raise FathomError(f"{self.folder} has no model that an environment could use")

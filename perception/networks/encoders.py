@@ -22,6 +22,8 @@ Activation = Callable[[torch.Tensor], torch.Tensor]
 
 IMAGE_SIDE = 36
 """Least height and width of an image, which the convolutions need."""
+LARGEST_BOUND = 1e9
+"""Larger bounds, such as those of a dtype, say nothing about the numbers; as in `envs.observations`."""
 
 
 class ImageEncoder(nn.Module):
@@ -70,8 +72,7 @@ class ImageEncoder(nn.Module):
         )
         if not self.bytes:
             low, high = bounds[0].min(axis=(1, 2)), bounds[1].max(axis=(1, 2))
-            # Larger bounds, such as those of a dtype, say nothing about the numbers.
-            known = (low > -1e9) & (high < 1e9) & (low < high)
+            known = (low >= -LARGEST_BOUND) & (high <= LARGEST_BOUND) & (low < high)
             first, span = np.where(known, low, 0.0), np.where(known, high - low, 1.0)
             for name, values in (("low", first), ("span", span)):
                 self.register_buffer(name, torch.from_numpy(values).float().view(1, -1, 1, 1))

@@ -8,7 +8,8 @@ import pytest
 
 from fathom import cli
 from fathom.environments import resolve
-from fathom.environments.wrappers import wrapper_references
+from fathom.environments.wrappers import GREY, RESIZE, STACK, wrapper_references
+from fathom.errors import FathomError
 
 SOURCE = """
 import gymnasium, numpy as np
@@ -144,6 +145,7 @@ def test_grey_pictures_are_resized(file: Path) -> None:
         ("CartPole-v1", "--resize 84", "it resizes pictures (height, width)"),
         ("{file}:Camera", "--resize large", "--resize must be a size such as 84, or 84x96"),
         ("{file}:Camera", "--resize 0", "--resize must be a size such as 84, or 84x96"),
+        ("{file}:Camera", "--resize " + "9" * 5_000, "--resize must be a size such as 84"),
         (
             "{file}:Camera",
             "--wrap camera",
@@ -172,3 +174,107 @@ def test_a_wrapper_that_cannot_be_is_one_sentence(
     (line,) = capsys.readouterr().err.splitlines()
     assert expected in line
     assert not (file.parent / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("package", "words"),
+    [("gymnasium", "--grey"), ("fathom", "--resize 40"), ("gymnasium", "--frame-stack 2")],
+)
+def test_a_folder_of_the_user_s_is_never_taken_for_the_wrappers_for_pictures(
+    file: Path, package: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inner = file.parent / package / "environments" if package == "fathom" else file.parent / package
+    inner.mkdir(parents=True)
+    for folder in {inner, file.parent / package}:
+        (folder / "__init__.py").touch()
+    (inner / "wrappers.py").write_text("raise SystemExit('it was run')")
+    monkeypatch.chdir(file.parent)
+    assert cli.main(["train", "ppo", f"{file}:Camera", *words.split(), *SHORT.split()]) == 0
+    assert cli.main(["evaluate", "run"]) == 0
+
+
+def test_editing_a_wrapper_s_file_changes_no_run_that_goes_on(file: Path) -> None:
+    spec = resolve(f"{file}:Camera").wrapped_in((f"{file}:Halved",))
+    file.write_text(SOURCE.replace("reward / self.by", "reward * 1000"))
+    env = spec.make_single(None)
+    env.reset(seed=1)
+    assert env.step(0)[1] == 0.5
+
+
+def test_a_wrapper_s_constructor_imports_the_user_s_modules(tmp_path: Path) -> None:
+    (tmp_path / "agents.py").write_text("bonus = 7")
+    (tmp_path / "late.py").write_text(
+        "import gymnasium\n\ndef late(env):\n    from agents import bonus\n"
+        "    return gymnasium.wrappers.TransformReward(env, lambda reward: bonus)\n"
+    )
+    env = resolve("CartPole-v1").wrapped_in((f"{tmp_path / 'late.py'}:late",)).make_single(None)
+    env.reset(seed=1)
+    assert env.step(0)[1] == 7
+
+
+@pytest.mark.parametrize(
+    ("wrapper", "expected"),
+    [
+        (STACK + '{"stack_size": 100000000}', "stack_size must be at most 64, not 100000000"),
+        (STACK + '{"stack_size": "4"}', "stack_size must be"),
+        (STACK + "{}", "stack_size is missing"),
+        (RESIZE + '{"shape": [100000, 10]}', "shape must be less than 16,384"),
+        (RESIZE + '{"shape": [10]}', "the arguments of"),
+        (GREY + '{"keep_dim": 1}', "keep_dim must be"),
+        (STACK + '{"x":' + "[" * 100_000, "must be a JSON object"),
+        (STACK + '{"x":' + "9" * 5_000 + "}", "must be a JSON object"),
+    ],
+)
+def test_arguments_of_the_wrappers_for_pictures_have_bounds(wrapper: str, expected: str) -> None:
+    with pytest.raises(FathomError) as error:
+        resolve("CartPole-v1").wrapped_in((wrapper,))
+    assert expected in str(error.value)
+
+
+def test_wrappers_for_pictures_cannot_fill_the_memory_together(file: Path) -> None:
+    spec = resolve(f"{file}:Camera").wrapped_in(tuple([STACK + '{"stack_size": 64}'] * 4))
+    with pytest.raises(FathomError, match="an observation would have 3,774,873,600 numbers"):
+        spec.make_single(None)
+
+
+EXPERT = """
+import gymnasium, numpy as np
+from gymnasium.envs.classic_control import CartPoleEnv
+
+
+class Known(CartPoleEnv):
+    def expert_action(self, observations, action_masks=None):
+        return (observations[:, 2] > 0).astype(np.int64)
+
+
+def scaled(env):
+    return gymnasium.wrappers.TransformObservation(env, lambda o: -o, env.observation_space)
+
+
+def mirrored(env):
+    return gymnasium.wrappers.TransformAction(env, lambda a: 1 - a, env.action_space)
+
+
+def plain(env):
+    return gymnasium.wrappers.TransformReward(env, lambda reward: reward + 1)
+
+
+def stacked(env):
+    return gymnasium.wrappers.FrameStackObservation(env, 2)
+"""
+
+
+@pytest.mark.parametrize(
+    ("wrapper", "reaches"),
+    [("plain", True), ("scaled", False), ("mirrored", False), ("stacked", False)],
+)
+def test_an_expert_is_used_only_where_it_gets_its_own_observations(
+    tmp_path: Path, wrapper: str, reaches: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "known.py"
+    path.write_text(EXPERT)
+    words = [f"{path}:Known", "--env.max_episode_steps", "20", "--wrap", f"{path}:{wrapper}"]
+    words += ["--steps", "64", "--evaluation-episodes", "1", "--runs-dir", str(tmp_path / "runs")]
+    assert cli.main(["train", "scripted", *words]) == (0 if reaches else 2)
+    if not reaches:
+        assert "none outside of wrappers that change observations" in capsys.readouterr().err
