@@ -153,8 +153,13 @@ def argument_text(value: Any) -> str:
 
 
 def for_toml(value: Value) -> str | int | float | bool:
-    """Return a value as `run.toml` and the protocol hold it: lists, dictionaries and None as JSON's text."""
-    return value if isinstance(value, (str, bool, int, float)) else argument_text(value)
+    """Return a value as `run.toml` and the protocol hold it: a bool, a number, or the text that it is typed as."""
+    return value if isinstance(value, (bool, int, float)) else argument_text(value)
+
+
+def from_toml(value: str | int | float | bool) -> str:
+    """Return the text that the argument of a value of `for_toml` is typed as."""
+    return value if isinstance(value, str) else argument_text(value)
 
 
 def read_atari_arguments(reference: str, given: Mapping[str, str]) -> dict[str, Value]:

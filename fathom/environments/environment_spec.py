@@ -103,12 +103,23 @@ class EnvironmentSpec:
         native = self._make_native_vector(num_envs, training)
         if native is not None:
             return ErrorReportingVectorEnv(native, self.reference)
-        makers = [
-            functools.partial(self._make, None, training, f" of environment {i}")
-            for i in range(num_envs)
-        ]
+        made: list[Env] = []
+
+        def make(i: int) -> Env:
+            made.append(self._make(None, training, f" of environment {i}"))
+            return made[-1]
+
         try:
-            env = SideBySide(makers)
+            env = SideBySide([functools.partial(make, i) for i in range(num_envs)])
+        except FathomError as error:
+            if not made:
+                raise
+            for one in made:
+                one.close()
+            raise FathomError(
+                f"{error}; only {len(made)} of {num_envs} could be made at once: --num-envs and"
+                f" --evaluation-envs {len(made)} ask for no more"
+            ) from error
         except (RuntimeError, ValueError, AssertionError) as error:
             raise FathomError(
                 f"{self.reference} cannot be made {num_envs} times: {one_line(error)}"

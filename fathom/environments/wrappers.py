@@ -185,7 +185,8 @@ class ResizePicture(
         gymnasium.utils.RecordConstructorArgs.__init__(self, shape=shape)
         super().__init__(env)
         space = env.observation_space
-        if not isinstance(space, Box) or len(space.shape) not in (2, 3):
+        channels_first = len(space.shape or ()) == 3 and space.shape[0] < min(space.shape[1:])  # type: ignore[index]
+        if not isinstance(space, Box) or len(space.shape) not in (2, 3) or channels_first:
             raise ValueError(
                 f"it resizes pictures (height, width) or (height, width, channels), not {space}"
             )

@@ -16,7 +16,7 @@ from agents.agent import Agent, AgentState, Metrics, RunContext, UnsuitableEnvir
 from agents.parts.replay import DamagedReplayError
 from envs.vector import BrokenEnvironmentError
 from fathom.environments import EnvironmentSpec, resolve
-from fathom.environments.constructor import argument_text
+from fathom.environments.constructor import from_toml
 from fathom.errors import FathomError
 from fathom.evaluation import Report, Result, evaluate, evaluation_seed
 from fathom.files import reporting_disk_errors
@@ -164,7 +164,7 @@ def environment_of(run: RunFolder, config: RunConfig | None = None) -> Environme
     config = config or run.config
     if not run.trusted:
         refuse_imports(run.folder, config.environment, config.wrappers)
-    arguments = {key: argument_text(value) for key, value in config.environment_arguments.items()}
+    arguments = {key: from_toml(value) for key, value in config.environment_arguments.items()}
     environment = resolve(
         config.environment, arguments, functools.partial(open_run, trust=run.trust)
     )

@@ -130,7 +130,8 @@ def _extended(run: RunFolder, config: RunConfig, steps: int, progress: Progress)
             f" a larger whole number, not to {steps}"
         )
     unit = config.segment_steps if config.is_fit else int(agent_config(config).num_envs)
-    reached = reached_early_stop(RunFolder(run.folder, config), progress)
+    asked_now = config.early_stop != run.config.early_stop
+    reached = not asked_now and reached_early_stop(run, progress)
     return dataclasses.replace(
         config,
         steps=rounded_up(steps, unit),

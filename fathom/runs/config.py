@@ -92,7 +92,7 @@ class RunConfig:
     keep_replay: bool = False
     weights: InitialWeights | None = None
     environment_arguments: dict[str, _Value] = field(default_factory=dict)
-    """Lists, dictionaries and null are JSON texts."""
+    """Texts are as they are typed: lists, dictionaries and null as JSON."""
     wrappers: list[Text] = field(default_factory=list)
     """References of the wrappers round the environment, the innermost first."""
     data_options: dict[str, _Value] = field(default_factory=dict)

@@ -9,7 +9,7 @@ import pytest
 
 from fathom import cli
 from fathom.environments import resolve
-from fathom.environments.constructor import argument_text, for_toml
+from fathom.environments.constructor import for_toml, from_toml
 from fathom.errors import FathomError
 
 WORLD = '''
@@ -207,7 +207,7 @@ def test_an_argument_is_json_of_the_annotated_type_and_is_stored(
     assert value == ARGUMENTS[name, text]
     assert type(value) is type(ARGUMENTS[name, text])
     stored = {key: for_toml(item) for key, item in spec.env_args.items()}
-    again = resolve(reference, {key: argument_text(item) for key, item in stored.items()})
+    again = resolve(reference, {key: from_toml(item) for key, item in stored.items()})
     assert again.env_args == spec.env_args
     assert again.describe() == spec.describe()
 

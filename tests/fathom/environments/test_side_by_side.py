@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from fathom.cli import main
+from fathom.environments import resolve
+from fathom.errors import FathomError
 
 WORLDS = '''
 import gymnasium, numpy as np
@@ -94,3 +96,28 @@ def test_an_environment_that_can_exist_once_is_trained_evaluated_and_resumed(wor
     assert train(worlds, "Single", "--num-envs", "1", "--evaluation-episodes", "3") == 0
     assert main(["evaluate", "r", "--episodes", "2", "--runs-dir", runs]) == 0
     assert main(["resume", "r", "--steps", "640", "--runs-dir", runs]) == 0
+
+
+FEW = """
+import gymnasium, numpy as np
+LEFT = [2]
+class Port(gymnasium.Env):
+    metadata = {"render_modes": []}
+    def __init__(self):
+        if not LEFT[0]:
+            raise OSError("address in use")
+        LEFT[0] -= 1
+        self.observation_space = gymnasium.spaces.Box(0, 1, (1,), np.float32)
+        self.action_space = gymnasium.spaces.Discrete(2)
+    def close(self):
+        LEFT[0] += 1
+"""
+
+
+def test_an_environment_that_exists_a_few_times_says_how_many(tmp_path: Path) -> None:
+    (tmp_path / "few.py").write_text(FEW)
+    spec = resolve(f"{tmp_path / 'few.py'}:Port")
+    for _ in range(2):  # those that were made are closed again
+        with pytest.raises(FathomError, match=r"address in use .*only 2 of 8 could be made"):
+            spec.make_vector(8, training=True)
+    spec.make_vector(2, training=True).close()

@@ -195,7 +195,7 @@ def test_every_data_set_of_this_machine_is_found_by_its_name(
         ("slot-filling --data.", "needs a value"),
         ("slot-filling --data nowhere", "nowhere"),
         ("slot-filling --data domain:moovie", "moovie"),
-        ("slot-filling --data {data} --epochs 0", "--epochs must be greater than 0"),
+        ("slot-filling --data {data} --epochs 0", "--epochs must be at least 1"),
         ("slot-filling --data {data} --data.sentences 500", "sentences"),
         ("slot-filling --data {data} --hidden-size 0", "fathom: --hidden-size must be"),
         ("slot-filling --data {data} --learning-rate 0", "--learning-rate"),
