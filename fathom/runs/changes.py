@@ -1,7 +1,7 @@
 """What `resume` may change of a run: its end, its evaluations, hyperparameters, the environment's arguments.
 
-A changed end leaves the run what it would have been. Every other change is written to `run.toml` with the
-step from which on it holds.
+A changed end moves what is annealed over the whole run, such as a learning rate, and nothing else. Every other
+change is written to `run.toml` with the step from which on it holds.
 """
 
 from __future__ import annotations
