@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from perception.data.images import input_name, show_image
+from perception.tasks.task import Metric
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -61,6 +62,18 @@ def predictions_of(network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]])
     ]
     images, labels, probabilities = (torch.cat(parts) for parts in zip(*rows, strict=True))
     return Predictions(images, labels.numpy(), probabilities.numpy())
+
+
+def metrics_of(
+    predictions: Predictions, name: str, baselines: Sequence[Sequence[Any]]
+) -> dict[str, Metric]:
+    """Accuracy, with a table of the model beside its baselines (name, accuracy), and the loss."""
+    ours = [name, round(float(predictions.correct.mean()), 4)]
+    table: list[Sequence[Any]] = [["model", "accuracy"], ours, *baselines]
+    return {
+        "accuracy": Metric(predictions.correct, table=table),
+        "loss": Metric(predictions.losses),
+    }
 
 
 def hardest_examples(predictions: Predictions, classes: Sequence[str]) -> Figure:

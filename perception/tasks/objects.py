@@ -27,6 +27,7 @@ from perception.tasks.classification import (
     confusion,
     hardest_examples,
     logistic_regression,
+    metrics_of,
     predictions_of,
 )
 from perception.tasks.task import STRICT, DataSource, Epochs, Metric, Task, TaskData
@@ -162,18 +163,8 @@ class Objects(Task):
 
     def evaluate(self, batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, Metric]:
         predictions = predictions_of(self, batches)
-        table = [
-            ["model", "accuracy"],
-            [
-                f"{self.config.network}, {weights_of(self.network):,} weights",
-                round(float(predictions.correct.mean()), 4),
-            ],
-            self.metadata["baseline"],
-        ]
-        return {
-            "accuracy": Metric(predictions.correct, table=table),
-            "loss": Metric(predictions.losses),
-        }
+        name = f"{self.config.network}, {weights_of(self.network):,} weights"
+        return metrics_of(predictions, name, [self.metadata["baseline"]])
 
     def pictures(self, batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, Figure]:
         """The test images classified least surely, and the confusion matrix."""

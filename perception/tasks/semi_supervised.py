@@ -30,6 +30,7 @@ from perception.tasks.classification import (
     feature_map,
     hardest_examples,
     logistic_regression,
+    metrics_of,
     predictions_of,
 )
 from perception.tasks.task import STRICT, DataError, DataSource, Epochs, Metric, Task, TaskData
@@ -182,16 +183,8 @@ class SemiSupervised(Task):
 
     def evaluate(self, batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, Metric]:
         predictions = predictions_of(self, batches)
-        labels = f"{self.config.labels:,} labels"
-        table = [
-            ["model", "accuracy"],
-            [f"cnn, {self.config.method}, {labels}", round(float(predictions.correct.mean()), 4)],
-            *self.metadata["baselines"],
-        ]
-        return {
-            "accuracy": Metric(predictions.correct, table=table),
-            "loss": Metric(predictions.losses),
-        }
+        name = f"cnn, {self.config.method}, {self.config.labels:,} labels"
+        return metrics_of(predictions, name, self.metadata["baselines"])
 
     def pictures(self, batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, Figure]:
         """The test images classified least surely, and the test images in the plane of their features."""
