@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import json
 import math
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 
 import envs
 from agents.agent import AgentState, Metrics
@@ -26,6 +22,7 @@ from fathom.runs.checkpoint import Progress
 from fathom.runs.config import RunConfig, Value, build_config, check_hyperparameters
 from fathom.runs.folder import RunFolder
 from fathom.runs.learner import ShouldStop
+from fathom.runs.pictures import save_pictures, save_snapshot, video_of_snapshots
 from fathom.runs.process import (
     BUILDING,
     MISFITS,
@@ -48,8 +45,6 @@ METADATA = "model.json"
 
 _LARGEST_METADATA = 1 << 25
 _REPORT_SECONDS = 0.5
-_FRAME_MS = 80
-"""How long a frame of a video among the pictures is shown."""
 
 
 class TaskLearner:
@@ -88,7 +83,12 @@ class TaskLearner:
             yield from self.task.batches(self.data.train, training=True)
 
     def evaluate(self, should_stop: ShouldStop, report: Report) -> Result | None:
-        return evaluate_task(self.task, self.data, self.config, should_stop, report)
+        result = evaluate_task(self.task, self.data, self.config, should_stop, report)
+        with random_generators():
+            picture = self.task.snapshot(self.task.batches(self.data.test, training=False))
+        if picture is not None:
+            save_snapshot(self.run, self._updates, picture)
+        return result
 
     def state(self) -> AgentState:
         weights = dict(self.task.state_dict())
@@ -105,8 +105,10 @@ class TaskLearner:
     def finish(self, progress: Progress, message: Callable[[str], None]) -> None:
         self.task.eval()
         with random_generators():
-            pictures = self.task.pictures(self.task.batches(self.data.test, training=False))
-        for path in save_pictures(self.run, pictures):
+            tests = self.task.batches(self.data.test, training=False)
+            examples = self.task.batches(self.data.train, training=False)
+            pictures = {**self.task.pictures(tests), **self.task.training_pictures(examples)}
+        for path in save_pictures(self.run, pictures | video_of_snapshots(self.run)):
             message(f"picture {path}")
 
 
@@ -285,30 +287,3 @@ def evaluate_task(
         protocol=config.protocol,
         table=[list(row) for metric in metrics.values() for row in metric.table],
     )
-
-
-def save_pictures(run: RunFolder, pictures: Mapping[str, Any]) -> list[Path]:
-    """Write figures as PNG and videos as GIF to a run's folder of pictures; gives the files."""
-    paths = []
-    for name, picture in pictures.items():
-        folder = run.files / "pictures"
-        folder.make()
-        buffer = io.BytesIO()
-        if isinstance(picture, np.ndarray):
-            filename = f"{name}.gif"
-            _write_gif(buffer, picture)
-        else:
-            filename = f"{name}.png"
-            picture.savefig(buffer, format="png", dpi=100, bbox_inches="tight")
-        folder.replace(filename, buffer.getvalue())
-        paths.append(run.pictures / filename)
-    return paths
-
-
-def _write_gif(file: BinaryIO, frames: np.ndarray) -> None:
-    """Write frames (n, height, width, 3), all in the colours of the last one, which makes small files."""
-    last = Image.fromarray(frames[-1]).quantize(64)
-    images = [
-        Image.fromarray(frame).quantize(palette=last, dither=Image.Dither.NONE) for frame in frames
-    ]
-    images[0].save(file, "gif", save_all=True, append_images=images[1:], duration=_FRAME_MS, loop=0)

@@ -12,7 +12,9 @@ TASKS: dict[str, str] = {
     "autoencoder": "perception.tasks.autoencoder:Autoencoder",
     "descent": "perception.tasks.descent:Descent",
     "digits": "perception.tasks.digits:Digits",
+    "gan": "perception.tasks.gan:GAN",
     "objects": "perception.tasks.objects:Objects",
+    "pixels": "perception.tasks.pixels:Pixels",
     "regression": "perception.tasks.regression:Regression",
     "semi-supervised": "perception.tasks.semi_supervised:SemiSupervised",
     "slot-filling": "perception.tasks.slot_filling:SlotFilling",
@@ -20,6 +22,7 @@ TASKS: dict[str, str] = {
     "topics": "perception.tasks.topics:Topics",
     "transfer": "perception.tasks.transfer:Transfer",
     "utterances": "perception.tasks.response_generation:ResponseGeneration",
+    "vae": "perception.tasks.vae:VAE",
 }
 """Command-line name → "module:Class", imported when it is used."""
 

@@ -202,6 +202,14 @@ class Task(nn.Module, ABC):
         """
         return {}
 
+    def training_pictures(self, batches: Iterable[Any]) -> Mapping[str, Figure | np.ndarray]:
+        """Pictures that need training examples, such as those that generated ones are most alike."""
+        return {}
+
+    def snapshot(self, batches: Iterable[Any]) -> np.ndarray | None:
+        """A picture after every epoch, uint8 (height, width, 3), always of one size; a fit joins them to a video."""
+        return None
+
     @abstractmethod
     def predict(self, inputs: Sequence[Any]) -> list[dict[str, Any]]:
         """Apply the model to a user's own inputs; gives a JSON object for each.

@@ -23,7 +23,6 @@ from torch.nn import functional as F
 
 from perception.data.datasets import Tensors
 from perception.data.images import Images, ink_box, like_training_images, load_images
-from perception.tasks import load_task
 from perception.tasks.classification import (
     answers,
     feature_map,
@@ -31,15 +30,19 @@ from perception.tasks.classification import (
     logistic_regression,
     predictions_of,
 )
-from perception.tasks.digits import Digits, DigitsConfig
+from perception.tasks.pretrained import (
+    description,
+    like_other_images,
+    open_classifier,
+    rebuilt,
+    small_classifier,
+)
 from perception.tasks.semi_supervised import labelled_images
 from perception.tasks.task import STRICT, DataError, DataSource, Epochs, Metric, Task, TaskData
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PRETRAINED = ("digits", "objects", "semi-supervised")
-"""Tasks whose networks can be transferred."""
 _EPOCH = 2_000
 """Labelled images are repeated until an epoch has at least so many: few updates would teach nothing."""
 
@@ -84,8 +87,7 @@ class Transfer(Task):
     def untrained(self) -> Any:
         """The task of the other fit with random weights, and a new last layer after its features."""
         other = self.metadata["pretrained"]
-        kind = load_task(other["task"])
-        task: Any = kind(kind.Config(**other["config"]), other["metadata"]).eval()
+        task = rebuilt(other)
         task.network = task.network[: feature_layers(task.network) + 1]
         task.network[-1] = nn.Identity()
         with torch.no_grad():
@@ -97,19 +99,14 @@ class Transfer(Task):
     def load_data(cls, config: TransferConfig, source: DataSource) -> TaskData:
         images = load_images(source)
         if config.pretrained:
-            other = source.open_fit(config.pretrained)
+            other: Any = open_classifier(source, config.pretrained)
         elif source.reference == cls.default_data:
-            other, images = digits_0_to_4(images), with_classes(images, range(5, 10))
+            other = small_classifier(with_classes(images, range(5)))
+            images = with_classes(images, range(5, 10))
         else:
             raise DataError(
                 f"to transfer to {source.reference}, name another fit by --pretrained RUN, such as one of "
                 "`fathom fit digits`"
-            )
-        task = next((name for name in PRETRAINED if type(other) is load_task(name)), None)
-        if task is None:
-            raise DataError(
-                f"{config.pretrained} is a fit of another task than {', '.join(PRETRAINED[:-1])} and "
-                f"{PRETRAINED[-1]}, whose networks can be transferred"
             )
         shape = tuple(other.metadata["shape"])
         chosen = labelled_images(images.train_labels, config.labels, config.draw)
@@ -120,11 +117,7 @@ class Transfer(Task):
             "classes": images.classes,
             "images": len(repeated),
             "ink_box": ink_box(images.train),
-            "pretrained": {
-                "task": task,
-                "config": dataclasses.asdict(other.config),
-                "metadata": dict(other.metadata),
-            },
+            "pretrained": description(other),
             "baseline": list(logistic_regression(train, test)),
         }
         dropped = range(feature_layers(other.network), len(other.network))
@@ -226,18 +219,6 @@ def feature_layers(network: nn.Sequential) -> int:
     return flat[-1] + 1 if flat[-1] else len(network) - 1
 
 
-def like_other_images(images: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Images uint8 (n, channels, height, width) in the shape of the other fit's: grey or colour, and their size."""
-    if images.shape[1:] == shape:
-        return images
-    numbers = images.float()
-    if images.shape[1] != shape[0]:
-        numbers = numbers.mean(dim=1, keepdim=True).expand(-1, shape[0], -1, -1)
-    if images.shape[2:] != shape[1:]:
-        numbers = F.interpolate(numbers, shape[1:], mode="bilinear", antialias=True)
-    return numbers.round().clamp(0, 255).byte()
-
-
 def with_classes(images: Images, classes: range) -> Images:
     """The images of some classes only."""
     train = (images.train_labels >= classes.start) & (images.train_labels < classes.stop)
@@ -250,18 +231,3 @@ def with_classes(images: Images, classes: range) -> Images:
         test_labels=images.test_labels[test] - classes.start,
         classes=images.classes[classes.start : classes.stop],
     )
-
-
-def digits_0_to_4(images: Images) -> Digits:
-    """A small CNN that has learned five digits, the same one each time."""
-    five = with_classes(images, range(5))
-    metadata = {"shape": list(images.shape), "classes": five.classes, "images": len(five.train)}
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        task = Digits(DigitsConfig(epochs=10, filters=16), metadata)
-        step = 0
-        for _ in range(task.config.epochs):
-            for batch in task.batches(Tensors(five.train, five.train_labels), training=True):
-                task.train_step(batch, step)
-                step += 1
-    return task.eval()

@@ -35,7 +35,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "frames:atari": {"frames": 10},
 }
 """Little of the default data, where they are made."""
-IMAGE_TASKS = ("autoencoder", "digits", "objects", "semi-supervised", "transfer")
+IMAGE_TASKS = (
+    *("autoencoder", "digits", "gan", "objects", "pixels", "semi-supervised", "transfer", "vae"),
+)
 Train = Callable[..., int]
 
 

@@ -13,9 +13,10 @@ from perception.data.datasets import Tensors
 from perception.data.source import DataError, DataSource
 from perception.networks.classifiers import DEFAULTS, make_classifier
 from perception.tasks.digits import DigitsConfig, make_network
+from perception.tasks.pretrained import like_other_images
 from perception.tasks.slot_filling import SlotFilling
 from perception.tasks.task import TaskData
-from perception.tasks.transfer import Transfer, TransferConfig, feature_layers, like_other_images
+from perception.tasks.transfer import Transfer, TransferConfig, feature_layers
 
 CONFIG = TransferConfig(labels=50, epochs=3)
 

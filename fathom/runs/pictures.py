@@ -1,0 +1,77 @@
+"""The pictures of a fit: those of its end, and one after every epoch, which become a video."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from PIL import Image
+
+from fathom.runs.folder import RunFolder
+from perception.data.images import read_image
+from perception.data.source import DataError
+
+SNAPSHOTS = "snapshots"
+"""Folder of the pictures after every epoch, named by the updates done."""
+
+_FRAME_MS = 80
+"""How long a frame of a video is shown."""
+_MOST_FRAMES = 200
+_LARGEST_SNAPSHOT = 1 << 24
+
+
+def save_snapshot(run: RunFolder, updates: int, picture: np.ndarray) -> None:
+    """Keep a task's picture after so many updates, uint8 (height, width, 3)."""
+    folder = run.files / SNAPSHOTS
+    folder.make()
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "png")
+    folder.replace(f"{updates:012d}.png", buffer.getvalue())
+
+
+def video_of_snapshots(run: RunFolder) -> dict[str, np.ndarray]:
+    """The kept pictures as frames uint8 (n, height, width, 3) under the name "training"; none if there are none."""
+    if run.files.kind(SNAPSHOTS) is None:
+        return {}
+    folder = run.files / SNAPSHOTS
+    names = sorted(name for name in folder.names() if name.endswith(".png"))
+    names = names[:: -(-len(names) // _MOST_FRAMES) or 1]
+    pictures = []
+    for name in names:
+        file = io.BytesIO(folder.read(name, _LARGEST_SNAPSHOT))
+        try:
+            pictures.append(np.asarray(read_image(file, name).convert("RGB")))
+        except DataError:  # another program's
+            continue
+    pictures = [picture for picture in pictures if picture.shape == pictures[-1].shape]
+    return {"training": np.stack(pictures)} if pictures else {}
+
+
+def save_pictures(run: RunFolder, pictures: Mapping[str, Any]) -> list[Path]:
+    """Write figures as PNG and videos as GIF to a run's folder of pictures; gives the files."""
+    paths = []
+    for name, picture in pictures.items():
+        folder = run.files / "pictures"
+        folder.make()
+        buffer = io.BytesIO()
+        if isinstance(picture, np.ndarray):
+            filename = f"{name}.gif"
+            _write_gif(buffer, picture)
+        else:
+            filename = f"{name}.png"
+            picture.savefig(buffer, format="png", dpi=100, bbox_inches="tight")
+        folder.replace(filename, buffer.getvalue())
+        paths.append(run.pictures / filename)
+    return paths
+
+
+def _write_gif(file: BinaryIO, frames: np.ndarray) -> None:
+    """Write frames (n, height, width, 3), all in the colours of the last one, which makes small files."""
+    last = Image.fromarray(frames[-1]).quantize(64)
+    images = [
+        Image.fromarray(frame).quantize(palette=last, dither=Image.Dither.NONE) for frame in frames
+    ]
+    images[0].save(file, "gif", save_all=True, append_images=images[1:], duration=_FRAME_MS, loop=0)
