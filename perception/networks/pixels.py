@@ -74,16 +74,30 @@ class RowLSTM(nn.Module):
         return x + self.up(torch.stack(states, dim=2))
 
 
-def pixel_network(kind: Literal["pixelcnn", "row-lstm"], depth: int, width: int) -> nn.Sequential:
+class PlaceBias(nn.Module):
+    """A learnt number for every channel and place, added to (n, channels, rows, width), which may have fewer rows."""
+
+    def __init__(self, channels: int, height: int, width: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(channels, height, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.bias[:, : x.shape[2]]
+
+
+def pixel_network(
+    kind: Literal["pixelcnn", "row-lstm"], size: tuple[int, int], depth: int, width: int
+) -> nn.Sequential:
     """A network from images (n, 1, height, width) to logits of the same shape.
 
     Args:
+        size: height and width of the images; upper parts of them may be given too.
         depth: residual blocks, or layers of the row LSTM.
         width: inner channels; twice as many between the blocks.
     """
     block = ResidualBlock if kind == "pixelcnn" else RowLSTM
     return nn.Sequential(
-        MaskedConv2d("A", 1, 2 * width, (7, 7)),
+        *(MaskedConv2d("A", 1, 2 * width, (7, 7)), PlaceBias(2 * width, *size)),
         *(block(width) for _ in range(depth)),
         *(nn.ReLU(), nn.Conv2d(2 * width, 2 * width, 1)),
         *(nn.ReLU(), nn.Conv2d(2 * width, 1, 1)),
