@@ -52,20 +52,19 @@ class Photograph(Task):
     def load_data(cls, config, source):
         at = source.locate(shipped={"china": "scikit-learn", "flower": "scikit-learn"})
         try:
-            shipped = at.kind == "shipped"
-            photo = (
-                Image.fromarray(load_sample_image(f"{at.value}.jpg"))
-                if shipped
-                else Image.open(at.path)
-            )
+            if at.kind == "shipped":
+                photo = Image.fromarray(load_sample_image(f"{at.value}.jpg"))
+            else:
+                photo = Image.open(at.path)
             colours = np.asarray(photo.convert("RGB").resize((WIDTH, HEIGHT)), np.float32) / 255
         except OSError as error:
             raise DataError(f"{at.value} is no image: {error}") from error
         known = torch.rand(len(PLACES), generator=torch.Generator().manual_seed(0)) < 0.25
         pixels = torch.from_numpy(colours).reshape(-1, 3)
         train, test = (Tensors(PLACES[part], pixels[part]) for part in (known, ~known))
-        neighbours = KNeighborsRegressor(4, weights="distance").fit(*train.tensors)
-        baseline = psnr((neighbours.predict(test.tensors[0]) - test.tensors[1].numpy()) ** 2)
+        x, y, test_x, test_y = (part.numpy() for part in (*train.tensors, *test.tensors))
+        neighbours = KNeighborsRegressor(4, weights="distance").fit(x, y)
+        baseline = psnr((neighbours.predict(test_x) - test_y) ** 2)
         origin = {"name": source.reference, "found": at.found}
         return TaskData(train, test, {"baseline": baseline}, origin, passes=5)
 
@@ -91,8 +90,8 @@ class Photograph(Task):
 
     @torch.no_grad()
     def pictures(self, batches):
-        figure = Figure()
-        figure.add_subplot().imshow(self(PLACES.to(self.device)).reshape(HEIGHT, WIDTH, 3).cpu())
+        painted, figure = self(PLACES.to(self.device)).cpu(), Figure()
+        figure.add_subplot().imshow(painted.reshape(HEIGHT, WIDTH, 3).numpy())
         return {"photograph": figure}
 
     @torch.no_grad()

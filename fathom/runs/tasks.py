@@ -200,14 +200,14 @@ def _check_class(reference: str, kind: type[Task]) -> None:
     missing = sorted(getattr(kind, "__abstractmethods__", ()))
     if missing:
         raise FathomError(f"{reference} has no {' and no '.join(missing)}, which a task must have")
-    config: Any = getattr(kind, "Config", None)
+    config = getattr(kind, "Config", None)
     parameters = getattr(config, "__dataclass_params__", None)
     if not inspect.isclass(config) or parameters is None or not parameters.frozen:
         raise FathomError(
             f"{reference}: Config must be a frozen dataclass, whose fields are the options"
             + ("" if config is not None else "; there is none")
         )
-    fields = {item.name: item for item in dataclasses.fields(config)}
+    fields = {item.name: item for item in dataclasses.fields(kind.Config)}
     for name, item in fields.items():
         if item.default is item.default_factory is dataclasses.MISSING:
             raise FathomError(f"{reference}: the field {name} of Config needs a default")
@@ -215,7 +215,7 @@ def _check_class(reference: str, kind: type[Task]) -> None:
         if name not in fields:
             raise FathomError(f"{reference}: Config must have the field {name}, a whole number")
     with reporting_errors(reference, "Config()"):
-        values = dataclasses.asdict(config())
+        values = dataclasses.asdict(kind.Config())
     try:
         plain(values)
     except ValueError as error:
