@@ -37,8 +37,9 @@ def run(words: list[str]) -> int:
         from perception.tasks import TASKS
 
         given, rest = split_positional(words, [FitFlags])
-        candidates = {word for word in words if word in TASKS or _names_file(word)}
-        for word in candidates:  # which flags take a value depends on the task
+        own = {*given[:1]} - TASKS.keys()
+        candidates = own if any(":" in word or word.endswith(".py") for word in own) else set()
+        for word in candidates | TASKS.keys() & set(words):  # its flags depend on the task
             from fathom.runs.tasks import resolve_task, task_class
 
             kind = task_class(resolve_task(word))
@@ -72,8 +73,3 @@ def run(words: list[str]) -> int:
         new, data = new_fit(task, flags, config, data_options, display.message)
         learner = functools.partial(TaskLearner, data=data)
         return train_and_report(new, display, flags.json, out, learner)
-
-
-def _names_file(word: str) -> bool:
-    """Whether a word is `path/to/file.py` or `path/to/file.py:Class`."""
-    return word.endswith(".py") or word.rpartition(":")[0].endswith(".py")

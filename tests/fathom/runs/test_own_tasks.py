@@ -69,7 +69,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_task_in_a_file_is_fitted_resumed_elsewhere_evaluated_and_asked(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["fit", "--flip", "line.py:Line", "--threads", "1"]) == 0
+    assert main(["fit", "line.py:Line", "--flip", "--threads", "1"]) == 0
     run = file.parent / "runs" / "points-line"
     assert Run.open(run).config.task == f"{file}:Line"
     assert Run.open(run).config.hyperparameters["flip"] is True
@@ -172,3 +172,12 @@ def test_answers_that_are_none_and_pictures_that_fail_are_said(
     assert "failed at line 47, in pictures: NameError" in capsys.readouterr().out
     assert main(["predict", "mine", "1"]) == 2
     assert "predict must return a list of 1 dictionaries" in capsys.readouterr().err
+
+
+def test_only_the_task_is_imported_not_a_file_that_a_flag_names(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file.write_text(f"open({str(tmp_path / 'imported')!r}, 'w')\n{LINE}")
+    assert main(["fit", "digits", "--data", "line.py"]) == 2
+    assert "line.py holds no images" in capsys.readouterr().err
+    assert not (tmp_path / "imported").exists()
