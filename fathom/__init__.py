@@ -14,6 +14,7 @@ Importing this module imports nothing heavy; its functions do.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib.util
 import sys
 from collections.abc import Mapping
@@ -115,7 +116,8 @@ def fit(
     """Fit a perception task to data; blocks until the end.
 
     Args:
-        task: such as "digits"; `fathom list` names them.
+        task: such as "digits"; `fathom list` names them. One of your own is "path/to/file.py:Class" or
+            "module:Class".
         data: a name, a path or "scheme:name"; the task's own default if not given.
         data_args: options of the data.
         progress: show it.
@@ -128,17 +130,19 @@ def fit(
         FathomError: something cannot be as asked for; its message says what to do.
     """
     from fathom.display import Display
-    from fathom.runs.launcher import known_task, new_fit
+    from fathom.runs.launcher import new_fit
     from fathom.runs.options import FitOptions
     from fathom.runs.run import Run
     from fathom.runs.runner import train as train_run
-    from fathom.runs.task_learner import task_class
+    from fathom.runs.task_learner import TaskLearner
+    from fathom.runs.tasks import resolve_task, task_class
 
-    kind = task_class(known_task(task))
-    fit_options, config = _split({**options, "data": str(data)}, FitOptions(), kind.Config())
+    task = resolve_task(task)
+    defaults = task_class(task).Config()
+    fit_options, config = _split({**options, "data": str(data)}, FitOptions(), defaults)
     display = Display(quiet=not progress)
-    run = new_fit(task, fit_options, config, data_args or {}, display.message)
-    train_run(run, display)
+    run, read = new_fit(task, fit_options, config, data_args or {}, display.message)
+    train_run(run, display, learner=functools.partial(TaskLearner, data=read))
     return Run.open(run.folder, trust=True)
 
 

@@ -1,4 +1,4 @@
-"""The environments under examples/ keep Gymnasium's contract, can be recorded, and are learnt."""
+"""The environments under examples/ keep Gymnasium's contract, can be recorded, and are learnt; so is the task."""
 
 import json
 import warnings
@@ -78,3 +78,20 @@ def test_an_illegal_move_in_tictactoe_loses_and_the_mask_tells_of_it() -> None:
     assert not info["action_mask"][taken]
     _, reward, terminated, _, _ = env.step(taken)
     assert (reward, terminated) == (-1, True)
+
+
+def test_the_task_paints_the_pixels_that_it_was_not_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = ["--runs-dir", str(tmp_path)]
+    words = ["fit", str(FOLDER / "my_task.py"), "--epochs", "1", "--threads", "1", "--json"]
+    assert main([*words, *where]) == 0
+    evaluation = json.loads(capsys.readouterr().out)["evaluation"]
+    assert (evaluation["score"], evaluation["table"][2][1]) == ("PSNR", 22.97)
+    assert evaluation["mean"] > 18, "the mean colour of the photograph gives 11"
+    assert (tmp_path / "china-photograph" / "pictures" / "photograph.png").is_file()
+    assert main(["predict", "china-photograph", "0.05,0.9", *where, "--json"]) == 0
+    (sky,) = json.loads(capsys.readouterr().out)["predictions"]
+    assert sky["blue"] > 180
+    assert main(["predict", "china-photograph", "0.05", *where]) == 2
+    assert "two numbers" in capsys.readouterr().err

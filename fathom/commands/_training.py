@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import TextIO
 
 from fathom.arguments import print_json
 from fathom.display import Display, clock, score, table
 from fathom.errors import Stopped, printable
 from fathom.runs.folder import RunFolder
-from fathom.runs.runner import train
+from fathom.runs.learner import Learner
+from fathom.runs.runner import learner_of, train
 from fathom.signals import stopping_signals
 
 
-def train_and_report(run: RunFolder, display: Display, as_json: bool, out: TextIO) -> int:
+def train_and_report(
+    run: RunFolder,
+    display: Display,
+    as_json: bool,
+    out: TextIO,
+    learner: Callable[[RunFolder], Learner] = learner_of,
+) -> int:
     """Train a run to its end; gives the exit code."""
     try:
         with stopping_signals() as should_stop:
-            progress = train(run, display, should_stop)
+            progress = train(run, display, should_stop, learner)
     except Stopped as stopped:
         print(
             "fathom: stopped; the segment that was in progress will be done again. "

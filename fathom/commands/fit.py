@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from pydantic.dataclasses import dataclass
 
 from fathom.arguments import (
@@ -16,7 +18,8 @@ from fathom.runs.options import STRICT, FitOptions
 from fathom.streams import quiet
 
 USAGE = "fit TASK [flags]"
-HELP = """`fathom list` names the tasks. `fathom fit TASK --help` adds the hyperparameters of that task."""
+HELP = """`fathom list` names the tasks; one of your own is path/to/file.py:Class. `fathom fit TASK --help` adds the
+hyperparameters of that task."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -34,10 +37,13 @@ def run(words: list[str]) -> int:
         from perception.tasks import TASKS
 
         given, rest = split_positional(words, [FitFlags])
-        for word in TASKS.keys() & set(words):  # which flags take a value depends on the task
-            from fathom.runs.task_learner import task_class
+        own = {*given[:1]} - TASKS.keys()
+        candidates = own if any(":" in word or word.endswith(".py") for word in own) else set()
+        for word in candidates | TASKS.keys() & set(words):  # its flags depend on the task
+            from fathom.runs.tasks import resolve_task, task_class
 
-            positional, flags_then = split_positional(words, [FitFlags, task_class(word).Config])
+            kind = task_class(resolve_task(word))
+            positional, flags_then = split_positional(words, [FitFlags, kind.Config])
             if positional[:1] == [word]:
                 given, rest = positional, flags_then
         if not given and asks_for_help(words):
@@ -47,14 +53,16 @@ def run(words: list[str]) -> int:
         from fathom.commands._training import train_and_report
         from fathom.display import Display
         from fathom.runs.config import plain_value
-        from fathom.runs.launcher import known_task, new_fit
-        from fathom.runs.task_learner import task_class
+        from fathom.runs.launcher import new_fit
+        from fathom.runs.task_learner import TaskLearner
+        from fathom.runs.tasks import is_own, resolve_task, task_class
 
-        kind = task_class(known_task(given[0]))
+        task = resolve_task(given[0])
+        kind = task_class(task)
         flags, config = parse_with_config(
             FitFlags(),
             kind.Config(),
-            given[0],
+            kind.__name__ if is_own(task) else task,
             [*given[1:], *rest],
             f"fathom fit {given[0]}",
             out,
@@ -62,5 +70,6 @@ def run(words: list[str]) -> int:
         )
         display = Display(stderr=flags.json)
         data_options = {name: plain_value(text) for name, text in data_args.items()}
-        new = new_fit(given[0], flags, config, data_options, display.message)
-        return train_and_report(new, display, flags.json, out)
+        new, data = new_fit(task, flags, config, data_options, display.message)
+        learner = functools.partial(TaskLearner, data=data)
+        return train_and_report(new, display, flags.json, out, learner)

@@ -46,7 +46,8 @@ def run(words: list[str]) -> int:
             for name in names:
                 print(f"  {name}", file=out)
         print(
-            "\nand any Gymnasium environment: module:Id, module:Class, or path/to/file.py:Class",
+            "\nand any Gymnasium environment: module:Id, module:Class, or path/to/file.py:Class;"
+            "\na task of your own: module:Class, or path/to/file.py:Class",
             file=out,
         )
     return 0

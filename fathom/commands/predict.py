@@ -23,6 +23,8 @@ class PredictFlags:
     """Where the network runs; auto takes what the run was fitted on."""
     runs_dir: Path = Path("runs")
     """Folder in which a run's name is looked up."""
+    trust: bool = False
+    """Let a run from elsewhere import what its run.toml names."""
     json: bool = False
     """Print one JSON object on standard output."""
 
@@ -42,7 +44,7 @@ def run(words: list[str]) -> int:
         from fathom.display import number
         from fathom.runs.run import Run
 
-        loaded = Run.find(given[0], flags.runs_dir)
+        loaded = Run.find(given[0], flags.runs_dir, flags.trust)
         inputs = [
             item
             for word in given[1:]

@@ -10,7 +10,6 @@ import copy
 import inspect
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -28,7 +27,7 @@ from fathom.environments.constructor import (
 )
 from fathom.environments.environment_spec import EnvironmentSpec
 from fathom.environments.registry import registered_spec
-from fathom.environments.user_files import Importing, import_file, import_named
+from fathom.environments.user_files import Importing, absolute, import_module_of
 from fathom.errors import FathomError
 
 OpenRun = Callable[[str], TrainedRun | None]
@@ -48,21 +47,17 @@ def resolve(
         FathomError: there is no such environment, or it does not take these arguments.
     """
     given = dict(env_args or {})
+    reference = absolute(reference)
     target, _, name = reference.rpartition(":")
     importing: Importing = nullcontext
-    if target.endswith(".py"):
-        path = Path(target).expanduser().resolve()
-        reference = f"{path}:{name}"
-        module, importing = import_file(path)
-        spec = _spec_of(module, str(path), name)
-    elif name.endswith(".py"):
+    if name.endswith(".py"):
         raise FathomError(f"{reference!r} names a file and no class; write {reference}:Class")
-    elif target:
-        module, importing = import_named(target, reference)
-        if name not in gymnasium.registry and name.isidentifier():
-            spec = _spec_of(module, target, name)
-        else:
-            spec = registered_spec(name)
+    module = None
+    if target:
+        module, importing = import_module_of(reference)
+    by_id = name in gymnasium.registry or not name.isidentifier()
+    if module is not None and (target.endswith(".py") or not by_id):
+        spec = _spec_of(module, target, name)
     else:
         spec = registered_spec(name)
     if atari.is_atari(spec.id):

@@ -139,6 +139,19 @@ class _FileFinder:
 
 sys.meta_path.insert(0, _FileFinder)  # type: ignore[arg-type]
 
+
+def absolute(reference: str) -> str:
+    """Return `path/to/file.py:Name` with an absolute path, valid in any folder; other references as they are."""
+    target, _, name = reference.rpartition(":")
+    return f"{Path(target).expanduser().resolve()}:{name}" if target.endswith(".py") else reference
+
+
+def import_module_of(reference: str) -> UserModule:
+    """Import the module that `path/to/file.py:Name` or `module:Name` names; FathomError if it cannot be."""
+    target = absolute(reference).rpartition(":")[0]
+    return import_file(Path(target)) if target.endswith(".py") else import_named(target, reference)
+
+
 _loaded: dict[Path, tuple[tuple[int, int], UserModule]] = {}
 """The files that were imported, with their time and size then."""
 

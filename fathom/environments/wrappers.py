@@ -12,7 +12,6 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import gymnasium
@@ -26,7 +25,7 @@ from gymnasium.wrappers import FrameStackObservation, GrayscaleObservation
 from pydantic import ConfigDict, Field, ValidationError
 
 from fathom.environments.reporting import one_line
-from fathom.environments.user_files import Importing, import_file, import_named
+from fathom.environments.user_files import Importing, absolute, import_module_of
 from fathom.errors import FathomError, one_sentence
 
 GREY = "gymnasium.wrappers:GrayscaleObservation"
@@ -62,10 +61,7 @@ def wrapper_references(
     references = []
     for reference in wrap:
         name, arguments = _split(reference)
-        target, _, attribute = name.rpartition(":")
-        if target.endswith(".py"):
-            name = f"{Path(target).expanduser().resolve()}:{attribute}"
-        references.append(name + arguments)
+        references.append(absolute(name) + arguments)
     if grey:
         references.append(GREY)
     if resize is not None:
@@ -99,11 +95,8 @@ def load_wrapper(reference: str) -> LoadedWrapper:
         except ValidationError as error:
             raise FathomError(f"the arguments of {name}: {one_sentence(error)}") from None
         return LoadedWrapper(reference, constructor, arguments, nullcontext)
+    module, importing = import_module_of(name)
     target, _, attribute = name.rpartition(":")
-    if target.endswith(".py"):
-        module, importing = import_file(Path(target))
-    else:
-        module, importing = import_named(target, name)
     named = getattr(module, attribute, None)
     if not callable(named):
         raise FathomError(f"{target} has no wrapper {attribute!r}")

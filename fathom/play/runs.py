@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import warnings
@@ -65,13 +66,15 @@ def fit_slot_filling(data: str, sentences: int, config: Any, folder: Path, name:
     from fathom.runs.launcher import new_fit
     from fathom.runs.options import FitOptions
     from fathom.runs.runner import train
+    from fathom.runs.task_learner import TaskLearner
 
     options = FitOptions(
         data=data, name=name, runs_dir=folder, device="cpu", threads=torch.get_num_threads()
     )
     display = Display()
-    run = new_fit("slot-filling", options, config, {"sentences": sentences}, lambda _: None)
-    train(run, display)
+    options_of_data = {"sentences": sentences}
+    run, read = new_fit("slot-filling", options, config, options_of_data, lambda _: None)
+    train(run, display, learner=functools.partial(TaskLearner, data=read))
 
 
 def open_slot_filling(folder: Path) -> Any:

@@ -363,9 +363,10 @@ class RunFolder:
         if any(WEIGHTS in at.names() for at in folders) and not any(
             STATE in at.names() for at in folders
         ):
+            use = "can predict" if self.config.is_fit else "recorded"
             raise FathomError(
-                f"{self.folder} has the network that acts, but not what learning goes on from "
-                f"({STATE}): it can be evaluated and recorded, not resumed"
+                f"{self.folder} has the weights, but not what learning goes on from ({STATE}): it can be"
+                f" evaluated and {use}, not resumed"
             )
         raise FathomError(f"no checkpoint of {self.folder} can be used: {'; '.join(complaints)}")
 
@@ -505,14 +506,19 @@ def run_folders(runs_dir: Path) -> list[Path]:
 
 def free_name(runs_dir: Path, config: RunConfig) -> str:
     """A readable name that no run has yet, such as `pong-dqn` or `pong-dqn-2`."""
-    tail = re.split(r"[/:]", config.source)[-1]
-    slug = re.sub(r"[^a-z0-9]+", "-", re.sub(r"-v\d+$", "", tail).lower()).strip("-") or "run"
-    base = config.learner if slug == config.learner else f"{slug}-{config.learner}"
+    source, learner = _slug(config.source), _slug(config.learner)
+    base = learner if source == learner else f"{source}-{learner}"
     name, count = base, 1
     while (runs_dir / name).exists():
         count += 1
         name = f"{base}-{count}"
     return name
+
+
+def _slug(reference: str) -> str:
+    """The last part of a reference as a part of a name, such as `pong` for `ALE/Pong-v5`."""
+    tail = re.split(r"[/:]", reference)[-1]
+    return re.sub(r"[^a-z0-9]+", "-", re.sub(r"-v\d+$", "", tail).lower()).strip("-") or "run"
 
 
 def check_name(runs_dir: Path, name: str) -> None:

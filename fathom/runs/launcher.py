@@ -13,6 +13,7 @@ import gymnasium
 import numpy as np
 import torch
 from gymnasium import spaces
+from pydantic import ValidationError
 
 from agents import AGENTS
 from agents.agent import Agent, AgentState
@@ -24,7 +25,7 @@ from fathom.environments.check import check
 from fathom.environments.constructor import for_toml
 from fathom.environments.presets import preset
 from fathom.environments.wrappers import wrapper_references
-from fathom.errors import FathomError
+from fathom.errors import FathomError, one_sentence
 from fathom.evaluation import MAX_ENVS
 from fathom.recording import check_rendering
 from fathom.runs.agent_learner import (
@@ -38,16 +39,11 @@ from fathom.runs.config import InitialWeights, RunConfig, Value, build_config, p
 from fathom.runs.folder import RunFolder, check_name
 from fathom.runs.options import FitOptions, TrainOptions
 from fathom.runs.process import training_device
-from fathom.runs.task_learner import (
-    build_task,
-    data_source,
-    protocol_of,
-    task_class,
-    task_data,
-)
-from fathom.runs.trust import refuse_arguments, refuse_imports, refuse_paths
+from fathom.runs.task_learner import data_source, protocol_of, task_data, try_task
+from fathom.runs.tasks import default_data, reporting_task_errors
+from fathom.runs.trust import refuse_arguments, refuse_imports, refuse_module, refuse_paths
 from perception.networks.encoders import IndexEncoder, VectorEncoder, parts_of
-from perception.tasks import TASKS
+from perception.tasks.task import TaskData
 
 SEGMENT_STEPS = 10_000
 """Default steps between checkpoints, per environment."""
@@ -69,15 +65,6 @@ def known_agent(name: str) -> str:
     if name not in AGENTS:
         raise FathomError(
             f"there is no agent {name!r}{nearest(name, list(AGENTS))} (agents: {', '.join(sorted(AGENTS))})"
-        )
-    return name
-
-
-def known_task(name: str) -> str:
-    """The name, if there is such a task; else FathomError."""
-    if name not in TASKS:
-        raise FathomError(
-            f"there is no task {name!r}{nearest(name, list(TASKS))} (tasks: {', '.join(sorted(TASKS))})"
         )
     return name
 
@@ -215,28 +202,41 @@ def new_fit(
     hyperparameters: Any,
     data_options: Mapping[str, Value],
     message: Callable[[str], None],
-) -> RunFolder:
-    """Read the data once, build the task once, then make the run's folder."""
+) -> tuple[RunFolder, TaskData]:
+    """Check everything that can be checked before hours are spent, then make the run's folder.
+
+    Args:
+        task: as `resolve_task` gives it.
+
+    Returns:
+        The run and its data.
+    """
     if options.name is not None:
         check_name(options.runs_dir, options.name)
-    kind = task_class(known_task(task))
-    source = data_source(options.data or kind.default_data, data_options).absolute()
-    config = RunConfig(
-        task=task,
-        data=source.reference,
-        steps=1,
-        segment_steps=1,
-        seed=options.seed,
-        device=training_device(options.device),
-        threads=options.threads or torch.get_num_threads(),
-        data_options=dict(data_options),
-        hyperparameters=dataclasses.asdict(hyperparameters),
-    )
+    epochs = hyperparameters.epochs
+    if type(epochs) is not int or not 1 <= epochs <= 10_000:  # a user's Config may check nothing
+        raise FathomError(f"epochs must be a whole number from 1 to 10,000, not {epochs!r}")
+    source = data_source(options.data or default_data(task), data_options).absolute()
+    try:
+        config = RunConfig(
+            task=task,
+            data=source.reference,
+            steps=1,
+            segment_steps=1,
+            seed=options.seed,
+            device=training_device(options.device),
+            threads=options.threads or torch.get_num_threads(),
+            data_options=dict(data_options),
+            hyperparameters=dataclasses.asdict(hyperparameters),
+        )
+    except ValidationError as error:
+        raise FathomError(one_sentence(error)) from error
     data = task_data(config)
     config.segment_steps = data.passes * len(data.train)  # type: ignore[arg-type]
-    config.steps = hyperparameters.epochs * config.segment_steps
-    config.protocol = protocol_of(data)
-    build_task(config, data.metadata)
+    config.steps = epochs * config.segment_steps
+    with reporting_task_errors(task, "load_data"):
+        config.protocol = protocol_of(data)
+    try_task(config, data)
     for line in _fit_summary(config):
         message(line)
     run = RunFolder.create(options.runs_dir, options.name, config)
@@ -244,7 +244,8 @@ def new_fit(
     if not run.signed:
         with _saying_unsigned(message):
             refuse_paths(run.folder, config.data)
-    return run
+            refuse_module(run.folder, config.task)
+    return run, data
 
 
 @contextlib.contextmanager

@@ -24,6 +24,7 @@ from fathom.runs.options import MOST_EPISODES
 from fathom.runs.process import MISFITS, misfit, random_generators, threads_for
 from fathom.runs.runner import never, train
 from fathom.runs.task_learner import check_metadata, data_of, evaluate_task, trained_task
+from fathom.runs.tasks import checked_answers, reporting_task_errors
 from perception.data.source import DataError
 from perception.tasks.task import Task
 
@@ -153,14 +154,18 @@ class Run(RunFolder):
         """
         task = self.task(device)
         try:
-            with random_generators():
-                return task.predict(inputs)
-        except DataError as error:
-            raise FathomError(str(error)) from error
+            with random_generators(), reporting_task_errors(self.config.task, "predict"):
+                return self._answers(task, inputs)
         except MISFITS as error:
             raise FathomError(
                 f"{self.config.task} cannot use this input: {misfit(error)}"
             ) from error
+
+    def _answers(self, task: Task, inputs: Sequence[Any]) -> builtins.list[dict[str, Any]]:
+        try:
+            return checked_answers(self.config.task, task.predict(inputs), inputs)
+        except DataError as error:
+            raise FathomError(str(error)) from error
 
     def resume(
         self,

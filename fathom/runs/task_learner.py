@@ -33,11 +33,18 @@ from fathom.runs.process import (
     reporting_memory_errors,
     segment_seed,
 )
-from fathom.runs.trust import refuse_paths
+from fathom.runs.tasks import (
+    checked_data,
+    checked_losses,
+    checked_metrics,
+    is_own,
+    reporting_task_errors,
+    task_class,
+)
+from fathom.runs.trust import refuse_module, refuse_paths
 from fathom.schema import read_json
 from fathom.statistics import bootstrap_interval
 from perception.data.source import DataError, DataSource
-from perception.tasks import load_task
 from perception.tasks.task import Task, TaskData, load_optimizer_tensors, optimizer_tensors
 
 METADATA = "model.json"
@@ -50,10 +57,15 @@ _REPORT_SECONDS = 0.5
 class TaskLearner:
     """The `Learner` of a run that fits a task; a segment is an epoch."""
 
-    def __init__(self, run: RunFolder) -> None:
+    def __init__(self, run: RunFolder, data: TaskData | None = None) -> None:
+        """Build what learns in a run, untrained.
+
+        Args:
+            data: the run's own, where they have just been read.
+        """
         self.run, self.config = run, run.config
-        check_hyperparameters(run.folder, run.config, task_class(run.config.task).Config)
-        self.data = data_of(run)
+        check_hyperparameters(run.folder, run.config, class_of(run).Config)
+        self.data = data_of(run) if data is None else data
         if run.files.kind(METADATA) is None:
             run.files.replace(METADATA, json.dumps(self.data.metadata).encode())
         self.task = build_task(run.config, self.data.metadata, run.weights_bytes())
@@ -65,18 +77,19 @@ class TaskLearner:
         sums: dict[str, Any] = {}
         task.train()
         reported = time.monotonic()
-        for batch in self._batches():
-            losses = task.train_step(batch, self._updates)
-            self._updates += 1
-            done += task.batch_size_of(batch)
-            count += 1
-            sums = {name: sums.get(name, 0.0) + value for name, value in losses.items()}
-            if done >= steps or time.monotonic() - reported >= _REPORT_SECONDS:
-                reported = time.monotonic()
-                means = {name: float(total) / count for name, total in sums.items()}
-                _check_finite(means)
-                yield {"steps": done, **means}
-                sums, count = {}, 0
+        with reporting_task_errors(self.config.task, "training"):
+            for batch in self._batches():
+                losses = checked_losses(self.config.task, task.train_step(batch, self._updates))
+                self._updates += 1
+                done += task.batch_size_of(batch)
+                count += 1
+                sums = {name: sums.get(name, 0.0) + value for name, value in losses.items()}
+                if done >= steps or time.monotonic() - reported >= _REPORT_SECONDS:
+                    reported = time.monotonic()
+                    means = {name: float(total) / count for name, total in sums.items()}
+                    _check_finite(means)
+                    yield {"steps": done, **means}
+                    sums, count = {}, 0
 
     def _batches(self) -> Iterator[Any]:
         for _ in range(self.data.passes):
@@ -104,11 +117,16 @@ class TaskLearner:
 
     def finish(self, progress: Progress, message: Callable[[str], None]) -> None:
         self.task.eval()
-        with random_generators():
-            tests = self.task.batches(self.data.test, training=False)
-            examples = self.task.batches(self.data.train, training=False)
-            pictures = {**self.task.pictures(tests), **self.task.training_pictures(examples)}
-        for path in save_pictures(self.run, pictures | video_of_snapshots(self.run)):
+        try:
+            with random_generators(), reporting_task_errors(self.config.task, "pictures"):
+                tests = self.task.batches(self.data.test, training=False)
+                examples = self.task.batches(self.data.train, training=False)
+                pictures = {**self.task.pictures(tests), **self.task.training_pictures(examples)}
+                paths = save_pictures(self.run, pictures | video_of_snapshots(self.run))
+        except FathomError as error:  # the training is done all the same
+            message(f"warning: {error}")
+            return
+        for path in paths:
             message(f"picture {path}")
 
 
@@ -120,12 +138,11 @@ def _check_finite(losses: Mapping[str, float]) -> None:
             )
 
 
-def task_class(name: str) -> type[Task]:
-    """A task's class by its command-line name; FathomError where there is none."""
-    try:
-        return load_task(name)
-    except KeyError as error:
-        raise FathomError(f"there is no task {name!r}; see `fathom list`") from error
+def class_of(run: RunFolder) -> type[Task]:
+    """The class of a run's task; FathomError where it is the user's own, and the run is not trusted."""
+    if not run.trusted:
+        refuse_module(run.folder, run.config.task)
+    return task_class(run.config.task)
 
 
 def task_config(config: RunConfig) -> Any:
@@ -155,16 +172,18 @@ def _provider(place: str) -> Callable[..., Any]:
 def task_data(config: RunConfig) -> TaskData:
     """A run's data; FathomError where there are none or the task cannot use them."""
     source = data_source(config.data, config.data_options)
-    try:
-        return task_class(config.task).load_data(task_config(config), source)
-    except (DataError, WorldError) as error:
-        raise FathomError(str(error)) from error
+    with reporting_task_errors(config.task, "load_data"):
+        try:
+            data = task_class(config.task).load_data(task_config(config), source)
+        except (DataError, WorldError) as error:
+            raise FathomError(str(error)) from error
+        return checked_data(config.task, data)
 
 
 def data_of(run: RunFolder) -> TaskData:
     """The data that a run was fitted to; FathomError where they have changed since."""
+    names = class_of(run).path_hyperparameters
     if not run.trusted:
-        names = task_class(run.config.task).path_hyperparameters
         refuse_paths(run.folder, run.config.data, *map(run.config.hyperparameters.get, names))
     data = task_data(run.config)
     if protocol_of(data)["sha256"] != run.config.protocol.get("sha256"):
@@ -176,7 +195,7 @@ def data_of(run: RunFolder) -> TaskData:
 
 def check_metadata(run: RunFolder, task: Task, data: TaskData) -> None:
     """Raise FathomError where a task was built for other data than these."""
-    if task.metadata != json.loads(json.dumps(data.metadata)):
+    if task.metadata != data.metadata:
         raise FathomError(f"{run.folder / METADATA} is not that of the data {run.config.data}")
 
 
@@ -198,7 +217,12 @@ def build_task(config: RunConfig, metadata: Any, weights: int | None = None) -> 
     """
     kind, hyperparameters = task_class(config.task), task_config(config)
     try:
-        with reporting_memory_errors(), random_generators(), network_limit(weights):
+        with (
+            reporting_memory_errors(),
+            random_generators(),
+            network_limit(weights),
+            reporting_task_errors(config.task, "__init__"),
+        ):
             segment_seed(config.seed, BUILDING)
             return kind(hyperparameters, metadata).to(config.device)
     except MISFITS as error:
@@ -227,7 +251,7 @@ def trained_task(
         raise FathomError(
             f"{run.folder} is a run of the agent {run.config.agent}, not the fit of a task"
         )
-    check_hyperparameters(run.folder, run.config, task_class(run.config.task).Config)
+    check_hyperparameters(run.folder, run.config, class_of(run).Config)
     config = dataclasses.replace(run.config, device=inference_device(run.config, device))
     checkpoint = run.trained_checkpoint(which, warn)
     task = build_task(config, _read_metadata(run), checkpoint.weights_bytes)
@@ -273,17 +297,33 @@ def evaluate_task(
     task.eval()
     with (
         torch.no_grad(),
-        random_generators(),
-    ):  # a DataLoader draws a seed, even if it shuffles nothing
-        metrics = task.evaluate(batches())
-    (name, score), *others = metrics.items()
-    return Result(
-        mean=score.mean,
-        interval=bootstrap_interval(score.values, score.statistic),
-        count=len(data.test),  # type: ignore[arg-type]
-        unit="examples",
-        score=name,
-        measures={other: metric.mean for other, metric in others},
-        protocol=config.protocol,
-        table=[list(row) for metric in metrics.values() for row in metric.table],
-    )
+        random_generators(),  # a DataLoader draws a seed, even if it shuffles nothing
+        reporting_task_errors(config.task, "evaluate"),
+    ):
+        metrics = checked_metrics(config.task, task.evaluate(batches()))
+        (name, score), *others = metrics.items()
+        return Result(
+            mean=score.mean,
+            interval=bootstrap_interval(score.values, score.statistic),
+            count=len(data.test),  # type: ignore[arg-type]
+            unit="examples",
+            score=name,
+            measures={other: metric.mean for other, metric in others},
+            protocol=config.protocol,
+            table=[list(row) for metric in metrics.values() for row in metric.table],
+        )
+
+
+def try_task(config: RunConfig, data: TaskData) -> None:
+    """Build a new run's task, and do one update and an evaluation with it where it is the user's own.
+
+    Raises:
+        FathomError: it cannot be built, or breaks the contract.
+    """
+    task = build_task(config, data.metadata)
+    if is_own(config.task):
+        with random_generators(), reporting_task_errors(config.task, "training"):
+            task.train()
+            batch = next(iter(task.batches(data.train, training=True)))
+            checked_losses(config.task, task.train_step(batch, 0))
+        evaluate_task(task, data, config)

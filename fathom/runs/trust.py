@@ -70,17 +70,22 @@ def sign(files: Folder, config: bytes, before: bytes | None) -> bool:
 
 def refuse_imports(folder: Path, reference: str, wrappers: Sequence[str]) -> None:
     """Raise FathomError where an environment, or a wrapper round it, imports what does not ship with Fathom."""
-    target, _, name = reference.rpartition(":")
-    if target:
-        raise FathomError(_refusal(folder, f"import {target}"))
-    spec = gymnasium.registry.get(name)  # an id that is unknown here is an error of its own
+    refuse_module(folder, reference)
+    spec = gymnasium.registry.get(reference)  # an id that is unknown here is an error of its own
     entries = [] if spec is None else [spec.entry_point, spec.vector_entry_point]
     others = [entry for entry in entries if entry and not str(entry).startswith(_OURS)]
     if others:
-        raise FathomError(_refusal(folder, f"import {others[0]} for the environment {name}"))
+        raise FathomError(_refusal(folder, f"import {others[0]} for the environment {reference}"))
     for wrapper in wrappers:
         if wrapper.partition("{")[0] not in HARMLESS_WRAPPERS:
             raise FathomError(_refusal(folder, f"import {wrapper}"))
+
+
+def refuse_module(folder: Path, reference: str) -> None:
+    """Raise FathomError where a reference is `file.py:Class` or `module:Class`, whose code would be imported."""
+    target = reference.rpartition(":")[0]
+    if target:
+        raise FathomError(_refusal(folder, f"import {target}"))
 
 
 def refuse_arguments(folder: Path, environment: EnvironmentSpec) -> None:

@@ -45,6 +45,7 @@ _CLASSES = {
 }
 """Names of classes that the files only number."""
 _MOST_PIXELS = 50_000_000
+_MOST_CLASSES = 10_000
 
 
 @dataclass
@@ -166,7 +167,7 @@ def _npz(path: Path) -> tuple[np.ndarray, np.ndarray]:
             images, labels = file["images"], file["labels"]
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path} is no .npz file with images and labels: {error}") from error
     if images.dtype != np.uint8 or images.ndim not in (3, 4) or 0 in images.shape:
         raise DataError(
@@ -175,8 +176,11 @@ def _npz(path: Path) -> tuple[np.ndarray, np.ndarray]:
         )
     if images.ndim == 4 and images.shape[3] not in (1, 3):
         raise DataError(f"{path}: images have {images.shape[3]} channels; 1 or 3 are allowed")
-    if labels.shape != (len(images),) or labels.dtype.kind not in "iu" or labels.min() < 0:
-        raise DataError(f"{path}: labels must be {len(images)} whole numbers from 0")
+    fits = labels.shape == (len(images),) and labels.dtype.kind in "iu"
+    if not fits or labels.min() < 0 or labels.max() >= _MOST_CLASSES:
+        raise DataError(
+            f"{path}: labels must be {len(images)} whole numbers from 0 to {_MOST_CLASSES - 1:,}"
+        )
     return images, labels
 
 

@@ -132,10 +132,8 @@ class DataSource:
     def _missing(
         self, path: Path, kept: Path | None, identifier: str | None, shipped: list[str]
     ) -> str:
-        where = (
-            f"neither at {path} nor at {kept}" if kept else f"at {path} (FATHOM_DATA is not set)"
-        )
-        sentence = f"there are no data {self.reference!r} {where}"
+        also = f" and {kept}" if kept else " (FATHOM_DATA is not set)"
+        sentence = f"no data {self.reference!r}: looked at {path}{also}"
         scheme, colon, _ = self.reference.partition(":")
         if identifier:
             return (

@@ -23,7 +23,7 @@ from fathom.runs.launcher import new_fit
 from fathom.runs.options import FitOptions
 from fathom.runs.run import Run
 from fathom.runs.runner import train
-from fathom.runs.task_learner import task_class
+from fathom.runs.tasks import task_class
 from perception.tasks import TASKS
 
 SMALL = ["--embedding", "8", "--buckets", "64", "--hidden-size", "8", "--threads", "1"]
@@ -125,7 +125,7 @@ def test_a_stopped_fit_of_every_task_ends_with_the_same_tensors(
 
     def new(folder: str) -> RunFolder:
         options = FitOptions(name=folder, runs_dir=tmp_path, threads=1)
-        return new_fit(name, options, kind.Config(epochs=2), data, lambda _: None)
+        return new_fit(name, options, kind.Config(epochs=2), data, lambda _: None)[0]
 
     whole, stopped = new("whole"), new("stopped")
     train(whole, Display(quiet=True))

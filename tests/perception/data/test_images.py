@@ -55,6 +55,7 @@ def test_npz_files_are_read(tmp_path: Path) -> None:
         ({"images": np.zeros((6, 5, 4, 2), np.uint8)}, "2 channels"),
         ({"labels": np.zeros(5, int)}, "must be 6 whole numbers"),
         ({"labels": np.full(6, -1)}, "whole numbers from 0"),
+        ({"labels": np.full(6, 10**9)}, "whole numbers from 0 to 9,999"),
         ({"labels": np.zeros(6)}, "whole numbers"),
         ({"labels": np.zeros(6, int)}, "all of one class"),
         ({"labels": np.array([0, 1, 0, 1, 0, 1])}, "classes that training lacks"),
