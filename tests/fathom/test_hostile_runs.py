@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import stat
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,12 +16,15 @@ from types import ModuleType
 
 import pytest
 import torch
+from gymnasium.spaces import Box
 
 import fathom
 from agents.parts.positions import SelfPlay
 from fathom.cli import _plain_warning, main
 from fathom.errors import FathomError
 from fathom.runs import trust
+from fathom.runs.agent_learner import agent_class
+from fathom.runs.bounds import TRAINING, refuse_costs, refuse_memory
 from fathom.runs.checkpoint import digest
 from fathom.runs.folder import RunFolder
 
@@ -54,7 +58,7 @@ def mutations() -> ModuleType:
     spec = importlib.util.spec_from_file_location("hostile_runs", path)
     assert spec is not None
     assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
@@ -457,6 +461,35 @@ def test_broken_log_lines_are_left_out(foreign: Path) -> None:
     assert main(["resume", "ppo", "--steps", "96"]) == 0
 
 
+def test_a_video_replaces_a_link(foreign: Path, outside: Path) -> None:
+    videos = foreign / "ppo" / "videos"
+    videos.mkdir()
+    for name in ("step-64.mp4", f".step-64.{os.getpid()}.mp4"):
+        (videos / name).symlink_to(outside / "file")
+    assert main(["record", "ppo"]) == 0
+    assert [path.name for path in videos.iterdir()] == ["step-64.mp4"]
+    assert not (videos / "step-64.mp4").is_symlink()
+
+
+def test_a_folder_in_the_place_of_a_video_is_a_sentence(
+    foreign: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (foreign / "ppo" / "videos" / "step-64.mp4" / "mine").mkdir(parents=True)
+    assert "Is a directory" in sentence(capsys, ["record", "ppo"])
+    assert (foreign / "ppo" / "videos" / "step-64.mp4" / "mine").is_dir()
+
+
+def test_events_are_written_to_a_new_file(foreign: Path, outside: Path) -> None:
+    before = list((foreign / "ppo").glob("*tfevents*"))
+    for path in before:
+        path.unlink()
+        path.symlink_to(outside / "file")
+    assert main(["resume", "ppo", "--steps", "96"]) == 0
+    new = [path for path in (foreign / "ppo").glob("*tfevents*") if path not in before]
+    assert before
+    assert [path.is_symlink() for path in new] == [False]
+
+
 # -- memory and time --------------------------------------------------------------------------------
 
 
@@ -510,6 +543,71 @@ def test_no_kind_of_file_is_waited_for_or_read_without_end(
     ):
         assert main(words) in (0, 2)
     assert fathom.list_runs() is not None
+
+
+@pytest.mark.parametrize("name", TRAINING)
+def test_what_a_run_from_elsewhere_asks_for_is_bounded(foreign: Path, name: str) -> None:
+    run = RunFolder.open(foreign / "dqn")
+    kind = agent_class("dyna-q").Config
+    most = max(TRAINING[name], getattr(kind, name, 0))
+    for value in (most, most + 1):
+        if name in ("steps", "evaluation_episodes", "evaluation_envs"):
+            setattr(run.config, name, value)
+        elif name == "max_episode_steps":
+            run.config.environment_arguments[name] = value
+        else:
+            run.config.hyperparameters[name] = value
+        if value == most:
+            refuse_costs(run, kind, TRAINING)
+    with pytest.raises(FathomError, match=f"asks for {name} = .* at most {most:,}: .*--trust"):
+        refuse_costs(run, kind, TRAINING)
+    refuse_costs(run, kind, TRAINING, asked=[name])
+    run.trust = True
+    refuse_costs(run, kind, TRAINING)
+
+
+def test_an_evaluation_is_bounded_but_for_what_the_user_asks_for(
+    foreign: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edit_config(foreign / "ppo", "^evaluation_episodes = .*", "evaluation_episodes = 1_000_000")
+    for words in (["evaluate", "ppo"], ["resume", "ppo", "--steps", "96"]):
+        assert "evaluation_episodes = 1,000,000" in sentence(capsys, words)
+    assert main(["evaluate", "ppo", "--episodes", "1"]) == 0
+    assert main(["resume", "ppo", "--steps", "96", "--evaluation-episodes", "1"]) == 0
+    edit_config(foreign / "ppo", "^evaluation_envs = .*", "evaluation_envs = 256")
+    assert "evaluation_envs = 256" in sentence(capsys, ["evaluate", "ppo"])
+    assert main(["evaluate", "ppo", "--trust"]) == 0
+
+
+def test_a_training_of_many_environments_or_passes_is_refused(
+    foreign: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edit_config(foreign / "ppo", "^num_envs = .*", "num_envs = 60000")
+    assert "num_envs = 60,000" in sentence(capsys, ["resume", "ppo"])
+    edit_config(foreign / "descent", "^epochs = .*", "epochs = 9999")
+    assert "epochs = 9,999" in sentence(capsys, ["resume", "descent"])
+
+
+def test_a_training_that_holds_too_many_observations_is_refused(
+    foreign: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edit_config(foreign / "ppo", "^rollout_steps = .*", "rollout_steps = 70000")
+    error = sentence(capsys, ["resume", "ppo", "--steps", "96"])
+    assert "num_envs × rollout_steps = 140,000 observations" in error
+    run = RunFolder.open(foreign / "dqn")
+    numbers, picture = Box(0, 1, (4,)), Box(0, 1, (84, 84, 4))
+    run.config.hyperparameters.update(num_envs=256, batch_size=512, train_frequency=1)
+    refuse_memory(run, numbers, training=True)
+    refuse_memory(run, picture, training=False)
+    for space, hidden_size in ((picture, 4), (numbers, 2_000)):
+        run.config.hyperparameters["hidden_size"] = hidden_size
+        with pytest.raises(FathomError, match=r"train_frequency = 131,072 .* at most .*--trust"):
+            refuse_memory(run, space, training=True)
+    run.config.evaluation_envs = 16
+    with pytest.raises(FathomError, match="evaluation_envs = 16 observations"):
+        refuse_memory(run, Box(0, 1, (4_000, 4_000)), training=False)
+    run.trust = True
+    refuse_memory(run, picture, training=True)
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda words: words[0])
@@ -740,9 +838,12 @@ def test_mutated_runs_end_in_a_sentence(
     made: Path, tmp_path: Path, mutations: ModuleType, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    mutations.picture(tmp_path)
-    # What takes long to fit and to compile is left to the script.
-    monkeypatch.delitem(mutations.COMMANDS, "slots")
-    monkeypatch.setitem(mutations.COMMANDS, "go", ["evaluate", "resume", "api"])
-    _, _, done, complaints = mutations.try_mutation(seed, made, tmp_path, 1 << 40, 60)
-    assert not complaints, done
+
+    def opening(command: str) -> object:
+        code = mutations.open_run(command)
+        return mutations.Ended([] if code in (0, 2) else [f"exit code {code}"])
+
+    # What takes long to compile is left to the script.
+    monkeypatch.setitem(mutations.COMMANDS, "go", mutations.AGENT)
+    mutation = mutations.try_mutation(seed, made, tmp_path, opening)
+    assert not mutation.complaints, mutation.done
