@@ -453,10 +453,12 @@ def make_canaries(folder: Path) -> None:
 
 
 def picture(folder: Path) -> None:
-    """A digit to ask a fit about."""
-    from PIL import Image
+    """A drawing to ask a fit about, of another size than the digits."""
+    from PIL import Image, ImageDraw
 
-    Image.new("L", (8, 8)).save(folder / "picture.png")
+    image = Image.new("L", (20, 30), "white")
+    ImageDraw.Draw(image).line([(5, 5), (14, 14), (5, 24)], width=3)
+    image.save(folder / "picture.png")
 
 
 def outside(folder: Path) -> dict[str, bytes]:
@@ -525,20 +527,23 @@ def main() -> None:
     options = parser.parse_args()
     limits = Limits(options.seconds, options.wall, options.memory * 1e9)
     began, failed, commands = time.perf_counter(), 0, 0
-    slowest = largest = 0.0
+    slowest = largest = (0.0, "none")
     seeds = range(options.first, options.first + options.mutations)
     for count, mutation in enumerate(run_mutations(seeds, options.workers, limits), 1):
         if mutation.complaints:
             failed += 1
             print(f"seed {mutation.seed}, {mutation.run}, {'; '.join(mutation.done)}", end="\n  ")
             print(*mutation.complaints, sep="\n  ", flush=True)
-        commands += len(mutation.commands)
-        slowest = max(slowest, *(ended.seconds for ended in mutation.commands.values()))
-        largest = max(largest, *(ended.memory for ended in mutation.commands.values()))
+        for command, ended in mutation.commands.items():
+            what = f"seed {mutation.seed}, {mutation.run}, {command.partition(' ')[0]}"
+            commands += 1
+            slowest = max(slowest, (ended.seconds, what))
+            largest = max(largest, (ended.memory, what))
         if count % 500 == 0 or count == len(seeds):
             print(
-                f"{count:,} mutations, {commands:,} commands, {failed} failed; at most {slowest:.1f} s of"
-                f" processor time and {largest / 1e9:.2f} GB; {time.perf_counter() - began:.0f} s",
+                f"{count:,} mutations, {commands:,} commands, {failed} failed, {time.perf_counter() - began:.0f} s;"
+                f" at most {slowest[0]:.1f} s of processor time ({slowest[1]}) and"
+                f" {largest[0] / 1e9:.2f} GB ({largest[1]})",
                 flush=True,
             )
     sys.exit(failed > 0)

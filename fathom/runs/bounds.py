@@ -15,11 +15,13 @@ from fathom.runs.folder import RunFolder
 
 EVALUATION = {"evaluation_episodes": 1_000, "evaluation_envs": 16, "max_episode_steps": 100_000}
 """Most of what `run.toml` may ask of an evaluation; no preset asks for more."""
+TEST = {"batch_size": 512}
+"""Most of what it may ask of a task's test."""
 TRAINING = {
     **EVALUATION,
+    **TEST,
     "steps": 10**9,
     "num_envs": 256,
-    "batch_size": 512,
     "model_batch_size": 512,
     "replay_capacity": 1_000_000,
     "replay_positions": 100_000,
@@ -42,7 +44,7 @@ def refuse_costs(
 
     Args:
         learner: dataclass of its hyperparameters.
-        bounds: `EVALUATION` or `TRAINING`.
+        bounds: `EVALUATION`, `TEST` or `TRAINING`.
         asked: names that the user gave a value of their own.
     """
     if run.trusted:

@@ -16,7 +16,7 @@ from fathom.evaluation import Report, Result, evaluate, evaluation_seed, ignore
 from fathom.files import reporting_disk_errors
 from fathom.recording import MAX_SECONDS, record
 from fathom.runs.agent_learner import agent_class, trained_agent
-from fathom.runs.bounds import EVALUATION, refuse_costs, refuse_memory
+from fathom.runs.bounds import EVALUATION, TEST, refuse_costs, refuse_memory
 from fathom.runs.changes import change
 from fathom.runs.checkpoint import Progress
 from fathom.runs.folder import RunFolder
@@ -24,7 +24,13 @@ from fathom.runs.learner import ShouldStop
 from fathom.runs.options import MOST_EPISODES
 from fathom.runs.process import MISFITS, misfit, random_generators, threads_for
 from fathom.runs.runner import never, train
-from fathom.runs.task_learner import check_metadata, data_of, evaluate_task, trained_task
+from fathom.runs.task_learner import (
+    check_metadata,
+    data_of,
+    evaluate_task,
+    task_class,
+    trained_task,
+)
 from perception.data.source import DataError
 from perception.tasks.task import Task
 
@@ -94,6 +100,7 @@ class Run(RunFolder):
                     f"{self.folder} is a fit of {config.task}: it is tested on all its test examples, so"
                     " it takes neither --episodes nor --seed"
                 )
+            refuse_costs(self, task_class(config.task).Config, TEST)
             task, progress = trained_task(self, _warn, device, checkpoint)
             data = data_of(self)
             check_metadata(self, task, data)

@@ -17,6 +17,7 @@ from types import ModuleType
 import pytest
 import torch
 from gymnasium.spaces import Box
+from PIL import Image
 
 import fathom
 from agents.parts.positions import SelfPlay
@@ -675,6 +676,34 @@ def test_a_descent_of_many_updates_is_refused(
         edit_config(foreign / "descent", "^epochs = .*", f"epochs = {epochs}")
         edit_config(foreign / "descent", "^passes = .*", "passes = 10000")
         assert "cannot be right" in sentence(capsys, ["predict", "descent", "ravine -1.5 2"])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "complaint"),
+    [
+        ("ink_box", 5_000, "a share of its image, not 5000"),
+        ("shape", [1, 5_000, 5_000], "too large"),
+        ("shape", [1, 8], "channels, height and width"),
+        ("shape", [10**9, 8, 8], "1 or 3 channels"),
+        ("classes", 3, "TypeError"),
+    ],
+)
+def test_metadata_that_cannot_be_right_are_a_sentence(
+    foreign: Path, name: str, value: object, complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = foreign / "digits" / "model.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), name: value}))
+    image = Image.new("L", (20, 20), "white")
+    image.paste("black", (5, 5, 9, 15))
+    image.save("picture.png")
+    assert complaint in sentence(capsys, ["predict", "digits", "picture.png"])
+
+
+def test_the_batches_of_a_test_are_bounded(
+    foreign: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edit_config(foreign / "digits", "^batch_size = .*", "batch_size = 1_000_000")
+    assert "batch_size = 1,000,000" in sentence(capsys, ["evaluate", "digits"])
 
 
 @pytest.mark.parametrize(
