@@ -10,10 +10,11 @@ from typing import Any
 from gymnasium import Space, spaces
 
 from fathom.errors import FathomError
+from fathom.evaluation import STEP_LIMIT
 from fathom.runs.config import RunConfig
 from fathom.runs.folder import RunFolder
 
-EVALUATION = {"evaluation_episodes": 1_000, "evaluation_envs": 16, "max_episode_steps": 100_000}
+EVALUATION = {"evaluation_episodes": 1_000, "evaluation_envs": 16, "max_episode_steps": STEP_LIMIT}
 """Most of what `run.toml` may ask of an evaluation; no preset asks for more."""
 TEST = {"batch_size": 512}
 """Most of what it may ask of a task's test."""
