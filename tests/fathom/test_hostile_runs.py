@@ -430,6 +430,7 @@ STATES: list[Callable[[dict], None]] = [
     lambda c: c["progress"].update(surprise=1),
     lambda c: c["numbers"].update(steps=10**30),
     lambda c: c["numbers"].update(steps="1"),
+    lambda c: c["numbers"].update(updates=-(10**12)),
     lambda c: c.update(numbers=[]),
     lambda c: c.update(files={}),
     lambda c: c.update(checkpoint=7),
