@@ -21,6 +21,7 @@ from fathom.errors import FathomError
 from fathom.evaluation import Report, Result, evaluate, evaluation_seed
 from fathom.files import reporting_disk_errors
 from fathom.recording import record
+from fathom.runs.bounds import refuse_memory
 from fathom.runs.checkpoint import Progress
 from fathom.runs.config import RunConfig, build_config, check_hyperparameters
 from fathom.runs.folder import RunFolder
@@ -47,6 +48,7 @@ class AgentLearner:
         kind = agent_class(run.config.agent)
         check_hyperparameters(run.folder, run.config, kind.Config)
         self.environment = environment_of(run)
+        refuse_memory(run, self.environment.spaces()[0], training=True)
         if not run.trusted:
             names = kind.path_hyperparameters
             refuse_paths(run.folder, *(run.config.hyperparameters.get(name) for name in names))

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import safetensors.torch
 import torch
-from pydantic import AfterValidator, Field, TypeAdapter
+from pydantic import Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from agents.agent import AgentState
@@ -22,7 +22,7 @@ from fathom.errors import FathomError
 from fathom.files import Folder, Reader, UnsafeFileError
 from fathom.runs.config import FORMAT
 from fathom.runs.options import MOST
-from fathom.schema import STRICT, plain, read_json
+from fathom.schema import STRICT, read_json
 
 WEIGHTS, STATE, DESCRIPTION = "weights.safetensors", "state.safetensors", "state.json"
 _MOST_DESCRIPTION, _MOST_HEADER, _MOST_TENSORS = 1 << 20, 1 << 24, 1 << 33
@@ -50,7 +50,7 @@ class _Description:
     format: Literal[2]
     checkpoint: int
     files: dict[str, str]
-    numbers: dict[str, Annotated[int | float, AfterValidator(plain)]]
+    numbers: dict[str, Annotated[int | float, Field(ge=0, le=MOST)]]
     progress: dict[str, Any]
 
 

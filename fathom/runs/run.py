@@ -15,7 +15,8 @@ from fathom.errors import FathomError
 from fathom.evaluation import Report, Result, evaluate, evaluation_seed, ignore
 from fathom.files import reporting_disk_errors
 from fathom.recording import MAX_SECONDS, record
-from fathom.runs.agent_learner import trained_agent
+from fathom.runs.agent_learner import agent_class, trained_agent
+from fathom.runs.bounds import EVALUATION, TEST, refuse_costs, refuse_memory
 from fathom.runs.changes import change
 from fathom.runs.checkpoint import Progress
 from fathom.runs.folder import RunFolder
@@ -24,7 +25,7 @@ from fathom.runs.options import MOST_EPISODES
 from fathom.runs.process import MISFITS, misfit, random_generators, threads_for
 from fathom.runs.runner import never, train
 from fathom.runs.task_learner import check_metadata, data_of, evaluate_task, trained_task
-from fathom.runs.tasks import checked_answers, reporting_task_errors
+from fathom.runs.tasks import checked_answers, reporting_task_errors, task_class
 from perception.data.source import DataError
 from perception.tasks.task import Task
 
@@ -94,11 +95,14 @@ class Run(RunFolder):
                     f"{self.folder} is a fit of {config.task}: it is tested on all its test examples, so"
                     " it takes neither --episodes nor --seed"
                 )
+            refuse_costs(self, task_class(config.task).Config, TEST)
             task, progress = trained_task(self, _warn, device, checkpoint)
             data = data_of(self)
             check_metadata(self, task, data)
             with threads_for(config):
                 return evaluate_task(task, data, config, report=report), progress
+        asked = () if episodes is None else ("evaluation_episodes",)
+        refuse_costs(self, agent_class(config.agent).Config, EVALUATION, asked)
         if episodes is None:
             episodes = config.evaluation_episodes or 20
         _check_episodes(episodes)
@@ -108,6 +112,7 @@ class Run(RunFolder):
             _warn("the best checkpoint was chosen by these very episodes, so its score is too high")
         first_seed = evaluation_seed(seed)
         agent, environment, progress = trained_agent(self, _warn, device, checkpoint)
+        refuse_memory(self, environment.spaces()[0], training=False)
         num_envs = config.evaluation_envs
         with threads_for(config):
             result = evaluate(agent, environment, episodes, first_seed, num_envs, report=report)

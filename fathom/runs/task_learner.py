@@ -97,7 +97,7 @@ class TaskLearner:
 
     def evaluate(self, should_stop: ShouldStop, report: Report) -> Result | None:
         result = evaluate_task(self.task, self.data, self.config, should_stop, report)
-        with random_generators():
+        with random_generators(), reporting_task_errors(self.config.task, "snapshot"):
             picture = self.task.snapshot(self.task.batches(self.data.test, training=False))
         if picture is not None:
             save_snapshot(self.run, self._updates, picture)

@@ -13,7 +13,7 @@ import io
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -46,6 +46,7 @@ _CLASSES = {
 """Names of classes that the files only number."""
 _MOST_PIXELS = 50_000_000
 _MOST_CLASSES = 10_000
+_MOST_MODEL_PIXELS = 1 << 20
 
 
 @dataclass
@@ -350,6 +351,29 @@ def show_image(axes: Any, image: torch.Tensor) -> None:
     axes.axis("off")
 
 
+def image_shape(metadata: Mapping[str, Any]) -> tuple[int, int, int]:
+    """Channels, height and width of the images that a model was made for, from its metadata.
+
+    Raises:
+        ValueError: there are no such images, or they are too large to compute with.
+    """
+    shape = metadata["shape"]
+    if (
+        not isinstance(shape, list | tuple)
+        or [type(side) for side in shape] != [int] * 3
+        or min(shape) < 1
+    ):
+        raise ValueError("the shape of an image is its channels, height and width")
+    channels, height, width = shape
+    if channels not in (1, 3):
+        raise ValueError(f"an image has 1 or 3 channels, not {channels}")
+    if height * width > _MOST_MODEL_PIXELS:
+        raise ValueError(
+            f"images of {height:,}×{width:,} are too large: a network takes at most {_MOST_MODEL_PIXELS:,} pixels"
+        )
+    return channels, height, width
+
+
 def ink_box(images: torch.Tensor) -> float | None:
     """The size of drawings relative to their images; None for images that are no drawings.
 
@@ -390,6 +414,8 @@ def like_training_images(item: Any, shape: tuple[int, int, int], box: float | No
     if box is None:
         resized = image.resize((width, height), Image.Resampling.LANCZOS)
         return _tensor(np.asarray(resized)[None])[0]
+    if not 0 < box <= 1:
+        raise ValueError(f"the size of a drawing is a share of its image, not {box}")
     pixels = np.asarray(image, np.float64)
     grey = pixels if pixels.ndim == 2 else pixels.mean(axis=2)
     edge = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])

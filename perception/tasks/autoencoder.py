@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from perception.data.datasets import Tensors
 from perception.data.images import (
+    image_shape,
     ink_box,
     input_name,
     like_training_images,
@@ -67,7 +68,7 @@ class Autoencoder(Task):
 
     def __init__(self, config: AutoencoderConfig, metadata: Mapping[str, Any]) -> None:
         super().__init__(config, metadata)
-        self.shape: tuple[int, int, int] = tuple(metadata["shape"])
+        self.shape = image_shape(metadata)
         sizes = [int(np.prod(self.shape)), *config.hidden_sizes, config.code_size]
         self.encoder, self.decoder = layers(sizes), layers(sizes[::-1])
         self.optimizers = {

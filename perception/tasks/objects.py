@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from perception.data.augmentation import shifted
 from perception.data.datasets import Tensors
-from perception.data.images import like_training_images, load_images
+from perception.data.images import image_shape, like_training_images, load_images
 from perception.networks.classifiers import Name, make_classifier, weights_of, whitening_filters
 from perception.networks.precision import channels_innermost, image_scores
 from perception.tasks.classification import (
@@ -83,7 +83,7 @@ class Objects(Task):
         self.network = channels_innermost(
             make_classifier(
                 config.network,
-                tuple(metadata["shape"]),
+                image_shape(metadata),
                 len(self.classes),
                 config.depth,
                 config.width,
@@ -177,7 +177,7 @@ class Objects(Task):
     @torch.no_grad()
     def predict(self, inputs: Sequence[Any]) -> list[dict[str, Any]]:
         """Classes of image files (or Pillow images, or arrays) of any size."""
-        shape = tuple(self.metadata["shape"])
+        shape = image_shape(self.metadata)
         images = [like_training_images(item, shape, None) for item in inputs]
         if not images:
             return []

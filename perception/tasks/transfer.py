@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from perception.data.datasets import Tensors
-from perception.data.images import Images, ink_box, like_training_images, load_images
+from perception.data.images import Images, image_shape, ink_box, like_training_images, load_images
 from perception.tasks.classification import (
     answers,
     feature_map,
@@ -91,7 +91,7 @@ class Transfer(Task):
         task.network = task.network[: feature_layers(task.network) + 1]
         task.network[-1] = nn.Identity()
         with torch.no_grad():
-            size = task(torch.zeros(1, *other["metadata"]["shape"])).shape[1]
+            size = task(torch.zeros(1, *image_shape(other["metadata"]))).shape[1]
         task.network[-1] = nn.Linear(size, len(self.classes))
         return task
 
@@ -108,7 +108,7 @@ class Transfer(Task):
                 f"to transfer to {source.reference}, name another fit by --pretrained RUN, such as one of "
                 "`fathom fit digits`"
             )
-        shape = tuple(other.metadata["shape"])
+        shape = image_shape(other.metadata)
         chosen = labelled_images(images.train_labels, config.labels, config.draw)
         train = like_other_images(images.train[chosen], shape), images.train_labels[chosen]
         test = like_other_images(images.test, shape), images.test_labels
@@ -200,7 +200,7 @@ class Transfer(Task):
     def predict(self, inputs: Sequence[Any]) -> list[dict[str, Any]]:
         """Classes, by the frozen features, of image files (or Pillow images, or arrays) of any size."""
         shape, box = (
-            tuple(self.metadata["pretrained"]["metadata"]["shape"]),
+            image_shape(self.metadata["pretrained"]["metadata"]),
             self.metadata["ink_box"],
         )
         images = [like_training_images(item, shape, box) for item in inputs]

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import stat
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,12 +16,16 @@ from types import ModuleType
 
 import pytest
 import torch
+from gymnasium.spaces import Box
+from PIL import Image
 
 import fathom
 from agents.parts.positions import SelfPlay
 from fathom.cli import _plain_warning, main
 from fathom.errors import FathomError
 from fathom.runs import trust
+from fathom.runs.agent_learner import agent_class
+from fathom.runs.bounds import TRAINING, refuse_costs, refuse_memory
 from fathom.runs.checkpoint import digest
 from fathom.runs.folder import RunFolder
 
@@ -54,7 +59,7 @@ def mutations() -> ModuleType:
     spec = importlib.util.spec_from_file_location("hostile_runs", path)
     assert spec is not None
     assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
@@ -425,6 +430,7 @@ STATES: list[Callable[[dict], None]] = [
     lambda c: c["progress"].update(surprise=1),
     lambda c: c["numbers"].update(steps=10**30),
     lambda c: c["numbers"].update(steps="1"),
+    lambda c: c["numbers"].update(updates=-(10**12)),
     lambda c: c.update(numbers=[]),
     lambda c: c.update(files={}),
     lambda c: c.update(checkpoint=7),
@@ -455,6 +461,35 @@ def test_broken_log_lines_are_left_out(foreign: Path) -> None:
     assert run.evaluations() == evaluations
     assert run.metrics() == [*metrics, {}, {"segment": 1, "steps": 1, "mean": 1}]
     assert main(["resume", "ppo", "--steps", "96"]) == 0
+
+
+def test_a_video_replaces_a_link(foreign: Path, outside: Path) -> None:
+    videos = foreign / "ppo" / "videos"
+    videos.mkdir()
+    for name in ("step-64.mp4", f".step-64.{os.getpid()}.mp4"):
+        (videos / name).symlink_to(outside / "file")
+    assert main(["record", "ppo"]) == 0
+    assert [path.name for path in videos.iterdir()] == ["step-64.mp4"]
+    assert not (videos / "step-64.mp4").is_symlink()
+
+
+def test_a_folder_in_the_place_of_a_video_is_a_sentence(
+    foreign: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (foreign / "ppo" / "videos" / "step-64.mp4" / "mine").mkdir(parents=True)
+    assert "Is a directory" in sentence(capsys, ["record", "ppo"])
+    assert (foreign / "ppo" / "videos" / "step-64.mp4" / "mine").is_dir()
+
+
+def test_events_are_written_to_a_new_file(foreign: Path, outside: Path) -> None:
+    before = list((foreign / "ppo").glob("*tfevents*"))
+    for path in before:
+        path.unlink()
+        path.symlink_to(outside / "file")
+    assert main(["resume", "ppo", "--steps", "96"]) == 0
+    new = [path for path in (foreign / "ppo").glob("*tfevents*") if path not in before]
+    assert before
+    assert [path.is_symlink() for path in new] == [False]
 
 
 # -- memory and time --------------------------------------------------------------------------------
@@ -510,6 +545,71 @@ def test_no_kind_of_file_is_waited_for_or_read_without_end(
     ):
         assert main(words) in (0, 2)
     assert fathom.list_runs() is not None
+
+
+@pytest.mark.parametrize("name", TRAINING)
+def test_what_a_run_from_elsewhere_asks_for_is_bounded(foreign: Path, name: str) -> None:
+    run = RunFolder.open(foreign / "dqn")
+    kind = agent_class("dyna-q").Config
+    most = max(TRAINING[name], getattr(kind, name, 0))
+    for value in (most, most + 1):
+        if name in ("steps", "evaluation_episodes", "evaluation_envs"):
+            setattr(run.config, name, value)
+        elif name == "max_episode_steps":
+            run.config.environment_arguments[name] = value
+        else:
+            run.config.hyperparameters[name] = value
+        if value == most:
+            refuse_costs(run, kind, TRAINING)
+    with pytest.raises(FathomError, match=f"asks for {name} = .* at most {most:,}: .*--trust"):
+        refuse_costs(run, kind, TRAINING)
+    refuse_costs(run, kind, TRAINING, asked=[name])
+    run.trust = True
+    refuse_costs(run, kind, TRAINING)
+
+
+def test_an_evaluation_is_bounded_but_for_what_the_user_asks_for(
+    foreign: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edit_config(foreign / "ppo", "^evaluation_episodes = .*", "evaluation_episodes = 1_000_000")
+    for words in (["evaluate", "ppo"], ["resume", "ppo", "--steps", "96"]):
+        assert "evaluation_episodes = 1,000,000" in sentence(capsys, words)
+    assert main(["evaluate", "ppo", "--episodes", "1"]) == 0
+    assert main(["resume", "ppo", "--steps", "96", "--evaluation-episodes", "1"]) == 0
+    edit_config(foreign / "ppo", "^evaluation_envs = .*", "evaluation_envs = 256")
+    assert "evaluation_envs = 256" in sentence(capsys, ["evaluate", "ppo"])
+    assert main(["evaluate", "ppo", "--trust"]) == 0
+
+
+def test_a_training_of_many_environments_or_passes_is_refused(
+    foreign: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edit_config(foreign / "ppo", "^num_envs = .*", "num_envs = 60000")
+    assert "num_envs = 60,000" in sentence(capsys, ["resume", "ppo"])
+    edit_config(foreign / "descent", "^epochs = .*", "epochs = 9999")
+    assert "epochs = 9,999" in sentence(capsys, ["resume", "descent"])
+
+
+def test_a_training_that_holds_too_many_observations_is_refused(
+    foreign: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edit_config(foreign / "ppo", "^rollout_steps = .*", "rollout_steps = 70000")
+    error = sentence(capsys, ["resume", "ppo", "--steps", "96"])
+    assert "num_envs × rollout_steps = 140,000 observations" in error
+    run = RunFolder.open(foreign / "dqn")
+    numbers, picture = Box(0, 1, (4,)), Box(0, 1, (84, 84, 4))
+    run.config.hyperparameters.update(num_envs=256, batch_size=512, train_frequency=1)
+    refuse_memory(run, numbers, training=True)
+    refuse_memory(run, picture, training=False)
+    for space, hidden_size in ((picture, 4), (numbers, 2_000)):
+        run.config.hyperparameters["hidden_size"] = hidden_size
+        with pytest.raises(FathomError, match=r"train_frequency = 131,072 .* at most .*--trust"):
+            refuse_memory(run, space, training=True)
+    run.config.evaluation_envs = 16
+    with pytest.raises(FathomError, match="evaluation_envs = 16 observations"):
+        refuse_memory(run, Box(0, 1, (4_000, 4_000)), training=False)
+    run.trust = True
+    refuse_memory(run, picture, training=True)
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda words: words[0])
@@ -577,6 +677,34 @@ def test_a_descent_of_many_updates_is_refused(
         edit_config(foreign / "descent", "^epochs = .*", f"epochs = {epochs}")
         edit_config(foreign / "descent", "^passes = .*", "passes = 10000")
         assert "cannot be right" in sentence(capsys, ["predict", "descent", "ravine -1.5 2"])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "complaint"),
+    [
+        ("ink_box", 5_000, "a share of its image, not 5000"),
+        ("shape", [1, 5_000, 5_000], "too large"),
+        ("shape", [1, 8], "channels, height and width"),
+        ("shape", [10**9, 8, 8], "1 or 3 channels"),
+        ("classes", 3, "TypeError"),
+    ],
+)
+def test_metadata_that_cannot_be_right_are_a_sentence(
+    foreign: Path, name: str, value: object, complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = foreign / "digits" / "model.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), name: value}))
+    image = Image.new("L", (20, 20), "white")
+    image.paste("black", (5, 5, 9, 15))
+    image.save("picture.png")
+    assert complaint in sentence(capsys, ["predict", "digits", "picture.png"])
+
+
+def test_the_batches_of_a_test_are_bounded(
+    foreign: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edit_config(foreign / "digits", "^batch_size = .*", "batch_size = 1_000_000")
+    assert "batch_size = 1,000,000" in sentence(capsys, ["evaluate", "digits"])
 
 
 @pytest.mark.parametrize(
@@ -740,9 +868,12 @@ def test_mutated_runs_end_in_a_sentence(
     made: Path, tmp_path: Path, mutations: ModuleType, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    mutations.picture(tmp_path)
-    # What takes long to fit and to compile is left to the script.
-    monkeypatch.delitem(mutations.COMMANDS, "slots")
-    monkeypatch.setitem(mutations.COMMANDS, "go", ["evaluate", "resume", "api"])
-    _, _, done, complaints = mutations.try_mutation(seed, made, tmp_path, 1 << 40, 60)
-    assert not complaints, done
+
+    def opening(command: str) -> object:
+        code = mutations.open_run(command)
+        return mutations.Ended([] if code in (0, 2) else [f"exit code {code}"])
+
+    # What takes long to compile is left to the script.
+    monkeypatch.setitem(mutations.COMMANDS, "go", mutations.AGENT)
+    mutation = mutations.try_mutation(seed, made, tmp_path, opening)
+    assert not mutation.complaints, mutation.done
