@@ -35,36 +35,33 @@ def pool_rotations(features: Tensor) -> Tensor:
 class _P4(nn.Module):
     """Filters (filters, …, size, size) with He's initial weights, and a bias for each, shared by its rotations."""
 
-    def __init__(self, filters: int, inputs: tuple[int, ...], size: int) -> None:
-        if size % 2 == 0:
-            raise ValueError(f"the size of a filter must be odd, not {size}")
+    def __init__(self, filters: int, inputs: tuple[int, ...], size: int, padding: int) -> None:
         super().__init__()
+        self.padding = padding
         self.weight = nn.Parameter(torch.empty(filters, *inputs, size, size))
         self.bias = nn.Parameter(torch.zeros(filters))
         nn.init.normal_(self.weight, std=math.sqrt(2 / (math.prod(inputs) * size * size)))
 
     def _convolve(self, planes: Tensor, rotated: Tensor) -> Tensor:
         """All rotations of the filters (filters, 4, planes, size, size) in one convolution of (n, planes, …)."""
-        result = F.conv2d(planes, rotated.flatten(0, 1), padding=rotated.shape[-1] // 2)
+        result = F.conv2d(planes, rotated.flatten(0, 1), padding=self.padding)
         return result.unflatten(1, rotated.shape[:2]) + self.bias.view(-1, 1, 1, 1)
 
 
 class P4Lifting(_P4):
     """Convolution of images with each filter in four rotations.
 
-    Takes (n, channels, height, width), gives (n, filters, 4, height, width); stride 1, zeros around the image.
+    Takes (n, channels, height, width), gives (n, filters, 4, height, width), with stride 1.
 
     Args:
         channels: of the images.
         filters: number of filters, each of which gives four planes.
-        size: height and width of a filter, odd.
-
-    Raises:
-        ValueError: the size is even.
+        size: height and width of a filter.
+        padding: rows and columns of zeros around.
     """
 
-    def __init__(self, channels: int, filters: int, size: int = 3) -> None:
-        super().__init__(filters, (channels,), size)
+    def __init__(self, channels: int, filters: int, size: int = 3, padding: int = 1) -> None:
+        super().__init__(filters, (channels,), size, padding)
 
     def forward(self, images: Tensor) -> Tensor:
         rotated = torch.stack([self.weight.rot90(r, (-2, -1)) for r in range(4)], dim=1)
@@ -74,20 +71,18 @@ class P4Lifting(_P4):
 class P4Convolution(_P4):
     """Convolution of p4 features with filters on the group.
 
-    Takes (n, channels, 4, height, width), gives (n, filters, 4, height, width); stride 1, zeros around the
-    planes. A filter has 4 × channels × size × size weights, and is turned as features are.
+    Takes (n, channels, 4, height, width), gives (n, filters, 4, height, width) with stride 1. A
+    filter has 4 × channels × size × size weights, and is turned as features are.
 
     Args:
         channels: of the features.
         filters: number of filters, each of which gives four planes.
-        size: height and width of a filter, odd.
-
-    Raises:
-        ValueError: the size is even.
+        size: height and width of a filter.
+        padding: rows and columns of zeros around.
     """
 
-    def __init__(self, channels: int, filters: int, size: int = 3) -> None:
-        super().__init__(filters, (channels, 4), size)
+    def __init__(self, channels: int, filters: int, size: int = 3, padding: int = 1) -> None:
+        super().__init__(filters, (channels, 4), size, padding)
 
     def forward(self, features: Tensor) -> Tensor:
         rotated = torch.stack([turn(self.weight, r) for r in range(4)], dim=1)
