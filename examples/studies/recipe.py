@@ -586,10 +586,10 @@ def two_plots() -> tuple[Figure, tuple[Any, Any]]:
 
 
 def line(axes: Any, x: Sequence[float], values: list[list[float]], colour: str, label: str) -> None:
-    """Means, with Student's interval as a band."""
-    axes.plot(x, [np.mean(one) for one in values], "o-", color=colour, label=label)
-    low, high = zip(*(student_interval(np.array(one)) for one in values), strict=True)
-    axes.fill_between(x, low, high, color=colour, alpha=0.15, lw=0)
+    """Means, joined by a line, and a dot for each seed."""
+    axes.plot(x, [np.mean(one) for one in values], color=colour, lw=2, label=label)
+    for place, one in zip(x, values, strict=True):
+        axes.plot([place] * len(one), one, "o", color=colour, ms=5, alpha=0.5)
 
 
 def cell(values: list[float], column: str, spread: str) -> str:
@@ -628,7 +628,7 @@ def keep(folder: Path, name: str, result: Result, about: dict[str, Any]) -> None
     path = folder / "recipe.json"
     values = json.loads(path.read_text()) if path.exists() else {}
     values[name] = {**about, "result": asdict(result)}
-    replace_file(path, json.dumps(values, indent=1).encode())
+    replace_file(path, (json.dumps(values) + "\n").encode())
     picture = io.BytesIO()
     STUDIES[name][1](result).savefig(picture, format="png", dpi=110)
     replace_file(folder / f"recipe-{name}.png", picture.getvalue())
