@@ -100,7 +100,8 @@ def test_few_images_are_learned_by_heart_and_more_help(found: dict[str, Any]) ->
 def test_only_the_p4_network_does_not_mind_quarter_turns(found: dict[str, Any]) -> None:
     plain, p4 = (found["rotation"][f"{kind}, trained upright"] for kind in ("CNN", "p4"))
     assert plain["90°"] < plain["0°"] - 30
-    assert p4["90°"] == p4["multiples of 90°"] == p4["0°"]
+    assert p4["90°"] == pytest.approx(p4["0°"], abs=0.5)
+    assert p4["multiples of 90°"] == pytest.approx(p4["0°"], abs=0.5)
     assert p4["0°"] > 50
 
 

@@ -376,7 +376,7 @@ CURES = (
 
 def cures(data: Data) -> Result:
     """Few training images, and what helps a network that learns them by heart."""
-    count, updates, seeds, units = (100, 100, 2, 32) if data.quick else (500, 800, 5, 128)
+    count, updates, seeds, units = (100, 200, 1, 128) if data.quick else (500, 800, 5, 128)
     rows: Rows = {}
     curves: dict[str, list[Any]] = {}
     for cure in CURES:
