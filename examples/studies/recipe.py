@@ -99,6 +99,8 @@ def load(name: str | None, quick: bool) -> Data:
         name, images = "digits", load_images(DataSource("digits"))
     if min(images.shape[1:]) < 8:
         raise DataError(f"images of {images.shape[1]}×{images.shape[2]} are too small: 8×8 or more")
+    if len(images.train) < 100:
+        raise DataError(f"{len(images.train)} training images are too few: 100 or more")
     return Data(
         name or "mnist",
         images.train.float() / 255,
@@ -509,7 +511,7 @@ def rotation(data: Data) -> Result:
 
     Half as many filters, four planes each, give the p4 network about as many weights.
     """
-    count, updates, seeds, filters = (1_000, 100, 1, 4) if data.quick else (10_000, 200, 3, 12)
+    count, updates, seeds, filters = (1_000, 100, 1, 4) if data.quick else (10_000, 200, 3, 8)
     if data.shape[1] != data.shape[2]:
         raise DataError("the study of rotation needs square images")
     chosen = torch.randperm(len(data.test), generator=torch.Generator().manual_seed(0))[:1_000]
@@ -593,15 +595,17 @@ def line(axes: Any, x: Sequence[float], values: list[list[float]], colour: str, 
 
 
 def cell(values: list[float], column: str, spread: str) -> str:
-    """The mean of the seeds' values, and how far they spread."""
+    """The mean of the seeds' values, and their spread."""
     mean = float(np.mean(values))
     if column.startswith("gradient"):
         return f"{mean:.1e}"
     if len(values) == 1:
-        return f"{mean:.1f}"
-    if spread == "range":
-        return f"{mean:.1f} ({min(values):.1f} to {max(values):.1f})"
-    return f"{mean:.1f} ± {student_interval(np.array(values))[1] - mean:.1f}"
+        text = f"{mean:.1f}"
+    elif spread == "range":
+        text = f"{mean:.1f} ({min(values):.1f} to {max(values):.1f})"
+    else:
+        text = f"{mean:.1f} ± {student_interval(np.array(values))[1] - mean:.1f}"
+    return text.replace("-", "−")
 
 
 def table(result: Result) -> str:
