@@ -557,11 +557,11 @@ def draw_rotation(result: Result) -> Figure:
     ):
         mean = np.mean(values, axis=0)
         axes.plot(angles, [*mean, mean[0]], style, color=colour, label=name)
-    axes.set_xticks(range(0, 361, 45))
+    axes.set_xticks(range(0, 361, 30))
     axes.set_xlabel("angle of the test images in degrees")
     axes.set_ylabel("test accuracy in %")
     axes.set_ylim(0, 100)
-    axes.legend(frameon=False, loc="lower center", ncols=2)
+    axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
     return figure
 
 
