@@ -509,7 +509,8 @@ class P4CNN(nn.Module):
 def rotation(data: Data) -> Result:
     """A CNN and a p4 network, trained on upright and on rotated images, tested on rotated ones.
 
-    Half as many filters, four planes each, give the p4 network about as many weights.
+    Half as many filters, four planes each, give the p4 network as many weights in its second convolution, and
+    twice as many in its last layer.
     """
     count, updates, seeds, filters = (1_000, 100, 1, 4) if data.quick else (10_000, 200, 3, 8)
     if data.shape[1] != data.shape[2]:
