@@ -46,6 +46,24 @@ def bootstrap_interval(
     return float(interval.low), float(interval.high)
 
 
+def student_interval(values: np.ndarray) -> tuple[float, float]:
+    """Student's interval of the mean (Student 1908), for few values, such as one for each seed.
+
+    Args:
+        values: (n,); of a single one nothing is known, and both ends are the value itself.
+    """
+    from scipy.stats import t
+
+    values = np.asarray(values, np.float64)
+    mean = float(values.mean())
+    if len(values) < 2:
+        return mean, mean
+    half = float(t.ppf((1 + LEVEL) / 2, len(values) - 1) * values.std(ddof=1)) / math.sqrt(
+        len(values)
+    )
+    return mean - half, mean + half
+
+
 def wilson_interval(wins: float, games: int) -> tuple[float, float]:
     """Interval of a win rate (Wilson 1927), which holds for few games and for rates near 0 and 1.
 

@@ -27,6 +27,29 @@ def shifted(images: Tensor, most: int, mirror: bool = False) -> Tensor:
     return padded[numbers, :, rows[:, :, None], columns[:, None]].permute(0, 3, 1, 2)
 
 
+def rotated(images: Tensor, degrees: Tensor) -> Tensor:
+    """Each image turned about its centre by its own angle, counter-clockwise, as floats.
+
+    Values are interpolated linearly between pixels; what comes in at the edges is 0.
+
+    Args:
+        degrees: (n,) angles.
+    """
+    height, width = images.shape[-2:]
+    cos, sin = degrees.deg2rad().cos(), degrees.deg2rad().sin()
+    zero = torch.zeros_like(cos)
+    # The grid says where each pixel comes from, in coordinates that reach from −1 to 1 in both directions.
+    affine = torch.stack(
+        [
+            torch.stack([cos, -sin * height / width, zero], dim=1),
+            torch.stack([sin * width / height, cos, zero], dim=1),
+        ],
+        dim=1,
+    ).to(images.device)
+    grid = F.affine_grid(affine, list(images.shape), align_corners=False)
+    return F.grid_sample(images.float(), grid, align_corners=False)
+
+
 def distorted(images: Tensor, most: float) -> Tensor:
     """Each image turned, scaled, sheared and shifted at random, and a square of it made grey, as floats.
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from fathom.statistics import bootstrap_interval, elo_difference, wilson_interval
+from fathom.statistics import bootstrap_interval, elo_difference, student_interval, wilson_interval
 
 
 def test_the_bootstrap_of_a_mean_is_the_same_every_time_and_holds_it() -> None:
@@ -29,6 +29,13 @@ def test_the_bootstrap_of_a_ratio_resamples_whole_rows() -> None:
 @pytest.mark.parametrize("values", [[3.0], [2.0, 2.0, 2.0]])
 def test_what_does_not_vary_has_an_interval_of_no_width(values: list[float]) -> None:
     assert bootstrap_interval(np.array(values)) == (values[0], values[0])
+
+
+def test_student_against_the_table() -> None:
+    # Standard deviation √2.5, 2.776 of it over √5 by the table of t for 4 degrees of freedom.
+    low, high = student_interval(np.array([1, 2, 3, 4, 5]))
+    assert (low, high) == pytest.approx((3 - 1.963, 3 + 1.963), abs=1e-3)
+    assert student_interval(np.array([7.0])) == (7.0, 7.0)
 
 
 def test_wilson_against_values_worked_out_by_hand() -> None:
