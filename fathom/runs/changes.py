@@ -29,7 +29,7 @@ from fathom.runs.folder import RunFolder
 from fathom.runs.launcher import check_goals, rounded_up
 from fathom.runs.process import MISFITS
 from fathom.runs.runner import evaluated, reached_early_stop
-from fathom.runs.task_learner import task_class
+from fathom.runs.task_learner import class_of
 
 OPTIONS = "evaluation_episodes", "evaluation_envs", "early_stop", "keep"
 """Options of a run that can change; the last two change neither what is learnt nor how it is scored."""
@@ -56,7 +56,7 @@ def change(
     if run.config.is_fit and (changes or env_args):
         name = next(iter([*changes, *env_args]))
         raise FathomError(f"{run.folder} is a fit: resume can extend it, but not change its {name}")
-    kind = (task_class if run.config.is_fit else agent_class)(run.config.learner)
+    kind = class_of(run) if run.config.is_fit else agent_class(run.config.learner)
     refuse_costs(run, kind.Config, TRAINING, [*changes, *env_args, *(["steps"] if steps else [])])
     if steps is None and not changes and not env_args:
         return

@@ -24,8 +24,8 @@ from fathom.runs.learner import ShouldStop
 from fathom.runs.options import MOST_EPISODES
 from fathom.runs.process import MISFITS, misfit, random_generators, threads_for
 from fathom.runs.runner import never, train
-from fathom.runs.task_learner import check_metadata, data_of, evaluate_task, trained_task
-from fathom.runs.tasks import checked_answers, reporting_task_errors, task_class
+from fathom.runs.task_learner import check_metadata, class_of, data_of, evaluate_task, trained_task
+from fathom.runs.tasks import checked_answers, reporting_task_errors
 from perception.data.source import DataError
 from perception.tasks.task import Task
 
@@ -95,7 +95,7 @@ class Run(RunFolder):
                     f"{self.folder} is a fit of {config.task}: it is tested on all its test examples, so"
                     " it takes neither --episodes nor --seed"
                 )
-            refuse_costs(self, task_class(config.task).Config, TEST)
+            refuse_costs(self, class_of(self).Config, TEST)
             task, progress = trained_task(self, _warn, device, checkpoint)
             data = data_of(self)
             check_metadata(self, task, data)
