@@ -72,7 +72,7 @@ class GANConfig:
     """Filters next to the image; the inner convolutions have twice as many."""
     gradient_penalty: Annotated[float, Field(ge=0)] = 1.0
     """Weight γ of the penalties R1 and R2."""
-    epochs: Epochs = 150
+    epochs: Epochs = 60
     """Passes over the training images."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     """Learning rate of both Adams, whose β₁ is 0, at the start; it falls linearly to 0."""
