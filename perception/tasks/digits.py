@@ -122,6 +122,7 @@ class Digits(Task):
     def __init__(self, config: DigitsConfig, metadata: Mapping[str, Any]) -> None:
         super().__init__(config, metadata)
         self.classes: list[str] = metadata["classes"]
+        self.image_shape = tuple(metadata["shape"])
         network = make_network(config, tuple(metadata["shape"]), len(self.classes))
         self.network = channels_innermost(network)
         adam = torch.optim.Adam(self.network.parameters(), config.learning_rate, fused=True)

@@ -80,6 +80,7 @@ class Objects(Task):
     def __init__(self, config: ObjectsConfig, metadata: Mapping[str, Any]) -> None:
         super().__init__(config, metadata)
         self.classes: list[str] = metadata["classes"]
+        self.image_shape = tuple(metadata["shape"])
         self.network = channels_innermost(
             make_classifier(
                 config.network,

@@ -77,6 +77,7 @@ class SemiSupervised(Task):
     def __init__(self, config: SemiSupervisedConfig, metadata: Mapping[str, Any]) -> None:
         super().__init__(config, metadata)
         self.classes: list[str] = metadata["classes"]
+        self.image_shape = tuple(metadata["shape"])
         shape = tuple(metadata["shape"])
         network = make_classifier("vgg", shape, len(self.classes), depth=1, width=config.width)
         self.network = channels_innermost(network)

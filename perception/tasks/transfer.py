@@ -72,6 +72,7 @@ class Transfer(Task):
     def __init__(self, config: TransferConfig, metadata: Mapping[str, Any]) -> None:
         super().__init__(config, metadata)
         self.classes: list[str] = metadata["classes"]
+        self.image_shape = tuple(metadata["pretrained"]["metadata"]["shape"])
         self.frozen = self.untrained()
         self.tuned = copy.deepcopy(self.frozen)
         self.scratch = self.untrained()
@@ -169,6 +170,10 @@ class Transfer(Task):
         optimizer.step()
         return {f"{name}_loss": loss.detach() for name, loss in losses.items()}
 
+    def forward(self, images: Tensor) -> Tensor:
+        """Scores of the classes by the frozen features."""
+        return self.frozen(images)
+
     def networks(self) -> dict[str, nn.Module]:
         """The three networks by name."""
         return {"frozen": self.frozen, "fine-tuned": self.tuned, "from scratch": self.scratch}
@@ -206,14 +211,11 @@ class Transfer(Task):
     @torch.no_grad()
     def predict(self, inputs: Sequence[Any]) -> list[dict[str, Any]]:
         """Classes, by the frozen features, of image files (or Pillow images, or arrays) of any size."""
-        shape, box = (
-            tuple(self.metadata["pretrained"]["metadata"]["shape"]),
-            self.metadata["ink_box"],
-        )
-        images = [like_training_images(item, shape, box) for item in inputs]
+        box = self.metadata["ink_box"]
+        images = [like_training_images(item, self.image_shape, box) for item in inputs]
         if not images:
             return []
-        scores = self.frozen(torch.stack(images).to(self.device))
+        scores = self(torch.stack(images).to(self.device))
         return answers(inputs, scores.softmax(dim=1), self.classes)
 
 
