@@ -131,8 +131,9 @@ class AtariSingle(gym.Env):
 
     def get_action_meanings(self) -> list[str]:
         """Names of the actions, as in Gymnasium's own environments for Atari."""
-        game = ale_py.ALEInterface()
-        game.loadROM(roms.get_rom_path(_rom(self._env_id)))
+        game, path = ale_py.ALEInterface(), roms.get_rom_path(_rom(self._env_id))
+        assert path is not None  # the game is being played
+        game.loadROM(path)
         full = self._config.full_action_space
         actions = game.getLegalActionSet() if full else game.getMinimalActionSet()
         return [action.name for action in actions]

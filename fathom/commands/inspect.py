@@ -43,7 +43,7 @@ class InspectFlags:
     """fool: largest changes of a pixel, 1 from black to white."""
     episodes: SomeEpisodes = 2
     """fool, agents: episodes for each epsilon."""
-    max_seconds: Annotated[float, Field(gt=0)] = 30.0
+    max_seconds: Annotated[float, Field(gt=0)] = 20.0
     """saliency, agents: seconds after which the video is cut."""
     style: Path | None = None
     """style: the image whose style is taken."""

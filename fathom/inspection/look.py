@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
+
 from fathom.errors import FathomError
 from fathom.files import reporting_disk_errors
-from fathom.inspection import views
+from fathom.inspection import episodes, views
 from fathom.inspection.subject import FitSubject, Subject, subject_of
 from fathom.runs.process import random_generators, threads_for
 from fathom.runs.run import Run
@@ -39,17 +43,32 @@ def look(
     except DataError as error:
         raise FathomError(str(error)) from error
     with reporting_disk_errors(run.folder):
-        return view.table, [*save_pictures(run, view.pictures), *view.videos]
+        paths = save_pictures(run, view.pictures)
+        for name, image in view.images.items():
+            folder, filename, buffer = run.files / "pictures", f"{name}.png", io.BytesIO()
+            folder.make()
+            pixels = (image.permute(1, 2, 0).cpu().numpy() * 255).round().astype(np.uint8)
+            Image.fromarray(pixels).save(buffer, "png")
+            folder.replace(filename, buffer.getvalue())
+            paths.append(run.pictures / filename)
+        return view.table, [*paths, *view.videos]
 
 
 def _view(subject: Subject, what: str, options: Mapping[str, Any]) -> views.View:
-    fit = isinstance(subject, FitSubject)
     if what == "layers":
         return views.layers(subject)
     if what == "filters":
         return views.find_filters(subject, options["layer"], options["seed"])
-    if what == "saliency" and isinstance(subject, FitSubject):
-        return views.look_at(subject, options["images"])
-    if what == "fool" and isinstance(subject, FitSubject):
-        return views.fool(subject, options["epsilon"], options["seed"])
-    raise FathomError(f"{what} is not there yet {fit}")
+    if what == "saliency":
+        if isinstance(subject, FitSubject):
+            return views.look_at(subject, options["images"])
+        if options["images"]:
+            raise FathomError("an agent is looked at while it plays, so it takes no --images")
+        return episodes.attention(subject, options["seed"], options["max_seconds"])
+    if what == "fool":
+        if isinstance(subject, FitSubject):
+            return views.fool(subject, options["epsilon"], options["seed"])
+        return episodes.fool(subject, options["epsilon"], options["episodes"], options["seed"])
+    if what == "dream":
+        return views.dream(subject, options["images"], options["layer"], options["seed"])
+    return views.paint(subject, options["content"], options["style"], options["vgg"])

@@ -10,7 +10,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from agents.agent import Agent
 from envs.observations import FlatObservation
@@ -152,7 +152,8 @@ def _fit(run: Run, warn: Callable[[str], None], device: str, checkpoint: int | s
         with torch.no_grad():
             count = scores(torch.zeros(1, *task.image_shape, device=task.device)).shape[1]
     names = classes or [str(number) for number in range(count)]
-    network = Network(scores, task.image_shape, names, task, stacked=_stacked(task.image_shape[0]))
+    stacked = _stacked(task.image_shape[0])
+    network = Network(scores, task.image_shape, names, task, scores, stacked)
     return FitSubject(run, task, network, classes is not None)
 
 
@@ -177,7 +178,7 @@ def _agent(
     flat = agent.observation_space
     spaces = flat.spaces if isinstance(flat, gym.spaces.Tuple) else (flat,)
     rest = [torch.zeros(1, *(part.shape or ()), device=agent.context.device) for part in spaces]
-    encoder: nn.Module = parts[seen[0]]
+    encoder: Any = parts[seen[0]]
     encoder.requires_grad_(False)
 
     def scores(images: Tensor) -> Tensor:
@@ -185,9 +186,15 @@ def _agent(
         inputs[camera.part] = camera.numbers(images)
         return agent.scores(tuple(inputs)).float()
 
+    # Its mean image has the size of the observations.
+    level = float(encoder.mean_picture.mean()) if encoder.centred else 0.0
+
+    def convolve(images: Tensor) -> Tensor:
+        return encoder.cnn(images - level)
+
     stacked = agent.context.frame_stack == camera.shape[0] or _stacked(camera.shape[0])
     names = action_names(environment, int(space.n), int(space.start))
-    network = Network(scores, camera.shape, names, encoder, stacked)
+    network = Network(scores, camera.shape, names, encoder, convolve, stacked)
     return AgentSubject(run, agent, environment, progress, camera, network)
 
 

@@ -7,11 +7,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 
 from fathom.errors import FathomError
 from fathom.inspection.subject import FitSubject, Subject
+from perception.data.images import read_image
 from perception.inspection import attacks, filters, saliency
+from perception.inspection import dream as dreaming
+from perception.inspection import style as styling
 from perception.inspection.network import find_layer, layers_of, main_layers
 
 MOST_ATTACKED = 500
@@ -27,6 +33,8 @@ class View:
     table: list[list[Any]]
     pictures: Mapping[str, Any] = field(default_factory=dict)
     """Figures of matplotlib's."""
+    images: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    """(3, height, width) in 0…1, written as they are."""
     videos: list[Path] = field(default_factory=list)
     """Already written."""
 
@@ -75,7 +83,10 @@ def look_at(subject: FitSubject, paths: Sequence[Path]) -> View:
         images = subject.own_images(paths)
         known = [path.name for path in paths]
     else:
-        images, labels = subject.test_images(_SHOWN)
+        images, labels = subject.test_images(MOST_ATTACKED)
+        order = labels.tolist()
+        chosen = [order.index(label) for label in sorted(set(order))][:10]  # one of each class
+        images, labels = images[chosen], labels[chosen]
         known = [network.names[label] for label in labels.tolist()]
     with torch.no_grad():
         probabilities, kinds = network.scores(images).softmax(dim=1).max(dim=1)
@@ -142,6 +153,83 @@ def fool(subject: FitSubject, epsilons: Sequence[float], seed: int) -> View:
         "inspect-noise": attacks.noise_figure(noise, sure, classes),
     }
     return View(table, pictures)
+
+
+MOST_PIXELS_DREAM, MOST_PIXELS_STYLE = 512, 320
+"""Longest sides of the images that are dreamt and painted."""
+
+
+def dream(subject: Subject, paths: Sequence[Path], layer: str, seed: int) -> View:
+    """A user's image as a layer would have it."""
+    if len(paths) != 1:
+        raise FathomError(
+            "dream needs one image, as in `fathom inspect RUN dream --images photo.jpg`"
+        )
+    network = subject.network
+    chosen = find_layer(network, layer) if layer else dreaming.convolutions(network)[-1]
+    if not chosen.spatial:
+        raise FathomError(
+            f"{layer} takes images of one size only; layers that can dream are "
+            f"{', '.join(one.name for one in dreaming.convolutions(network))}"
+        )
+    image = _photo(paths[0], MOST_PIXELS_DREAM, network.device)
+    result, before, after = dreaming.dream(network, chosen, image, seed)
+    gain = round(after / before, 2) if before else "–"
+    table: list[list[Any]] = [
+        ["layer", "mean square before", "after", "gain"],
+        [chosen.name, f"{before:.4g}", f"{after:.4g}", gain],
+    ]
+    return View(table, images={"inspect-dream": result})
+
+
+def paint(subject: Subject, content: Path | None, style: Path | None, vgg: Path | None) -> View:
+    """The content of one image in the style of another."""
+    if content is None or style is None:
+        raise FathomError(
+            "style needs two images, as in `fathom inspect RUN style --style STYLE.jpg --content CONTENT.jpg`"
+        )
+    network = subject.network
+    if vgg is not None:
+        features = styling.vgg_features(_safetensors(vgg))
+        kind = vgg.name
+    else:
+        layers = dreaming.convolutions(network, 5)
+        features = styling.Features(
+            lambda images: network.convolve(dreaming.in_channels(network, images)),
+            [layer.module for layer in layers],
+            layers[-1].module,
+        )
+        kind = ", ".join(layer.name for layer in layers)
+    device = torch.device("cpu") if vgg is not None else network.device
+    one, other = (_photo(path, MOST_PIXELS_STYLE, device) for path in (content, style))
+    result = styling.transfer(features, one, other)
+    table: list[list[Any]] = [
+        ["loss", "at the start", "at the end"],
+        ["style", *(f"{loss:.4g}" for loss in result.style)],
+        ["content", *(f"{loss:.4g}" for loss in result.content)],
+        ["layers", kind, ""],
+    ]
+    return View(table, images={"inspect-style": result.image})
+
+
+def _photo(path: Path, most: int, device: torch.device) -> torch.Tensor:
+    """A user's image, (3, height, width) in 0…1; FathomError for one that is too small."""
+    image = np.asarray(read_image(path).convert("RGB"), np.float32) / 255
+    if min(image.shape[:2]) < dreaming.SMALLEST:
+        raise FathomError(
+            f"{path} has {image.shape[1]}×{image.shape[0]} pixels, and at least "
+            f"{dreaming.SMALLEST}×{dreaming.SMALLEST} are needed"
+        )
+    return styling.shrunk(torch.from_numpy(image).permute(2, 0, 1), most).to(device)
+
+
+def _safetensors(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        return load_file(path)
+    except FileNotFoundError as error:
+        raise FathomError(f"there is no file {path}") from error
+    except (OSError, SafetensorError) as error:
+        raise FathomError(f"{path} is no safetensors file that can be read: {error}") from error
 
 
 def _some(result: attacks.Attacked, chosen: torch.Tensor) -> attacks.Attacked:

@@ -7,7 +7,7 @@ confidence is found by gradient ascent from random pixels (Nguyen et al. 2015).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -101,7 +101,10 @@ def sure_noise(
 
 
 def curve_figure(
-    epsilons: Sequence[float], curves: dict[str, Sequence[float]], name: str, chance: float | None
+    epsilons: Sequence[float],
+    curves: Mapping[str, Sequence[float]],
+    name: str,
+    chance: float | None,
 ) -> Figure:
     """A score against ε, a line for each attack."""
     from matplotlib.figure import Figure

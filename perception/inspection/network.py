@@ -31,6 +31,8 @@ class Network:
     """What the scores are of, such as classes or actions."""
     root: nn.Module
     """Its modules are the layers."""
+    convolve: Callable[[Tensor], object]
+    """Computes at least the convolutions, for images of any size."""
     stacked: bool = False
     """Whether the channels are grey frames one after the other, rather than colours."""
 

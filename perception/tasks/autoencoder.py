@@ -64,6 +64,7 @@ class Autoencoder(Task):
 
     Config = AutoencoderConfig
     default_data = "digits"
+    image_shape: tuple[int, int, int]
 
     def __init__(self, config: AutoencoderConfig, metadata: Mapping[str, Any]) -> None:
         super().__init__(config, metadata)

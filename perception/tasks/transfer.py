@@ -68,6 +68,7 @@ class Transfer(Task):
     Config = TransferConfig
     path_hyperparameters = ("pretrained",)
     default_data = "digits"
+    image_shape: tuple[int, int, int]
 
     def __init__(self, config: TransferConfig, metadata: Mapping[str, Any]) -> None:
         super().__init__(config, metadata)
