@@ -29,16 +29,16 @@ _BATCH = 250
 _NOISE_STEPS = 500
 
 
-def _ascent(scores: Scores, images: Tensor, labels: Tensor) -> Tensor:
-    """Signs of the gradient of the cross-entropy with respect to the images."""
+def _gradient(scores: Scores, images: Tensor, labels: Tensor) -> Tensor:
+    """Of the cross-entropy with respect to the images."""
     images = images.detach().clone().requires_grad_()
     loss = F.cross_entropy(scores(images), labels, reduction="sum")
-    return torch.autograd.grad(loss, images)[0].sign()
+    return torch.autograd.grad(loss, images)[0]
 
 
 def fgsm(scores: Scores, images: Tensor, labels: Tensor, epsilon: float) -> Tensor:
     """Images within ε, in every pixel, that the network is less right about."""
-    return (images + epsilon * _ascent(scores, images, labels)).clamp(0, 1)
+    return (images + epsilon * _gradient(scores, images, labels).sign()).clamp(0, 1)
 
 
 def iterative_fgsm(
@@ -47,7 +47,7 @@ def iterative_fgsm(
     """The same in several steps of 2 ε / steps, each brought back to within ε."""
     result = images
     for _ in range(steps):
-        result = result + 2 * epsilon / steps * _ascent(scores, result, labels)
+        result = result + 2 * epsilon / steps * _gradient(scores, result, labels).sign()
         result = (images + (result - images).clamp(-epsilon, epsilon)).clamp(0, 1)
     return result
 
@@ -85,16 +85,18 @@ def sure_noise(
 ) -> tuple[Tensor, Tensor]:
     """For each class an image of noise, changed until the network is 99 % sure of it, and its probability.
 
-    Every step moves all pixels by a hundredth, up or down, so that it stays noise to the eye.
+    A step moves the pixels by three hundredths in the mean, later ones by less, so that it stays noise to the eye.
     """
     images = torch.rand(classes, *shape, generator=torch.Generator().manual_seed(seed)).to(device)
     targets = torch.arange(classes, device=device)
-    for _ in range(_NOISE_STEPS):
+    for step in range(_NOISE_STEPS):
         with torch.no_grad():
             probabilities = scores(images).softmax(dim=1).gather(1, targets[:, None]).squeeze(1)
         if (probabilities >= SURE).all():
             break
-        moved = (images - 0.01 * _ascent(scores, images, targets)).clamp(0, 1)
+        gradient = _gradient(scores, images, targets)
+        size = gradient.square().mean(dim=(1, 2, 3), keepdim=True).sqrt() + 1e-12
+        moved = (images - 0.03 * (1 - step / _NOISE_STEPS) * gradient / size).clamp(0, 1)
         images = torch.where((probabilities < SURE)[:, None, None, None], moved, images)
     with torch.no_grad():
         return images, scores(images).softmax(dim=1).gather(1, targets[:, None]).squeeze(1)
