@@ -297,9 +297,9 @@ class Policy:
     def scores(self, observations: Tensors) -> torch.Tensor:
         """Parameters of the distribution of actions, in float32; see `Agent.scores`."""
         n = len(observations[0])
-        memory = self._memory if len(self._memory) == n else self._memory[:1].expand(n, -1)
-        if not len(memory):
-            memory = self.initial_memory(n)
+        memory = self._memory if len(self._memory) else self.initial_memory(n)
+        if len(memory) != n:
+            memory = memory[:1].expand(n, -1)
         starts = torch.zeros(1, n, dtype=torch.bool, device=self.device)
         if self.moments is not None:
             mean, variance = (torch.as_tensor(x) for x in (self.moments.mean, self.moments.var))

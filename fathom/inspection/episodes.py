@@ -274,7 +274,7 @@ def _attacked_frames(subject: AgentSubject, epsilons: Sequence[float], seed: int
     for column, (size, image, action) in enumerate(cells):
         grid[0, column].imshow(as_colours(image, subject.network.stacked), vmin=0, vmax=1)
         colour = "black" if action == cells[0][2] else "crimson"
-        grid[0, column].set_title(f"ε {size}: {action}", fontsize=9, color=colour)
+        grid[0, column].set_title(f"ε {size}: {action}", fontsize=9, color=colour, parse_math=False)
         difference = (image - cells[0][1]).cpu()
         most = float(difference.abs().max()) or 1.0
         shown = as_colours(0.5 + difference / most / 2, subject.network.stacked)

@@ -14,7 +14,7 @@ from fathom.errors import FathomError
 from fathom.files import reporting_disk_errors
 from fathom.inspection import episodes, views
 from fathom.inspection.subject import FitSubject, Subject, subject_of
-from fathom.runs.process import random_generators, threads_for
+from fathom.runs.process import MISFITS, misfit, random_generators, threads_for
 from fathom.runs.run import Run
 from fathom.runs.task_learner import save_pictures
 from perception.data.source import DataError
@@ -42,6 +42,10 @@ def look(
             view = _view(subject, what, options)
     except DataError as error:
         raise FathomError(str(error)) from error
+    except MISFITS as error:
+        raise FathomError(
+            f"{run.folder} cannot be inspected for {what}: {misfit(error)}"
+        ) from error
     with reporting_disk_errors(run.folder):
         paths = save_pictures(run, view.pictures)
         for name, image in view.images.items():

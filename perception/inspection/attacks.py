@@ -141,7 +141,9 @@ def examples_figure(
         ):  # fmt: skip
             show(axes, image)
             colour = "black" if kind == label else "crimson"
-            axes.set_title(f"{classes[kind]}  {sure:.0%}", fontsize=8, color=colour)
+            axes.set_title(
+                f"{classes[kind]}  {sure:.0%}", fontsize=8, color=colour, parse_math=False
+            )
         line[0].axis("on")
         line[0].set(xticks=[], yticks=[])
         line[0].set_ylabel(name, fontsize=9)
@@ -160,7 +162,7 @@ def noise_figure(images: Tensor, probabilities: Tensor, classes: Sequence[str]) 
         cells, images, probabilities.tolist(), classes, strict=False
     ):
         show(axes, image)
-        axes.set_title(f"{name}  {sure:.1%}", fontsize=8)
+        axes.set_title(f"{name}  {sure:.1%}", fontsize=8, parse_math=False)
     for axes in figure.axes:
         axes.axis("off")
     return figure

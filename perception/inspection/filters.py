@@ -178,7 +178,9 @@ def maximised_figure(rows: list[Maximised], stacked: bool) -> Figure:
             strict=False,
         ):
             axes.imshow(in_time(image) if stacked else as_colours(image, False), vmin=0, vmax=1)
-            axes.set_title(unit if gain is None else f"{unit}  ×{gain:.3g}", fontsize=7)
+            axes.set_title(
+                unit if gain is None else f"{unit}  ×{gain:.3g}", fontsize=7, parse_math=False
+            )
         for axes in part.axes:
             axes.axis("off")
     return figure

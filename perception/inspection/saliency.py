@@ -118,7 +118,9 @@ def saliency_figure(
     for column, image in enumerate(images):
         picture = as_colours(image, stacked)
         grid[0, column].imshow(picture, vmin=0, vmax=1)
-        grid[0, column].set_title(titles[column], fontsize=9, color=colours[column])
+        grid[0, column].set_title(
+            titles[column], fontsize=9, color=colours[column], parse_math=False
+        )
         for row, maps in ((1, gradients), (2, occlusions)):
             grid[row, column].imshow(overlaid(picture, scaled(maps[column].cpu().numpy())))
     for axes, name in zip(grid[:, 0], ("image", "gradient", "occlusion"), strict=False):
@@ -135,6 +137,8 @@ def saliency_figure(
         axes.set_xlim(float(values.min()) - 3 * margin, float(values.max()) + margin)
         axes.tick_params(labelsize=7)
         axes.locator_params(axis="x", nbins=3)
-        axes.set_yticks(range(len(values)), names if column == 0 else [""] * len(values))
+        axes.set_yticks(
+            range(len(values)), names if column == 0 else [""] * len(values), parse_math=False
+        )
         axes.invert_yaxis()
     return figure

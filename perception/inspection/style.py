@@ -77,7 +77,7 @@ def transfer(features: Features, content: Tensor, style: Tensor, steps: int = ST
         away = (last - wanted).square().sum() / (wanted.square().sum() + 1e-12)
         return torch.stack(distances).mean(), away
 
-    image = content.clone().requires_grad_()
+    image = content.clone(memory_format=torch.contiguous_format).requires_grad_()
     optimizer = torch.optim.LBFGS([image], max_iter=steps, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:

@@ -107,7 +107,9 @@ def names(result: dict[str, Any]) -> list[str]:
 
 def photo(path: Path, size: tuple[int, int], mode: str = "RGB") -> Path:
     rng = np.random.default_rng(0)
-    Image.fromarray(rng.integers(256, size=(*size[::-1], 3), dtype=np.uint8)).convert(mode).save(path)
+    Image.fromarray(rng.integers(256, size=(*size[::-1], 3), dtype=np.uint8)).convert(mode).save(
+        path
+    )
     return path
 
 
