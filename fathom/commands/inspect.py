@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -106,7 +107,8 @@ def _check(what: str, flags: InspectFlags) -> None:
     if what not in _TAKES:
         raise FathomError(f"inspect shows {', '.join(_TAKES)}, not {what!r}")
     default = InspectFlags()
-    for name in vars(default).keys() - _TAKES[what] - _COMMON:
-        if getattr(flags, name, None) != getattr(default, name, None) and not name.startswith("_"):
+    for name in [item.name for item in dataclasses.fields(default)]:
+        allowed = name in _TAKES[what] | _COMMON
+        if not allowed and getattr(flags, name) != getattr(default, name):
             takers = " and ".join(one for one, names in _TAKES.items() if name in names)
             raise FathomError(f"{what} takes no --{name.replace('_', '-')}; {takers} would")
