@@ -107,8 +107,8 @@ def _frames(
     for moment in played:
         kept.append(moment)
         # One scale for the whole video, slowly forgetting, so that calm moments look calm.
-        largest = max(0.99 * largest, float(np.quantile(moment.occlusion, 0.995)))
-        spread = max(0.999 * spread, float(np.abs(moment.scores - moment.scores.mean()).max()))
+        largest = max(0.97 * largest, float(np.quantile(moment.occlusion, 0.995)))
+        spread = max(0.99 * spread, float(np.abs(moment.scores - moment.scores.mean()).max()))
         yield _frame(subject, moment, largest, spread)
 
 
