@@ -65,6 +65,7 @@ class A2C(Agent):
     """Advantage actor–critic."""
 
     Config: ClassVar[type] = A2CConfig
+    score_kind: ClassVar[str] = "probability"
 
     def __init__(
         self,
@@ -88,6 +89,9 @@ class A2C(Agent):
         rng: np.random.Generator,
     ) -> Any:
         return self.policy.act(observations, action_masks, episode_starts, rng)
+
+    def scores(self, observations: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        return self.policy.scores(observations)
 
     def train(self, env: VectorEnv, steps: int, seed: int) -> Iterator[Metrics]:
         config, n = self.config, env.num_envs

@@ -130,6 +130,9 @@ class Agent(ABC):
     steps: int
     """Agent steps trained so far."""
 
+    score_kind: ClassVar[str] = ""
+    """What `scores` gives: "value" or "probability" (as logits); empty where it gives nothing."""
+
     encoder: Encoder | None = None
     """The network that reads the observations, where it is one of `perception.networks.encoders`."""
 
@@ -340,6 +343,16 @@ class Agent(ABC):
         Returns:
             A batch of n actions: an array (n, …), or a dict or tuple of such, as the action space has it.
         """
+
+    def scores(self, observations: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        """The numbers that discrete actions are chosen by, (n, actions), differentiable; see `score_kind`.
+
+        Computed in float32 and without an action mask. A recurrent policy has the memory of its last `act`.
+
+        Args:
+            observations: each (n, …), numbers of any dtype.
+        """
+        raise NotImplementedError
 
     def annotate(
         self, env: gym.Env, observations: FlatObservation, action_masks: np.ndarray | None

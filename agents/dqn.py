@@ -192,6 +192,7 @@ class DQN(Agent):
     """Deep Q-network."""
 
     Config: ClassVar[type] = DQNConfig
+    score_kind: ClassVar[str] = "value"
     compiles: ClassVar[bool] = True
     """Whether long trainings and trainings on images are compiled."""
 
@@ -311,6 +312,10 @@ class DQN(Agent):
         """Q-values of the network that is evaluated."""
         average = self.config.tau > 0
         return (self._target_values_of if average else self._values_of)(*observations)
+
+    def scores(self, observations: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        weights = self.average if self.config.tau else self.adam.weights
+        return self._mean(functional_call(self.network, weights, observations))
 
     def _mean(self, output: torch.Tensor) -> torch.Tensor:
         """Q-values from the output of the network."""

@@ -79,6 +79,7 @@ class PPO(Agent):
     """Proximal policy optimisation."""
 
     Config: ClassVar[type] = PPOConfig
+    score_kind: ClassVar[str] = "probability"
 
     def __init__(
         self,
@@ -108,6 +109,9 @@ class PPO(Agent):
         rng: np.random.Generator,
     ) -> Any:
         return self.policy.act(observations, action_masks, episode_starts, rng)
+
+    def scores(self, observations: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        return self.policy.scores(observations)
 
     def train(self, env: VectorEnv, steps: int, seed: int) -> Iterator[Metrics]:
         config, n = self.config, env.num_envs

@@ -57,6 +57,7 @@ class REINFORCE(Agent):
     """REINFORCE with a learnt baseline."""
 
     Config: ClassVar[type] = REINFORCEConfig
+    score_kind: ClassVar[str] = "probability"
 
     def __init__(
         self,
@@ -78,6 +79,9 @@ class REINFORCE(Agent):
         rng: np.random.Generator,
     ) -> Any:
         return self.policy.act(observations, action_masks, episode_starts, rng)
+
+    def scores(self, observations: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        return self.policy.scores(observations)
 
     def train(self, env: VectorEnv, steps: int, seed: int) -> Iterator[Metrics]:
         self.context.check(env, steps)

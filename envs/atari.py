@@ -95,6 +95,7 @@ class AtariSingle(gym.Env):
     def __init__(self, env_id: str, config: AtariConfig, render_mode: str | None = None) -> None:
         self.metadata = {"render_modes": ["rgb_array"], "render_fps": 60 // FRAME_SKIP}
         self.render_mode = render_mode
+        self._env_id, self._config = env_id, config
         self._env = make_vector(env_id, 1, config, training=False)
         self._twin: VectorEnv | None = None
         if render_mode == "rgb_array":
@@ -127,6 +128,15 @@ class AtariSingle(gym.Env):
             bool(truncated[0]),
             {"lives": int(info["lives"][0])},
         )
+
+    def get_action_meanings(self) -> list[str]:
+        """Names of the actions, as in Gymnasium's own environments for Atari."""
+        game, path = ale_py.ALEInterface(), roms.get_rom_path(_rom(self._env_id))
+        assert path is not None  # the game is being played
+        game.loadROM(path)
+        full = self._config.full_action_space
+        actions = game.getLegalActionSet() if full else game.getMinimalActionSet()
+        return [action.name for action in actions]
 
     def render(self) -> np.ndarray:  # type: ignore[override]
         """(210, 160, 3) uint8, the screen at its true size."""

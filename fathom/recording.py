@@ -20,7 +20,7 @@ from gymnasium.vector.utils import concatenate, create_empty_array
 from agents.agent import Agent, generator
 from envs.actions import first_of
 from envs.hooks import find_hook
-from envs.observations import ObservationFlattener
+from envs.observations import FlatObservation, ObservationFlattener
 from fathom.display import number
 from fathom.environments import EnvironmentSpec
 from fathom.environments.reporting import failure
@@ -76,7 +76,7 @@ def record(
             frames = _frames(
                 agent, environment, env, seed + episode, limit, functools.partial(warn, message)
             )
-            _write(path, frames, fps)
+            write_video(path, frames, fps)
             transcript = find_hook(env, "transcript")
             for ending, text in (transcript() if transcript is not None else {}).items():
                 replace_file(path.with_suffix(ending), text.encode())
@@ -95,6 +95,23 @@ def _frames(
     cut: Callable[[], None],
 ) -> Generator[np.ndarray]:
     """Play one episode and yield its pictures, at most `limit`; `cut` is called where it has more."""
+    for frame, _, _ in moments(agent, environment, env, seed, limit, cut):
+        yield frame
+
+
+def moments(
+    agent: Agent,
+    environment: EnvironmentSpec,
+    env: Env,
+    seed: int,
+    limit: int,
+    cut: Callable[[], None],
+) -> Generator[tuple[np.ndarray, FlatObservation, np.ndarray | None]]:
+    """Play one episode; yields pictures, at most `limit`, each with what the agent is about to act on.
+
+    That is the flat observation and the action mask, (1, …). After the last step `cut` is called if the episode
+    has not ended.
+    """
     rng = generator(seed)
     plain = ObservationFlattener(env.observation_space)
     starts = np.ones(1, dtype=bool)
@@ -104,12 +121,12 @@ def _frames(
         masks = None if mask is None else np.asarray(mask, dtype=bool)[None]
         batch = plain(_batch(env.observation_space, observation))
         agent.annotate(env, batch, masks)
-        yield picture(environment, env)
+        yield picture(environment, env), batch, masks
         action = first_of(agent.act(batch, masks, starts, rng))
         starts = np.zeros(1, dtype=bool)
         observation, _, terminated, truncated, info = env.step(action)
         if terminated or truncated:
-            yield picture(environment, env)
+            yield picture(environment, env), plain(_batch(env.observation_space, observation)), None
             return
     cut()
 
@@ -203,7 +220,7 @@ def _frames_in(video: Path) -> int:
         return 0
 
 
-def _write(path: Path, frames: Generator[np.ndarray], fps: float) -> None:
+def write_video(path: Path, frames: Generator[np.ndarray], fps: float) -> None:
     """Stream frames to a file that takes its name when it is complete."""
     first = next(frames)
     height, width = first.shape[:2]

@@ -294,6 +294,20 @@ class Policy:
         actions = self.choose(output.distribution_params, masks, sampled)
         return self.distribution.to_env_actions(actions)
 
+    def scores(self, observations: Tensors) -> torch.Tensor:
+        """Parameters of the distribution of actions, in float32; see `Agent.scores`."""
+        n = len(observations[0])
+        memory = self._memory if len(self._memory) else self.initial_memory(n)
+        if len(memory) != n:
+            memory = memory[:1].expand(n, -1)
+        starts = torch.zeros(1, n, dtype=torch.bool, device=self.device)
+        if self.moments is not None:
+            mean, variance = (torch.as_tensor(x) for x in (self.moments.mean, self.moments.var))
+            normalized = ((observations[-1] - mean) / (variance + 1e-8).sqrt()).clamp(-10, 10)
+            observations = (*observations[:-1], normalized.float())
+        sequence = tuple(part.unsqueeze(0) for part in observations)
+        return self.apply(self.adam.weights, sequence, starts, memory)[0]
+
     def state(self, numbers: dict[str, int | float]) -> AgentState:
         """The state with these counters of the agent's."""
         weights = self.adam.weights | dict(self.network.named_buffers())

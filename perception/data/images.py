@@ -351,7 +351,7 @@ def show_image(axes: Any, image: torch.Tensor) -> None:
     axes.axis("off")
 
 
-def image_shape(metadata: Mapping[str, Any]) -> tuple[int, int, int]:
+def shape_of(metadata: Mapping[str, Any]) -> tuple[int, int, int]:
     """Channels, height and width of the images that a model was made for, from its metadata.
 
     Raises:

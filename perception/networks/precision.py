@@ -1,11 +1,29 @@
 """The precision, and the order in memory, that a processor computes images fastest in."""
 
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
+
 import torch
 from torch import Tensor, nn
+
+_full: ContextVar[bool] = ContextVar("full precision", default=False)
+
+
+@contextlib.contextmanager
+def full_precision() -> Iterator[None]:
+    """Inside, `image_precision` is float32: bfloat16 is too coarse for gradients with respect to images."""
+    before = _full.set(True)
+    try:
+        yield
+    finally:
+        _full.reset(before)
 
 
 def image_precision(device: torch.device) -> torch.dtype:
     """bfloat16 if the device has instructions for it, else float32."""
+    if _full.get():
+        return torch.float32
     if device.type == "cuda":
         fast = torch.cuda.is_bf16_supported()
     else:

@@ -20,11 +20,11 @@ from torch import Tensor, nn
 
 from perception.data.datasets import Tensors
 from perception.data.images import (
-    image_shape,
     ink_box,
     input_name,
     like_training_images,
     load_images,
+    shape_of,
     show_image,
 )
 from perception.tasks.task import STRICT, DataError, DataSource, Epochs, Metric, Task, TaskData
@@ -65,11 +65,12 @@ class Autoencoder(Task):
 
     Config = AutoencoderConfig
     default_data = "digits"
+    image_shape: tuple[int, int, int]
 
     def __init__(self, config: AutoencoderConfig, metadata: Mapping[str, Any]) -> None:
         super().__init__(config, metadata)
-        self.shape = image_shape(metadata)
-        sizes = [int(np.prod(self.shape)), *config.hidden_sizes, config.code_size]
+        self.image_shape = shape_of(metadata)
+        sizes = [int(np.prod(self.image_shape)), *config.hidden_sizes, config.code_size]
         self.encoder, self.decoder = layers(sizes), layers(sizes[::-1])
         self.optimizers = {
             "main": torch.optim.Adam(self.parameters(), config.learning_rate, fused=True)
@@ -91,13 +92,13 @@ class Autoencoder(Task):
         }
         return TaskData(Tensors(images.train), Tensors(images.test), metadata, images.origin)
 
-    def encode(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """Codes (n, code_size) of images uint8."""
         return self.encoder(images.flatten(1).float() / 255)
 
     def errors(self, images: Tensor) -> Tensor:
         """(n,) squared errors, summed over each image."""
-        return (self.decoder(self.encode(images)) - images.flatten(1) / 255).square().sum(dim=1)
+        return (self.decoder(self(images)) - images.flatten(1) / 255).square().sum(dim=1)
 
     def train_step(self, batch: tuple[Tensor], step: int) -> dict[str, Tensor]:
         loss = self.errors(batch[0]).mean()
@@ -123,7 +124,7 @@ class Autoencoder(Task):
         from matplotlib.figure import Figure
 
         images = torch.cat([images for (images,) in batches])[:12]
-        results = self.decoder(self.encode(images)).clamp(0, 1).view(len(images), *self.shape)
+        results = self.decoder(self(images)).clamp(0, 1).view(len(images), *self.image_shape)
         figure = Figure((9, 1.8), layout="constrained")
         rows = figure.subplots(2, len(images), squeeze=False)
         for row, group in zip(rows, (images / 255, results), strict=True):
@@ -135,7 +136,7 @@ class Autoencoder(Task):
     def predict(self, inputs: Sequence[Any]) -> list[dict[str, Any]]:
         """Codes of image files (or Pillow images, or arrays) of any size, with their squared errors."""
         box = self.metadata["ink_box"]
-        images = [like_training_images(item, self.shape, box) for item in inputs]
+        images = [like_training_images(item, self.image_shape, box) for item in inputs]
         if not images:
             return []
         batch = torch.stack(images).to(self.device)
@@ -146,7 +147,7 @@ class Autoencoder(Task):
                 "squared_error": round(error, 4),
             }
             for item, code, error in zip(
-                inputs, self.encode(batch).tolist(), self.errors(batch).tolist(), strict=True
+                inputs, self(batch).tolist(), self.errors(batch).tolist(), strict=True
             )
         ]
 

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from perception.data.augmentation import shifted
 from perception.data.datasets import Tensors
-from perception.data.images import image_shape, ink_box, like_training_images, load_images
+from perception.data.images import ink_box, like_training_images, load_images, shape_of
 from perception.networks.classifiers import weights_of
 from perception.networks.precision import channels_innermost, image_scores
 from perception.tasks.classification import (
@@ -118,11 +118,13 @@ class Digits(Task):
 
     Config = DigitsConfig
     default_data = "digits"
+    image_shape: tuple[int, int, int]
 
     def __init__(self, config: DigitsConfig, metadata: Mapping[str, Any]) -> None:
         super().__init__(config, metadata)
         self.classes: list[str] = metadata["classes"]
-        network = make_network(config, image_shape(metadata), len(self.classes))
+        self.image_shape = shape_of(metadata)
+        network = make_network(config, self.image_shape, len(self.classes))
         self.network = channels_innermost(network)
         adam = torch.optim.Adam(self.network.parameters(), config.learning_rate, fused=True)
         self.optimizers = {"main": adam}
@@ -182,7 +184,7 @@ class Digits(Task):
     @torch.no_grad()
     def predict(self, inputs: Sequence[Any]) -> list[dict[str, Any]]:
         """Classes of image files (or Pillow images, or arrays) of any size."""
-        shape, box = image_shape(self.metadata), self.metadata["ink_box"]
+        shape, box = self.image_shape, self.metadata["ink_box"]
         images = [like_training_images(item, shape, box) for item in inputs]
         if not images:
             return []

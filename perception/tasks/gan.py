@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel
 
 from perception.data.datasets import Tensors
-from perception.data.images import image_shape, ink_box, input_name, like_training_images
+from perception.data.images import ink_box, input_name, like_training_images, shape_of
 from perception.data.unlabelled import load_unlabelled
 from perception.networks.generative import LEAST_SIDE, ImageOfCode, bytes_of, code_of_image
 from perception.tasks.generation import (
@@ -127,7 +127,7 @@ class GAN(Task):
 
     def __init__(self, config: GANConfig, metadata: Mapping[str, Any]) -> None:
         super().__init__(config, metadata)
-        self.shape = image_shape(metadata)
+        self.shape = shape_of(metadata)
         self.classes: list[str] = metadata["classes"]
         conditions = len(self.classes) if config.conditional else 0
         self.generator = Generator(self.shape, config, conditions)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from perception.data.images import Images, image_shape, show_image
+from perception.data.images import Images, shape_of, show_image
 from perception.tasks.pretrained import (
     description,
     like_other_images,
@@ -75,7 +75,7 @@ def comparison(classifier: Task, images: Images) -> tuple[dict[str, Any], dict[s
 @torch.no_grad()
 def features_of(classifier: Any, images: Tensor) -> np.ndarray:
     """Features (n, k) of images uint8."""
-    shape = image_shape(classifier.metadata)
+    shape = shape_of(classifier.metadata)
     parts = like_other_images(images, shape).to(classifier.device).split(500)
     return torch.cat([classifier.features(part) for part in parts]).double().cpu().numpy()
 
@@ -111,7 +111,7 @@ def distances(classifier: Any, real: Tensor, sample: Sample) -> np.ndarray:
 @torch.no_grad()
 def class_counts(classifier: Any, images: Tensor) -> np.ndarray:
     """How many of the images uint8 the classifier takes for each of its classes."""
-    shape = image_shape(classifier.metadata)
+    shape = shape_of(classifier.metadata)
     parts = like_other_images(images, shape).to(classifier.device).split(500)
     classes = torch.cat([classifier(part).argmax(dim=1) for part in parts]).cpu().numpy()
     return np.bincount(classes, minlength=len(classifier.classes))

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from perception.data.augmentation import shifted
 from perception.data.datasets import Tensors
-from perception.data.images import image_shape, like_training_images, load_images
+from perception.data.images import like_training_images, load_images, shape_of
 from perception.networks.classifiers import Name, make_classifier, weights_of, whitening_filters
 from perception.networks.precision import channels_innermost, image_scores
 from perception.tasks.classification import (
@@ -74,16 +74,18 @@ class Objects(Task):
 
     Config = ObjectsConfig
     default_data = "frames:atari"
+    image_shape: tuple[int, int, int]
     mean: Tensor
     deviation: Tensor
 
     def __init__(self, config: ObjectsConfig, metadata: Mapping[str, Any]) -> None:
         super().__init__(config, metadata)
         self.classes: list[str] = metadata["classes"]
+        self.image_shape = shape_of(metadata)
         self.network = channels_innermost(
             make_classifier(
                 config.network,
-                image_shape(metadata),
+                self.image_shape,
                 len(self.classes),
                 config.depth,
                 config.width,
@@ -177,7 +179,7 @@ class Objects(Task):
     @torch.no_grad()
     def predict(self, inputs: Sequence[Any]) -> list[dict[str, Any]]:
         """Classes of image files (or Pillow images, or arrays) of any size."""
-        shape = image_shape(self.metadata)
+        shape = self.image_shape
         images = [like_training_images(item, shape, None) for item in inputs]
         if not images:
             return []

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from perception.data.datasets import Tensors
-from perception.data.images import Images, image_shape, ink_box, input_name, like_training_images
+from perception.data.images import Images, ink_box, input_name, like_training_images, shape_of
 from perception.data.unlabelled import load_unlabelled
 from perception.networks.classifiers import weights_of
 from perception.networks.generative import bytes_of
@@ -61,7 +61,7 @@ class Pixels(Task):
 
     def __init__(self, config: PixelsConfig, metadata: Mapping[str, Any]) -> None:
         super().__init__(config, metadata)
-        self.shape = image_shape(metadata)
+        self.shape = shape_of(metadata)
         self.network = pixel_network(
             config.network, (self.shape[1], self.shape[2]), config.depth, config.width
         )

@@ -22,7 +22,7 @@ from torch.utils.data import Dataset
 
 from perception.data.augmentation import distorted, shifted
 from perception.data.datasets import Tensors
-from perception.data.images import Images, image_shape, ink_box, like_training_images, load_images
+from perception.data.images import Images, ink_box, like_training_images, load_images, shape_of
 from perception.networks.classifiers import make_classifier
 from perception.networks.precision import channels_innermost, image_scores
 from perception.tasks.classification import (
@@ -73,12 +73,15 @@ class SemiSupervised(Task):
 
     Config = SemiSupervisedConfig
     default_data = "digits"
+    image_shape: tuple[int, int, int]
 
     def __init__(self, config: SemiSupervisedConfig, metadata: Mapping[str, Any]) -> None:
         super().__init__(config, metadata)
         self.classes: list[str] = metadata["classes"]
-        shape = image_shape(metadata)
-        network = make_classifier("vgg", shape, len(self.classes), depth=1, width=config.width)
+        self.image_shape = shape_of(metadata)
+        network = make_classifier(
+            "vgg", self.image_shape, len(self.classes), depth=1, width=config.width
+        )
         self.network = channels_innermost(network)
         adam = torch.optim.Adam(self.network.parameters(), config.learning_rate, fused=True)
         self.optimizers = {"main": adam}
@@ -197,7 +200,7 @@ class SemiSupervised(Task):
     @torch.no_grad()
     def predict(self, inputs: Sequence[Any]) -> list[dict[str, Any]]:
         """Classes of image files (or Pillow images, or arrays) of any size."""
-        shape, box = image_shape(self.metadata), self.metadata["ink_box"]
+        shape, box = self.image_shape, self.metadata["ink_box"]
         images = [like_training_images(item, shape, box) for item in inputs]
         if not images:
             return []

@@ -151,6 +151,10 @@ class Task(nn.Module, ABC):
     """Fields of `Config` that may be paths or addresses; of a run from elsewhere they are only read if it is
     trusted."""
     optimizers: dict[str, torch.optim.Optimizer]
+    image_shape: tuple[int, int, int] | None = None
+    """Channels, height and width, where calling the task maps images (n, *image_shape), uint8 or floats 0…255, to
+    numbers (n, k), differentiably: then `fathom inspect` can look inside. With `classes`, the k names of the
+    classes, the numbers are their scores."""
 
     def __init__(self, config: Any, metadata: Mapping[str, Any]) -> None:
         super().__init__()

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from perception.data.datasets import Tensors
-from perception.data.images import Images, image_shape, ink_box, like_training_images, load_images
+from perception.data.images import Images, ink_box, like_training_images, load_images, shape_of
 from perception.tasks.classification import (
     answers,
     feature_map,
@@ -71,10 +71,12 @@ class Transfer(Task):
     Config = TransferConfig
     path_hyperparameters = ("pretrained",)
     default_data = "digits"
+    image_shape: tuple[int, int, int]
 
     def __init__(self, config: TransferConfig, metadata: Mapping[str, Any]) -> None:
         super().__init__(config, metadata)
         self.classes: list[str] = metadata["classes"]
+        self.image_shape = shape_of(metadata["pretrained"]["metadata"])
         self.frozen = self.untrained()
         self.tuned = copy.deepcopy(self.frozen)
         self.scratch = self.untrained()
@@ -91,7 +93,7 @@ class Transfer(Task):
         task.network = task.network[: feature_layers(task.network) + 1]
         task.network[-1] = nn.Identity()
         with torch.no_grad():
-            size = task(torch.zeros(1, *image_shape(other["metadata"]))).shape[1]
+            size = task(torch.zeros(1, *shape_of(other["metadata"]))).shape[1]
         task.network[-1] = nn.Linear(size, len(self.classes))
         return task
 
@@ -108,7 +110,7 @@ class Transfer(Task):
                 f"to transfer to {source.reference}, name another fit by --pretrained RUN, such as one of "
                 "`fathom fit digits`"
             )
-        shape = image_shape(other.metadata)
+        shape = shape_of(other.metadata)
         chosen = labelled_images(images.train_labels, config.labels, config.draw)
         train = like_other_images(images.train[chosen], shape), images.train_labels[chosen]
         test = like_other_images(images.test, shape), images.test_labels
@@ -162,6 +164,10 @@ class Transfer(Task):
         optimizer.step()
         return {f"{name}_loss": loss.detach() for name, loss in losses.items()}
 
+    def forward(self, images: Tensor) -> Tensor:
+        """Scores of the classes by the frozen features."""
+        return self.frozen(images)
+
     def networks(self) -> dict[str, nn.Module]:
         """The three networks by name."""
         return {"frozen": self.frozen, "fine-tuned": self.tuned, "from scratch": self.scratch}
@@ -199,14 +205,11 @@ class Transfer(Task):
     @torch.no_grad()
     def predict(self, inputs: Sequence[Any]) -> list[dict[str, Any]]:
         """Classes, by the frozen features, of image files (or Pillow images, or arrays) of any size."""
-        shape, box = (
-            image_shape(self.metadata["pretrained"]["metadata"]),
-            self.metadata["ink_box"],
-        )
-        images = [like_training_images(item, shape, box) for item in inputs]
+        box = self.metadata["ink_box"]
+        images = [like_training_images(item, self.image_shape, box) for item in inputs]
         if not images:
             return []
-        scores = self.frozen(torch.stack(images).to(self.device))
+        scores = self(torch.stack(images).to(self.device))
         return answers(inputs, scores.softmax(dim=1), self.classes)
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from perception.data.datasets import Tensors
-from perception.data.images import image_shape, ink_box, input_name, like_training_images
+from perception.data.images import ink_box, input_name, like_training_images, shape_of
 from perception.data.unlabelled import load_unlabelled
 from perception.networks.generative import LEAST_SIDE, ImageOfCode, bytes_of, code_of_image
 from perception.tasks.generation import (
@@ -65,7 +65,7 @@ class VAE(Task):
 
     def __init__(self, config: VAEConfig, metadata: Mapping[str, Any]) -> None:
         super().__init__(config, metadata)
-        self.shape = image_shape(metadata)
+        self.shape = shape_of(metadata)
         self.encoder = code_of_image(self.shape, 2 * config.code_size, config.width)
         self.decoder = ImageOfCode(self.shape, config.code_size, config.width)
         learning = list(self.parameters())

@@ -148,7 +148,7 @@ def outside_file(run: Path) -> None:
     edit_config(run, "^size = 5", 'domain = "/etc/secret.yaml"')
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda words: words[0])
+@pytest.mark.parametrize("command", [*COMMANDS, ["inspect"]], ids=lambda words: words[0])
 @pytest.mark.parametrize(
     ("edit", "what"),
     [

@@ -13,7 +13,7 @@ import pytest
 
 from fathom.environments import resolve
 from fathom.errors import FathomError
-from fathom.recording import _write, as_rgb, check_rendering, record
+from fathom.recording import as_rgb, check_rendering, record, write_video
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "corridor.py"
 
@@ -116,7 +116,7 @@ def test_a_film_that_a_full_disk_cuts_off_in_the_middle_is_one_sentence(tmp_path
     resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, limits[1]))
     try:
         with pytest.raises(FathomError, match=r"a.mp4 could not be written whole"):
-            _write(tmp_path / "a.mp4", frames(), 10)
+            write_video(tmp_path / "a.mp4", frames(), 10)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert not list(tmp_path.iterdir())
@@ -128,7 +128,7 @@ def test_pictures_of_several_sizes_make_no_film(tmp_path: Path) -> None:
             yield np.zeros((size, size, 3), np.uint8)
 
     with pytest.raises(FathomError, match="from 16×16 to 32×32 after 2 frames"):
-        _write(tmp_path / "a.mp4", frames(), 10)
+        write_video(tmp_path / "a.mp4", frames(), 10)
     assert not list(tmp_path.iterdir())
 
 

@@ -1,0 +1,78 @@
+"""One look inside a run: choose the view, write its pictures into the run's folder."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from fathom.errors import FathomError
+from fathom.files import reporting_disk_errors
+from fathom.inspection import episodes, views
+from fathom.inspection.subject import FitSubject, Subject, subject_of
+from fathom.runs.process import MISFITS, misfit, random_generators, threads_for
+from fathom.runs.run import Run
+from fathom.runs.task_learner import save_pictures
+from perception.data.source import DataError
+
+
+def look(
+    run: Run,
+    what: str,
+    device: str,
+    checkpoint: int | str,
+    warn: Callable[[str], None],
+    options: Mapping[str, Any],
+) -> tuple[list[list[Any]], list[Path]]:
+    """Look inside a run; gives the table, whose first row is the head, and the files of the pictures.
+
+    Args:
+        options: by the names of the flags of `fathom inspect`.
+
+    Raises:
+        FathomError: there is nothing to see, or an option does not fit.
+    """
+    subject = subject_of(run, warn, device, checkpoint)
+    try:
+        with threads_for(run.config), random_generators():
+            view = _view(subject, what, options)
+    except DataError as error:
+        raise FathomError(str(error)) from error
+    except MISFITS as error:
+        raise FathomError(
+            f"{run.folder} cannot be inspected for {what}: {misfit(error)}"
+        ) from error
+    with reporting_disk_errors(run.folder):
+        paths = save_pictures(run, view.pictures)
+        for name, image in view.images.items():
+            folder, filename, buffer = run.files / "pictures", f"{name}.png", io.BytesIO()
+            folder.make()
+            pixels = (image.permute(1, 2, 0).cpu().numpy() * 255).round().astype(np.uint8)
+            Image.fromarray(pixels).save(buffer, "png")
+            folder.replace(filename, buffer.getvalue())
+            paths.append(run.pictures / filename)
+        return view.table, [*paths, *view.videos]
+
+
+def _view(subject: Subject, what: str, options: Mapping[str, Any]) -> views.View:
+    if what == "layers":
+        return views.layers(subject)
+    if what == "filters":
+        return views.find_filters(subject, options["layer"], options["seed"])
+    if what == "saliency":
+        if isinstance(subject, FitSubject):
+            return views.look_at(subject, options["images"])
+        if options["images"]:
+            raise FathomError("an agent is looked at while it plays, so it takes no --images")
+        return episodes.attention(subject, options["seed"], options["max_seconds"])
+    if what == "fool":
+        if isinstance(subject, FitSubject):
+            return views.fool(subject, options["epsilon"], options["seed"])
+        return episodes.fool(subject, options["epsilon"], options["episodes"], options["seed"])
+    if what == "dream":
+        return views.dream(subject, options["images"], options["layer"], options["seed"])
+    return views.paint(subject, options["content"], options["style"], options["vgg"])
