@@ -17,7 +17,7 @@ import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
-from pydantic import NonNegativeInt, PositiveFloat
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat
 from pydantic.dataclasses import dataclass
 from torch.func import functional_call
 from torch.nn import functional as F
@@ -52,6 +52,8 @@ class GAILConfig(PPOConfig):
     """Pairs of the expert, and as many of the policy, in such an update."""
     discriminator_learning_rate: PositiveFloat = 3e-4
     """Learning rate of the discriminator's Adam."""
+    gradient_penalty: NonNegativeFloat = 1.0
+    """Weight of the squared gradient of the discriminator's logit by vectors and actions."""
 
 
 class GAIL(Agent):
@@ -184,12 +186,19 @@ class GAIL(Agent):
         """One step of logistic regression on pairs of which the first half is the expert's. Returns the losses."""
         is_expert = torch.zeros(len(actions), device=actions.device)
         is_expert[: len(actions) // 2] = 1
+        smooth = [x for x in (*observations, actions) if x.dim() == 2 and x.is_floating_point()]
+        for inputs in smooth:
+            inputs.requires_grad_()
 
         def loss_of(params: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
             logits = functional_call(self.discriminator, params, (observations, actions))
             loss = F.binary_cross_entropy_with_logits(logits, is_expert)
             accuracy = ((logits.detach() > 0) == is_expert.bool()).float().mean()
-            return loss, torch.stack([loss.detach(), accuracy])
+            slopes = torch.autograd.grad(logits.sum(), smooth, create_graph=True)
+            steepness = torch.stack([g.square().sum(dim=1).mean() for g in slopes]).sum()
+            return loss + self.config.gradient_penalty * steepness, torch.stack(
+                [loss.detach(), accuracy]
+            )
 
         self.updates += 1
         gradients, _, losses = gradients_of(loss_of, self.adam.compute_params)

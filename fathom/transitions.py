@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,13 +91,17 @@ def record_transitions(
                 "description": f"Episodes of {environment.reference}",
             }
         )
+        lengths: list[int] = []
         returns: list[float] = []
-        count = 0
-        while count < transitions:
-            episode = _episode(agent, environment, env, seed + len(returns))
-            storage.update_episodes([episode])
-            returns.append(float(sum(episode.rewards)))
-            count += len(episode.rewards)
+
+        def episodes() -> Iterator[Any]:
+            while sum(lengths) < transitions:
+                episode = _episode(agent, environment, env, seed + len(returns))
+                lengths.append(len(episode.rewards))
+                returns.append(float(sum(episode.rewards)))
+                yield episode
+
+        storage.update_episodes(episodes())
         for file in (METADATA, DATA):
             (parent / part).sync(file)
         parent.remove(name)
@@ -105,7 +110,7 @@ def record_transitions(
     finally:
         env.close()
         parent.remove(part)
-    return Recorded(parent.path / name, count, returns)
+    return Recorded(parent.path / name, sum(lengths), returns)
 
 
 def _episode(agent: Agent, environment: EnvironmentSpec, env: Env, seed: int) -> Any:
