@@ -142,7 +142,7 @@ class BC(Agent):
         if self._expert is None:
             self._expert = read_demonstrations(
                 Path(self.config.expert),
-                self.observation_space,
+                self.env_observation_space,
                 self.policy.distribution,
                 self.config.expert_episodes,
                 self._digest,

@@ -132,7 +132,7 @@ class GAIL(Agent):
         if self._expert is None:
             self._expert = read_demonstrations(
                 Path(self.config.expert),
-                self.observation_space,
+                self.env_observation_space,
                 self.distribution,
                 self.config.expert_episodes,
                 self._digest,

@@ -9,7 +9,6 @@ into memory.
 import hashlib
 import json
 import stat
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,7 +84,7 @@ def read_demonstrations(
     """Read the first episodes of a data set of Minari.
 
     Args:
-        observation_space: flat, of the environment to learn in.
+        observation_space: of the environment to learn in, as it is.
         distribution: of its actions.
         most_episodes: how many; 0 for all.
         digest: of the demonstrations that these have to be; None for any.
@@ -94,8 +93,10 @@ def read_demonstrations(
         DemonstrationsError: `minari` is missing, the data cannot be read, or it is of other observations or
             actions.
     """
-    flatten = check_demonstrations(folder, observation_space)
+    check_demonstrations(folder, observation_space)
     import minari
+
+    flatten = ObservationFlattener(observation_space)
 
     try:
         _check_data(folder / DATA)
@@ -103,7 +104,10 @@ def read_demonstrations(
         there = len(data)
         count = min(most_episodes or there, there)
         episodes = list(data.iterate_episodes(range(count)))
-        observations = [_flat(flatten, data.observation_space, episode) for episode in episodes]
+        observations = [
+            flatten(_before_actions(observation_space, episode.observations))
+            for episode in episodes
+        ]
         actions = [distribution.from_env_actions(episode.actions) for episode in episodes]
         masks = [_masks(episode, distribution.mask_size) for episode in episodes]
     except DemonstrationsError:
@@ -122,7 +126,6 @@ def read_demonstrations(
     parts = [np.concatenate(part) for part in zip(*map(_parts, observations), strict=True)]
     if any(part.dtype.kind == "f" and not np.isfinite(part).all() for part in parts):
         raise _unusable(folder, "an observation has a number that is not finite")
-    parts = list(_cast(parts, observation_space))
     result = Demonstrations(
         parts[0] if len(parts) == 1 else tuple(parts),
         np.concatenate(actions),
@@ -134,11 +137,11 @@ def read_demonstrations(
     return result
 
 
-def check_demonstrations(folder: Path, observation_space: gym.Space) -> ObservationFlattener:
-    """What flattens the observations of a data set, whose description is read and nothing else.
+def check_demonstrations(folder: Path, observation_space: gym.Space) -> None:
+    """Raise DemonstrationsError where the description of a data set says that it cannot be used.
 
-    Raises:
-        DemonstrationsError: as for `read_demonstrations`.
+    Args:
+        observation_space: as for `read_demonstrations`.
     """
     try:
         from minari.serialization import deserialize_space
@@ -157,19 +160,17 @@ def check_demonstrations(folder: Path, observation_space: gym.Space) -> Observat
         if not all(isinstance(text, str) for text in texts):  # minari would make an environment
             raise _unusable(folder, f"{METADATA} does not say what its spaces are")
         theirs = deserialize_space(texts[0])  # type: ignore[arg-type]
-        flatten = ObservationFlattener(theirs)
     except DemonstrationsError:
         raise
     except FileNotFoundError as error:
         raise _unusable(folder, f"there is no {METADATA} in it") from error
     except (Exception, RecursionError) as error:
         raise _unusable(folder, _one_line(error)) from error
-    if not _alike(flatten.space, observation_space):
+    if not _alike(theirs, observation_space):
         raise _unusable(
             folder,
             f"its observations are {theirs}, and those of this environment are {observation_space}",
         )
-    return flatten
 
 
 def _check_data(path: Path) -> None:
@@ -211,11 +212,6 @@ def _plain_file(path: Path, most: int | None = None) -> Path:
     return path
 
 
-def _flat(flatten: ObservationFlattener, space: gym.Space, episode: Any) -> FlatObservation:
-    """(steps, …) flat observations of an episode, without the one after its last action."""
-    return flatten(_before_actions(space, episode.observations))
-
-
 def _before_actions(space: gym.Space, values: Any) -> Any:
     """All but the last of a batch of observations."""
     if isinstance(space, spaces.Dict):
@@ -237,27 +233,21 @@ def _masks(episode: Any, size: int) -> np.ndarray | None:
 
 
 def _alike(theirs: gym.Space, ours: gym.Space) -> bool:
-    """Whether flat observations of one space can be taken for those of the other; bounds may differ."""
-    if isinstance(ours, spaces.Tuple):
-        return (
-            isinstance(theirs, spaces.Tuple)
-            and len(theirs.spaces) == len(ours.spaces)
-            and all(map(_alike, theirs.spaces, ours.spaces))
+    """Whether observations of one space can be taken for those of the other; the bounds of a Box may differ."""
+    if type(theirs) is not type(ours):
+        return False
+    if isinstance(theirs, spaces.Dict) and isinstance(ours, spaces.Dict):
+        return theirs.spaces.keys() == ours.spaces.keys() and all(
+            _alike(theirs.spaces[key], part) for key, part in ours.spaces.items()
         )
-    if isinstance(ours, spaces.MultiDiscrete):
-        return isinstance(theirs, spaces.MultiDiscrete) and np.array_equal(theirs.nvec, ours.nvec)
-    return (
-        isinstance(theirs, spaces.Box)
-        and theirs.shape == ours.shape
-        and np.dtype(theirs.dtype).kind == np.dtype(ours.dtype).kind  # type: ignore[arg-type]
-    )
-
-
-def _cast(parts: list[np.ndarray], space: gym.Space) -> Iterator[np.ndarray]:
-    """Flat observations in the dtypes of a flat space."""
-    kinds = space.spaces if isinstance(space, spaces.Tuple) else (space,)
-    for part, kind in zip(parts, kinds, strict=True):
-        yield part.astype(kind.dtype, copy=False)
+    if isinstance(theirs, spaces.Tuple) and isinstance(ours, spaces.Tuple):
+        return len(theirs.spaces) == len(ours.spaces) and all(
+            map(_alike, theirs.spaces, ours.spaces)
+        )
+    if isinstance(ours, spaces.Box):
+        kinds = {np.dtype(space.dtype).kind for space in (theirs, ours)}  # type: ignore[arg-type]
+        return theirs.shape == ours.shape and len(kinds) == 1
+    return theirs == ours
 
 
 def _parts(observations: FlatObservation) -> tuple[np.ndarray, ...]:

@@ -46,6 +46,6 @@ def expert_folder(reference: str, runs_dir: Path) -> Path:
 def check_expert(folder: Path, environment: EnvironmentSpec) -> None:
     """Raise FathomError where expert data is plainly of another environment, or no data."""
     try:
-        check_demonstrations(folder, environment.spaces()[0])
+        check_demonstrations(folder, environment.observation_space)
     except UnsuitableEnvironmentError as error:
         raise FathomError(str(error)) from error

@@ -13,17 +13,15 @@ import torch
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
-pytest.importorskip("minari")
-import h5py
-from minari.data_collector import EpisodeBuffer
-from minari.dataset.minari_storage import MinariStorage
-
 from agents.agent import Agent, RunContext
 from agents.bc import BC, BCConfig
 from agents.gail import GAIL, GAILConfig
 from agents.parts.actions import action_distribution
 from agents.parts.demonstrations import DemonstrationsError, read_demonstrations
 from agents.parts.rollout import Collector
+
+minari = pytest.importorskip("minari")
+h5py = pytest.importorskip("h5py")
 
 ROOM = spaces.Box(-1, 1, (2,))
 STEPS = 20
@@ -65,13 +63,15 @@ def write(
     infos: dict[str, Any] | None = None,
 ) -> Path:
     """Write (observations, actions) of episodes in Minari's format."""
-    data = MinariStorage.new(folder, observation_space, action_space, jpeg_encoding=False)
+    data = minari.dataset.minari_storage.MinariStorage.new(
+        folder, observation_space, action_space, jpeg_encoding=False
+    )
     data.update_metadata({"dataset_id": "test-v0", "minari_version": "0.5.3"})
     for observations, actions in episodes:
         first = actions[0] if isinstance(actions, tuple) else actions
         none = [False] * len(first)
         data.update_episodes(
-            [EpisodeBuffer(observations=observations, actions=actions, rewards=[0.0] * len(first),
+            [minari.data_collector.EpisodeBuffer(observations=observations, actions=actions, rewards=[0.0] * len(first),
                            terminations=none, truncations=none, infos=infos)]
         )  # fmt: skip
     return folder
@@ -107,23 +107,22 @@ def test_behaviour_cloning_does_what_the_expert_did(expert: Path) -> None:
     torch.manual_seed(0)
     envs = _rooms()
     agent = BC.for_env(envs, BCConfig(expert=str(expert), learning_rate=3e-3))
-    reports = list(agent.learn(envs, steps=20_000))
+    reports = list(agent.learn(envs, steps=16_000))
     assert reports[-1]["loss"] < reports[0]["loss"]
     assert agent.steps == 20_000
     assert _distance(agent) < 0.15
 
 
-@pytest.mark.parametrize("reward", ["positive", "logit", "negative"])
-def test_gail_goes_where_the_expert_went(expert: Path, reward: Any) -> None:
+def test_gail_goes_where_the_expert_went(expert: Path) -> None:
     torch.manual_seed(0)
     envs = _rooms()
     config = GAILConfig(
-        expert=str(expert), reward=reward, rollout_steps=64, learning_rate=3e-3, discount=0.9,
+        expert=str(expert), rollout_steps=64, learning_rate=3e-3, discount=0.9,
         discriminator_learning_rate=1e-3, entropy_coefficient=0.0,
     )  # fmt: skip
     agent = GAIL.for_env(envs, config)
     before = _distance(agent)
-    reports = list(agent.learn(envs, steps=24_000))
+    reports = list(agent.learn(envs, steps=12_000))
     assert 0 < reports[-1]["discriminator_accuracy"] < 1
     assert _distance(agent) < 0.5 * before
 
@@ -169,10 +168,7 @@ def test_the_first_episodes_with_their_masks_are_read(tmp_path: Path) -> None:
         (np.array([5, 6]), np.array([[0], [10]], np.float32)),
     )
     folder = write(tmp_path / "data", space, actions, [episode] * 3, {"action_mask": masks})
-    flat = spaces.Tuple(
-        [spaces.MultiDiscrete([3], np.int16), spaces.Box(-np.inf, np.inf, (2,))]  # type: ignore[arg-type]
-    )
-    data = read_demonstrations(folder, flat, action_distribution(actions), most_episodes=2)
+    data = read_demonstrations(folder, space, action_distribution(actions), most_episodes=2)
     assert data.episodes == 2
     assert len(data) == 4
     assert data.masks is not None
@@ -213,7 +209,7 @@ def _describe(change: dict[str, Any]) -> Callable[[Path], None]:
     return damage
 
 
-def _in_file(change: Callable[[h5py.File], Any]) -> Callable[[Path], None]:
+def _in_file(change: Callable[[Any], Any]) -> Callable[[Path], None]:
     def damage(folder: Path) -> None:
         with h5py.File(folder / "main_data.hdf5", "a") as file:
             change(file)
@@ -221,20 +217,20 @@ def _in_file(change: Callable[[h5py.File], Any]) -> Callable[[Path], None]:
     return damage
 
 
-def _replace(name: str, value: Any) -> Callable[[h5py.File], None]:
-    def change(file: h5py.File) -> None:
+def _replace(name: str, value: Any) -> Callable[[Any], None]:
+    def change(file: Any) -> None:
         del file[name]
         file[name] = value
 
     return change
 
 
-def _outside(file: h5py.File) -> None:
+def _outside(file: Any) -> None:
     del file["episode_0/actions"]
     file.create_dataset("episode_0/actions", (STEPS, 2), "f4", external="/etc/hostname")
 
 
-def _virtual(file: h5py.File) -> None:
+def _virtual(file: Any) -> None:
     layout = h5py.VirtualLayout((STEPS, 2), "f4")
     layout[:] = h5py.VirtualSource("/etc/hostname", "x", (STEPS, 2))
     file.create_virtual_dataset("episode_0/infos/x", layout)
