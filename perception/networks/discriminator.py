@@ -11,7 +11,8 @@ from perception.networks.encoders import encoder
 class Discriminator(nn.Module):
     """Network from observations and actions to the logit of the probability that they are an expert's.
 
-    An encoder for the observations, and a hidden layer over its features and those of the action.
+    An encoder for the observations, a hidden layer over its features and those of the action, and their products:
+    which of several numbered actions is right depends on the observation, and a product learns that fast.
 
     Args:
         space: of one observation, flat.
@@ -25,11 +26,13 @@ class Discriminator(nn.Module):
         self.encoder = encoder(space, hidden_size, cnn, F.tanh)
         self.hidden = nn.Linear(self.encoder.features + action_size, hidden_size)
         self.logit = nn.Linear(hidden_size, 1)
+        self.weights = nn.Linear(self.encoder.features, action_size)
 
     def forward(
         self, observations: tuple[torch.Tensor, ...], actions: torch.Tensor
     ) -> torch.Tensor:
         """(n,) logits of n observations, each (n, …), and (n, action_size) features of actions."""
         flat = observations[0] if len(observations) == 1 else observations
-        features = torch.cat([self.encoder(flat).float(), actions], dim=1)
-        return self.logit(F.tanh(self.hidden(features))).squeeze(1)
+        features = self.encoder(flat).float()
+        hidden = F.tanh(self.hidden(torch.cat([features, actions], dim=1)))
+        return self.logit(hidden).squeeze(1) + (self.weights(features) * actions).sum(dim=1)
