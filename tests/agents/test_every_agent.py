@@ -99,7 +99,7 @@ def _expert(name: str) -> Callable[[], VectorEnv]:
 CASES: dict[str, tuple[str, dict[str, Any], Callable[[], VectorEnv]]] = {
     **{name: (name, {}, _expert(name)) for name in AGENTS},
     **{
-        f"preset {name}": (preset["algorithm"], preset["agent"], _of_pattern(preset["environments"][0]))
+        f"preset {name}": (preset["algorithm"], preset.get("agent", {}), _of_pattern(preset["environments"][0]))
         for name, preset in PRESETS.items()
     },
     **{
@@ -144,7 +144,9 @@ def build(name: str, table: dict[str, Any], env: VectorEnv, storage: Path, seed:
     context = RunContext(N, SEGMENT, SEGMENTS * SEGMENT, storage=storage, expert_action=expert)
     torch.manual_seed(seed)
     space = ObservationFlattener(env.single_observation_space).space
-    return kind(space, env.single_action_space, config, context)
+    agent = kind(space, env.single_action_space, config, context)
+    agent.env_observation_space = env.single_observation_space
+    return agent
 
 
 def copy(state: AgentState) -> AgentState:
