@@ -100,8 +100,9 @@ def main() -> None:
     parser.add_argument("--agents", nargs="+", choices=("bc", "gail"), default=["bc", "gail"])
     parser.add_argument("--episodes", type=int, nargs="+", default=[1, 3, 10, 30, 100, 300])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--expert", type=Path, help="a run that is trained already")
     flags = parser.parse_args()
-    task = TASKS[flags.task]
+    task = TASKS[flags.task] | ({"expert": flags.expert} if flags.expert else {})
     results = json.loads(FILE.read_text()) if FILE.exists() else {}
     rows = results.get(flags.task, {}).get("rows", [])
     with tempfile.TemporaryDirectory() as temporary:
