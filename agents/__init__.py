@@ -14,6 +14,8 @@ AGENTS: dict[str, str] = {
     "a2c": "agents.a2c:A2C",
     "ppo": "agents.ppo:PPO",
     "dyna-q": "agents.dyna_q:DynaQ",
+    "bc": "agents.bc:BC",
+    "gail": "agents.gail:GAIL",
     "alphago": "agents.alphago:AlphaGo",
     "scripted": "agents.scripted:Scripted",
     "sb3-a2c": "agents.sb3:SB3A2C",

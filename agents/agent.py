@@ -26,11 +26,10 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
-from gymnasium.vector.utils import concatenate, create_empty_array
 from pydantic import ConfigDict, Field
 
 from envs.actions import first_of, mask_size
-from envs.observations import FlatObservation, ObservationFlattener
+from envs.observations import FlatObservation, ObservationFlattener, batch_of_one
 from perception.networks.encoders import Encoder
 
 Metrics = dict[str, float]
@@ -283,8 +282,7 @@ class Agent(ABC):
         space = self.env_observation_space
         single = _is_single(space, observation)
         if single:
-            empty: Any = create_empty_array(space, n=1)
-            observation = concatenate(space, [observation], empty)
+            observation = batch_of_one(space, observation)
         if space is not self.observation_space:
             flat = ObservationFlattener(space)(observation)
         else:

@@ -116,7 +116,7 @@ class PPO(Agent):
     def train(self, env: VectorEnv, steps: int, seed: int) -> Iterator[Metrics]:
         config, n = self.config, env.num_envs
         self.context.check(env, steps)
-        self._compile()
+        self.compile()
         rng = generator(seed)
         collector = Collector(self.policy, env, seed, rng)
         done = reported = 0
@@ -126,7 +126,7 @@ class PPO(Agent):
             rollout = collector.collect(length)
             with collector.learning():
                 if not self.policy.take_mean_image(rollout.observations):
-                    losses += self._improve(rollout, rng)
+                    losses += self.improve(rollout, rng)
             done += length * n
             self.steps += length * n
             if done - reported >= REPORT_EVERY or done >= steps:
@@ -134,13 +134,14 @@ class PPO(Agent):
                 yield collector.report(done) | averages(LOSSES, losses)
                 losses = []
 
-    def _compile(self) -> None:
+    def compile(self) -> None:
+        """Compile acting and learning, in a training that is long enough to gain by it."""
         if not self._compiled and self.policy.compiles(self.context.total_steps):
             self.policy.compile()
             self._gradient_step = compiled(self._gradient_step_of, self.policy.device)
             self._compiled = True
 
-    def _improve(self, rollout: Rollout, rng: np.random.Generator) -> list[torch.Tensor]:
+    def improve(self, rollout: Rollout, rng: np.random.Generator) -> list[torch.Tensor]:
         """All epochs over a rollout; returns the losses of every minibatch."""
         config, policy = self.config, self.policy
         estimated = estimates(policy, rollout, config.discount, config.gae_lambda)

@@ -28,6 +28,7 @@ from typing import Any, NamedTuple
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
+from gymnasium.vector.utils import concatenate, create_empty_array
 
 SEQUENCE_LENGTH = 32
 WORD_BUCKETS = 64
@@ -62,6 +63,12 @@ class Part(NamedTuple):
         for key in self.path:
             batch = batch[key]
         return batch
+
+
+def batch_of_one(space: gym.Space, observation: Any) -> Any:
+    """A batch of one observation of a space, as a vector environment of it would return."""
+    empty: Any = create_empty_array(space, n=1)
+    return concatenate(space, [observation], empty)
 
 
 class ObservationFlattener:

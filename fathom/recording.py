@@ -14,13 +14,12 @@ from typing import Any
 
 import imageio_ffmpeg
 import numpy as np
-from gymnasium import Env, Space
-from gymnasium.vector.utils import concatenate, create_empty_array
+from gymnasium import Env
 
 from agents.agent import Agent, generator
 from envs.actions import first_of
 from envs.hooks import find_hook
-from envs.observations import FlatObservation, ObservationFlattener
+from envs.observations import FlatObservation, ObservationFlattener, batch_of_one
 from fathom.display import number
 from fathom.environments import EnvironmentSpec
 from fathom.environments.reporting import failure
@@ -119,22 +118,20 @@ def moments(
     for _ in range(limit):
         mask = info.get("action_mask")
         masks = None if mask is None else np.asarray(mask, dtype=bool)[None]
-        batch = plain(_batch(env.observation_space, observation))
+        batch = plain(batch_of_one(env.observation_space, observation))
         agent.annotate(env, batch, masks)
         yield picture(environment, env), batch, masks
         action = first_of(agent.act(batch, masks, starts, rng))
         starts = np.zeros(1, dtype=bool)
         observation, _, terminated, truncated, info = env.step(action)
         if terminated or truncated:
-            yield picture(environment, env), plain(_batch(env.observation_space, observation)), None
+            yield (
+                picture(environment, env),
+                plain(batch_of_one(env.observation_space, observation)),
+                None,
+            )
             return
     cut()
-
-
-def _batch(space: Space, observation: Any) -> Any:
-    """Make a batch of one observation."""
-    empty: Any = create_empty_array(space, n=1)
-    return concatenate(space, [observation], empty)
 
 
 def frames_a_second(environment: EnvironmentSpec, env: Env) -> float:

@@ -16,6 +16,7 @@ import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium import spaces
+from torch.nn import functional as F
 
 MOST_NUMBERS = 100_000
 """Of the integers of a Box, each of which has its own probability."""
@@ -30,6 +31,8 @@ class ActionDistribution(ABC):
     num_outputs: int
     """Parameters that depend on the observation."""
     num_log_stds: int = 0
+    num_features: int
+    """Numbers that describe an action to a network."""
     action_dtype: torch.dtype
     mask_size: int = 0
     """Length of an action mask; 0 for families without masks."""
@@ -54,6 +57,14 @@ class ActionDistribution(ABC):
         """Convert actions to a batch of the action space: an array, or a dict or tuple of batches."""
 
     @abstractmethod
+    def from_env_actions(self, env_actions: Any) -> np.ndarray:
+        """Convert a batch of the action space to actions; those outside a Box are clipped to it.
+
+        Raises:
+            ValueError: they are not in the action space.
+        """
+
+    @abstractmethod
     def log_prob(
         self, distribution_params: torch.Tensor, actions: torch.Tensor, masks: torch.Tensor | None
     ) -> torch.Tensor:
@@ -64,6 +75,10 @@ class ActionDistribution(ABC):
         self, distribution_params: torch.Tensor, masks: torch.Tensor | None
     ) -> torch.Tensor:
         """(n,) entropy in nats."""
+
+    @abstractmethod
+    def features(self, actions: torch.Tensor) -> torch.Tensor:
+        """(n, num_features) float32: numbered actions one-hot, others as the environment gets them."""
 
 
 class Categorical(ActionDistribution):
@@ -80,7 +95,7 @@ class Categorical(ActionDistribution):
         self.first = first
         self.space = space
         self.several = not isinstance(space, spaces.Discrete)
-        self.num_outputs = self.mask_size = sum(sizes)
+        self.num_outputs = self.num_features = self.mask_size = sum(sizes)
         self.action_dtype = torch.int64
 
     def sample(
@@ -102,6 +117,15 @@ class Categorical(ActionDistribution):
     def to_env_actions(self, actions: np.ndarray) -> np.ndarray:
         numbers = (actions + self.first).astype(self.space.dtype)
         return numbers.reshape(len(actions), *(self.space.shape or ()))
+
+    def from_env_actions(self, env_actions: Any) -> np.ndarray:
+        numbers = np.asarray(env_actions)
+        if numbers.dtype.kind not in "biu" or numbers.shape[1:] != (self.space.shape or ()):
+            raise ValueError(f"they are {numbers.dtype} {numbers.shape[1:]}, not of {self.space}")
+        actions = numbers.reshape(len(numbers), -1).astype(np.int64) - self.first
+        if (actions < 0).any() or (actions >= self.sizes).any():
+            raise ValueError(f"a number is outside {self.space}")
+        return actions if self.several else actions[:, 0]
 
     def _all_log_probs(
         self, logits: torch.Tensor, masks: torch.Tensor | None
@@ -126,6 +150,11 @@ class Categorical(ActionDistribution):
         parts = self._all_log_probs(distribution_params, masks)
         return -sum((part.exp() * part).sum(dim=1) for part in parts)  # type: ignore[return-value]
 
+    def features(self, actions: torch.Tensor) -> torch.Tensor:
+        columns = actions if self.several else actions.unsqueeze(1)
+        parts = [F.one_hot(columns[:, i], size) for i, size in enumerate(self.sizes)]
+        return torch.cat(parts, dim=1).float()
+
 
 class Gaussian(ActionDistribution):
     """Independent normal distributions over the numbers of a Box.
@@ -137,7 +166,7 @@ class Gaussian(ActionDistribution):
     def __init__(self, space: spaces.Box) -> None:
         self.space = space
         self.size = int(np.prod(space.shape))
-        self.num_outputs = self.num_log_stds = self.size
+        self.num_outputs = self.num_log_stds = self.num_features = self.size
         self.action_dtype = torch.float32
         self.bounded = space.bounded_below & space.bounded_above
         low = np.where(self.bounded, space.low, -1)
@@ -158,6 +187,16 @@ class Gaussian(ActionDistribution):
         scaled = self.middle + self.half * np.where(self.bounded, np.clip(actions, -1, 1), actions)
         return np.clip(scaled, self.space.low, self.space.high).astype(self.space.dtype)
 
+    def from_env_actions(self, env_actions: Any) -> np.ndarray:
+        values = np.asarray(env_actions)
+        if values.dtype.kind not in "fiu" or values.shape[1:] != self.space.shape:
+            raise ValueError(f"they are {values.dtype} {values.shape[1:]}, not of {self.space}")
+        if not np.isfinite(values).all():
+            raise ValueError("a number is not finite")
+        scaled = (values - self.middle) / np.where(self.half > 0, self.half, 1)
+        actions = np.where(self.bounded, np.clip(scaled, -1, 1), values)
+        return actions.reshape(len(values), -1).astype(np.float32)
+
     def log_prob(
         self, distribution_params: torch.Tensor, actions: torch.Tensor, masks: torch.Tensor | None
     ) -> torch.Tensor:
@@ -170,6 +209,10 @@ class Gaussian(ActionDistribution):
     ) -> torch.Tensor:
         log_std = distribution_params.chunk(2, dim=1)[1]
         return (log_std + 0.5 * math.log(2 * math.pi * math.e)).sum(dim=1)
+
+    def features(self, actions: torch.Tensor) -> torch.Tensor:
+        bounded = torch.from_numpy(self.bounded.ravel()).to(actions.device)
+        return torch.where(bounded, actions.clamp(-1, 1), actions)
 
 
 class Product(ActionDistribution):
@@ -194,6 +237,7 @@ class Product(ActionDistribution):
         self.num_outputs = self.outputs[-1].stop
         self.num_log_stds = self.log_stds[-1].stop
         self.mask_size = self.masks[-1].stop
+        self.num_features = sum(part.num_features for part in self.parts)
         self.action_dtype = torch.float32
 
     def sample(
@@ -213,6 +257,18 @@ class Product(ActionDistribution):
         ]
         return tuple(values) if self.keys is None else dict(zip(self.keys, values, strict=True))
 
+    def from_env_actions(self, env_actions: Any) -> np.ndarray:
+        wanted = dict if self.keys is not None else tuple
+        keys: list[Any] = list(range(len(self.parts))) if self.keys is None else self.keys
+        if not isinstance(env_actions, wanted) or len(env_actions) != len(self.parts):
+            raise ValueError("they have other parts")
+        try:
+            batches = [env_actions[key] for key in keys]
+        except KeyError as error:
+            raise ValueError(f"they have no part {error}") from error
+        pairs = zip(self.parts, batches, strict=True)
+        return _side_by_side([part.from_env_actions(batch) for part, batch in pairs])
+
     def log_prob(
         self, distribution_params: torch.Tensor, actions: torch.Tensor, masks: torch.Tensor | None
     ) -> torch.Tensor:
@@ -231,6 +287,12 @@ class Product(ActionDistribution):
     ) -> torch.Tensor:
         split = zip(self.parts, self._split(distribution_params, masks), strict=True)
         return torch.stack([part.entropy(*given) for part, given in split]).sum(dim=0)
+
+    def features(self, actions: torch.Tensor) -> torch.Tensor:
+        pairs = zip(self.parts, self.columns, strict=True)
+        return torch.cat(
+            [part.features(_own_form(part, actions[:, columns])) for part, columns in pairs], dim=1
+        )
 
     def _split(self, distribution_params: Any, masks: Any) -> list[tuple[Any, Any]]:
         """Parameters and masks of each part, arrays or tensors."""

@@ -53,12 +53,21 @@ class Collector:
         policy: acts.
         env: is reset with `seed`.
         rng: samples the actions.
+        rewards: (length, n) rewards of a rollout, to learn from instead of the environment's.
     """
 
-    def __init__(self, policy: Policy, env: VectorEnv, seed: int, rng: np.random.Generator) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        env: VectorEnv,
+        seed: int,
+        rng: np.random.Generator,
+        rewards: Callable[[Rollout], np.ndarray] | None = None,
+    ) -> None:
         self.policy = policy
         self.stream = Transitions(env)
         self.rng = rng
+        self.rewards = rewards
         self.num_envs = env.num_envs
         self.clock = {"environment": 0.0, "acting": 0.0, "learning": 0.0}
         """Seconds spent in each phase."""
@@ -116,7 +125,7 @@ class Collector:
         began = perf_counter()
         values = [output.values for output in (*outputs, self._forward(observations[-1]))]
         self.clock["acting"] += perf_counter() - began
-        return Rollout(
+        rollout = Rollout(
             observations=tuple(torch.stack(part) for part in zip(*observations, strict=True)),
             episode_starts=torch.from_numpy(np.stack(episode_starts)).to(device),
             actions=torch.from_numpy(np.stack(actions)).to(
@@ -125,12 +134,16 @@ class Collector:
             distribution_params=torch.stack([x.distribution_params for x in outputs]).to(device),
             values=torch.stack(values).numpy(),
             masks=None if masks[0] is None else torch.from_numpy(np.stack(masks)).to(device),  # type: ignore[arg-type]
-            rewards=self._rewards(steps),
+            rewards=np.stack([step.rewards for step in steps]),
             terminated=np.stack([step.terminated for step in steps]),
             done=np.stack([step.terminated | step.truncated for step in steps]),
             valid=np.stack([step.valid for step in steps]),
             memory=memory,
         )
+        if self.rewards is not None:
+            rollout.rewards = self.rewards(rollout)
+        rollout.rewards = self._scaled(rollout)
+        return rollout
 
     def _forward(self, observations: Tensors) -> PolicyOutput:
         policy = self.policy
@@ -138,19 +151,19 @@ class Collector:
             policy.forward, observations, self.stream.episode_starts, self._memory
         )
 
-    def _rewards(self, steps: list[Transition]) -> np.ndarray:
+    def _scaled(self, rollout: Rollout) -> np.ndarray:
         """(length, n) rewards to learn from: clipped, then divided by the deviation of the return."""
-        rewards = np.stack([step.rewards for step in steps])
+        rewards = rollout.rewards
         clip = self.policy.config.reward_clip
         if clip:
             rewards = rewards.clip(-clip, clip)
         moments = self.policy.return_moments
         if moments is None:
             return rewards
-        for reward, step in zip(rewards, steps, strict=True):
+        for reward, valid, done in zip(rewards, rollout.valid, rollout.done, strict=True):
             self._returns = self._returns * self.policy.discount + reward
-            _update(moments, self._returns[step.valid, None])
-            self._returns[step.terminated | step.truncated] = 0
+            _update(moments, self._returns[valid, None])
+            self._returns[done] = 0
         return np.clip(rewards / np.sqrt(moments.var + 1e-8), -10, 10).astype(np.float32)
 
     @contextmanager

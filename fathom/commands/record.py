@@ -1,4 +1,4 @@
-"""Episodes of a run as mp4."""
+"""Episodes of a run as mp4, or as transitions to imitate."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ USAGE = "record RUN"
 
 @dataclass(frozen=True, config=STRICT)
 class RecordFlags:
-    """Record episodes of a run's checkpoint as mp4."""
+    """Record episodes of a run's checkpoint as mp4, or as transitions to imitate."""
 
     episodes: SomeEpisodes = 1
     """Episodes."""
+    transitions: int | None = None
+    """Instead of videos, write so many transitions or a few more, in whole episodes, in Minari's format."""
     folder: Path | None = None
-    """Where the videos go; the run's own folder of videos if not given."""
+    """Where the videos, or the transitions, go; the run's own folder of them if not given."""
     checkpoint: str = "latest"
     """Which checkpoint: latest, best (by the run's own evaluations; see --keep of train) or its step."""
     max_seconds: Annotated[float, Field(gt=0)] = 600.0
@@ -47,6 +49,26 @@ def run(words: list[str]) -> int:
         from fathom.runs.run import Run
 
         loaded = Run.find(reference, flags.runs_dir, flags.trust)
+        if flags.transitions is not None:
+            recorded = loaded.record_transitions(
+                flags.transitions,
+                folder=flags.folder,
+                seed=flags.seed,
+                device=flags.device,
+                checkpoint=flags.checkpoint,
+            )
+            mean = sum(recorded.returns) / len(recorded.returns)
+            report = {"folder": str(recorded.folder), "transitions": recorded.transitions}
+            if flags.json:
+                report |= {"episodes": len(recorded.returns), "mean_return": mean}
+                print_json(out, {"run": str(loaded.folder), **report})
+                return 0
+            print(
+                f"{printable(str(recorded.folder))}: {recorded.transitions:,} transitions of"
+                f" {len(recorded.returns):,} episodes, mean return {mean:.6g}",
+                file=out,
+            )
+            return 0
         paths = loaded.record(
             flags.episodes,
             folder=flags.folder,

@@ -136,6 +136,11 @@ class RunFolder:
         return self.folder / "videos"
 
     @property
+    def transitions(self) -> Path:
+        """Folder of recorded transitions, a data set of Minari."""
+        return self.folder / "transitions"
+
+    @property
     def pictures(self) -> Path:
         """Folder of a task's pictures."""
         return self.folder / "pictures"

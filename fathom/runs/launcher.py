@@ -7,6 +7,7 @@ import dataclasses
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -36,6 +37,7 @@ from fathom.runs.agent_learner import (
     storage_needed,
 )
 from fathom.runs.config import InitialWeights, RunConfig, Value, build_config, provenance
+from fathom.runs.expert import check_expert, expert_folder
 from fathom.runs.folder import RunFolder, check_name
 from fathom.runs.options import FitOptions, TrainOptions
 from fathom.runs.process import training_device
@@ -107,6 +109,9 @@ def new_training(
     segment_steps = options.segment_steps or SEGMENT_STEPS * num_envs
     if options.name is not None:
         check_name(options.runs_dir, options.name)
+    if expert := getattr(hyperparameters, "expert", ""):
+        folder = expert_folder(expert, options.runs_dir)
+        hyperparameters = dataclasses.replace(hyperparameters, expert=str(folder))
     wrappers = wrapper_references(options.wrap, options.grey, options.resize, options.frame_stack)
     environment = environment.wrapped_in(wrappers)
     normalized = getattr(hyperparameters, "normalize_observations", False)
@@ -135,6 +140,8 @@ def new_training(
     )
     check_goals(config)
     built = build_agent(config, environment)
+    if expert:
+        check_expert(Path(hyperparameters.expert), environment)
     readers = _readers(built)
     initial = None if options.weights is None else _take_weights(options, config, built)
     if options.record:

@@ -13,7 +13,7 @@ from fathom.display import Display
 from fathom.environments.constructor import argument_text
 from fathom.errors import FathomError
 from fathom.evaluation import Report, Result, evaluate, evaluation_seed, ignore
-from fathom.files import reporting_disk_errors
+from fathom.files import Folder, reporting_disk_errors
 from fathom.recording import MAX_SECONDS, record
 from fathom.runs.agent_learner import agent_class, trained_agent
 from fathom.runs.bounds import EVALUATION, TEST, refuse_costs, refuse_memory
@@ -26,6 +26,7 @@ from fathom.runs.process import MISFITS, misfit, random_generators, threads_for
 from fathom.runs.runner import never, train
 from fathom.runs.task_learner import check_metadata, class_of, data_of, evaluate_task, trained_task
 from fathom.runs.tasks import checked_answers, reporting_task_errors
+from fathom.transitions import MOST_TRANSITIONS, Recorded, record_transitions
 from perception.data.source import DataError
 from perception.tasks.task import Task
 
@@ -147,6 +148,36 @@ class Run(RunFolder):
         with reporting_disk_errors(target, "make room and record again"):
             return record(
                 agent, environment, target, episodes, first_seed, name, max_seconds, _warn
+            )
+
+    def record_transitions(
+        self,
+        transitions: int,
+        *,
+        folder: Path | str | None = None,
+        seed: int = 0,
+        device: str = "auto",
+        checkpoint: int | str = "latest",
+    ) -> Recorded:
+        """Write transitions of a checkpoint in Minari's format, for agents such as `bc` to imitate.
+
+        Args:
+            transitions: how many at least, for episodes are played to their end.
+            folder: where they go; the run's own folder of transitions if not given.
+            seed: which set of episodes, none of which is an evaluation's.
+            checkpoint: as for `agent`.
+        """
+        if type(transitions) is not int or not 1 <= transitions <= MOST_TRANSITIONS:
+            raise FathomError(
+                f"transitions must be a whole number from 1 to {MOST_TRANSITIONS:,}, not {transitions!r}"
+            )
+        first_seed = evaluation_seed(seed) - evaluation_seed()
+        agent, environment, _ = trained_agent(self, _warn, device, checkpoint)
+        target = self.transitions if folder is None else Path(folder)
+        parent = self.files if folder is None else Folder(target.absolute().parent)
+        with reporting_disk_errors(target, "make room and record again"):
+            return record_transitions(
+                agent, environment, parent, target.name, transitions, first_seed, self.config.agent
             )
 
     def predict(

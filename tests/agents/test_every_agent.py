@@ -31,7 +31,7 @@ TINY: dict[str, Any] = {
     "num_envs": N, "replay_capacity": 200, "learning_starts": 40, "train_frequency": 8, "train_freq": 4,
     "batch_size": 8, "rollout_steps": 6, "num_minibatches": 2, "epochs": 1, "hidden_size": 8,
     "target_update_interval": 4, "epsilon_steps": 100, "model_starts": 50, "model_batch_size": 8,
-    "model_hidden": 8, "layers": 2, "width": 8, "simulations": 2, "replay_positions": 100, "value_bins": 5,
+    "discriminator_batch_size": 8, "model_hidden": 8, "layers": 2, "width": 8, "simulations": 2, "replay_positions": 100, "value_bins": 5,
 }  # fmt: skip
 """Sizes for a test, of whatever hyperparameters an agent has; it keeps those that are options, and 0."""
 
@@ -99,7 +99,7 @@ def _expert(name: str) -> Callable[[], VectorEnv]:
 CASES: dict[str, tuple[str, dict[str, Any], Callable[[], VectorEnv]]] = {
     **{name: (name, {}, _expert(name)) for name in AGENTS},
     **{
-        f"preset {name}": (preset["algorithm"], preset["agent"], _of_pattern(preset["environments"][0]))
+        f"preset {name}": (preset["algorithm"], preset.get("agent", {}), _of_pattern(preset["environments"][0]))
         for name, preset in PRESETS.items()
     },
     **{
@@ -109,8 +109,32 @@ CASES: dict[str, tuple[str, dict[str, Any], Callable[[], VectorEnv]]] = {
 }  # fmt: skip
 
 
+def _expert_data(folder: Path, env: VectorEnv) -> str:
+    """Five episodes of random observations and actions, in Minari's format."""
+    storage = pytest.importorskip("minari.dataset.minari_storage").MinariStorage
+    buffer = pytest.importorskip("minari.data_collector").EpisodeBuffer
+    if not folder.exists():
+        spaces_of = env.single_observation_space, env.single_action_space
+        data = storage.new(folder, *spaces_of, jpeg_encoding=False)
+        data.update_metadata({"dataset_id": "random-v0", "minari_version": "0.5.3"})
+        for space in spaces_of:
+            space.seed(0)
+        for _ in range(5):
+            seen, done = (
+                [space.sample() for _ in range(n)]
+                for space, n in zip(spaces_of, (7, 6), strict=True)
+            )
+            data.update_episodes(
+                [buffer(observations=np.stack(seen), actions=np.stack(done), rewards=[0.0] * 6,
+                        terminations=[False] * 6, truncations=[False] * 6)]
+            )  # fmt: skip
+    return str(folder)
+
+
 def build(name: str, table: dict[str, Any], env: VectorEnv, storage: Path, seed: int) -> Agent:
     kind = load_agent(name)
+    if hasattr(kind.Config, "expert"):
+        table = table | {"expert": _expert_data(storage.parent / "expert", env)}
     known = {item for item in TINY if item in kind.Config.__dataclass_fields__}  # type: ignore[attr-defined]
     sizes = {item: TINY[item] for item in known if table.get(item, getattr(kind.Config, item)) != 0}
     if table.get("expert_steps"):
@@ -120,7 +144,9 @@ def build(name: str, table: dict[str, Any], env: VectorEnv, storage: Path, seed:
     context = RunContext(N, SEGMENT, SEGMENTS * SEGMENT, storage=storage, expert_action=expert)
     torch.manual_seed(seed)
     space = ObservationFlattener(env.single_observation_space).space
-    return kind(space, env.single_action_space, config, context)
+    agent = kind(space, env.single_action_space, config, context)
+    agent.env_observation_space = env.single_observation_space
+    return agent
 
 
 def copy(state: AgentState) -> AgentState:

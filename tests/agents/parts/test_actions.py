@@ -203,3 +203,56 @@ def test_integers_without_bounds_worth_the_name_are_refused() -> None:
 def test_actions_that_no_policy_fits_are_named(space: gym.Space) -> None:
     with pytest.raises(ValueError, match=r"Text|Tuple\(\)"):
         action_distribution(space)
+
+
+@given(ANY, st.integers(0, 1000))
+def test_actions_of_the_environment_come_back_as_what_they_were_made_from(
+    space: gym.Space, seed: int
+) -> None:
+    family = action_distribution(space)
+    rng = np.random.default_rng(seed)
+    params = rng.normal(size=(5, family.num_distribution_params)).astype(np.float32)
+    batch = family.to_env_actions(family.sample(params, None, rng))
+    actions = family.from_env_actions(batch)
+    again = family.to_env_actions(actions)
+    for one, other in zip(
+        iterate(batch_space(space, 5), batch), iterate(batch_space(space, 5), again), strict=True
+    ):
+        for left, right in zip(_leaves(one), _leaves(other), strict=True):
+            np.testing.assert_allclose(left, right, rtol=1e-4, atol=1e-4)
+    features = family.features(torch.from_numpy(actions).to(family.action_dtype))
+    assert features.shape == (5, family.num_features)
+
+
+def _leaves(action: object) -> list[object]:
+    parts = list(action.values()) if isinstance(action, dict) else action
+    if not isinstance(action, (dict, tuple)):
+        return [action]
+    return [leaf for part in parts for leaf in _leaves(part)]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("space", "actions", "complaint"),
+    [
+        (spaces.Discrete(3, start=1), np.array([1, 4]), "outside"),
+        (spaces.Discrete(3), np.array([0.0, 1.0]), "float64"),
+        (spaces.Box(-1, 1, (2,)), np.zeros((4, 3)), "not of"),
+        (spaces.Box(-1, 1, (2,)), np.full((4, 2), np.nan), "not finite"),
+        (spaces.Dict(a=spaces.Discrete(2)), {"b": np.zeros(1, int)}, "no part 'a'"),
+        (spaces.Tuple([spaces.Discrete(2)]), np.zeros(1, int), "other parts"),
+    ],
+)
+def test_actions_of_another_space_are_refused(
+    space: gym.Space, actions: object, complaint: str
+) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        action_distribution(space).from_env_actions(actions)
+
+
+def test_features_show_what_the_environment_gets() -> None:
+    """A sampled action beyond the bounds looks like the bound, as an expert's recorded action does."""
+    family = action_distribution(spaces.Box(np.float32([0, -np.inf]), np.float32([10, np.inf])))
+    features = family.features(torch.tensor([[1.5, 1.5], [-0.5, -9.0]]))
+    assert features.tolist() == [[1.0, 1.5], [-0.5, -9.0]]
+    family = action_distribution(spaces.MultiDiscrete([2, 3]))
+    assert family.features(torch.tensor([[1, 2]])).tolist() == [[0, 1, 0, 0, 1]]

@@ -7,10 +7,16 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+
+from fathom.environments import resolve
+from fathom.files import Folder
+from fathom.transitions import record_transitions
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "corridor.py"
 
@@ -55,6 +61,14 @@ TRAININGS = {
         " --width 8 --num-envs 8 --simulations 4 --batch-size 16 --steps 1600 --segment-steps 400"
         " --evaluation-episodes 2 --threads 1"
     ),
+    "cloning": (
+        "bc CartPole-v1 --expert {expert} --steps 60000 --segment-steps 15000 --evaluation-episodes 2"
+        " --normalize-observations --threads 1"
+    ),
+    "adversarial imitation": (
+        "gail CartPole-v1 --expert {expert} --steps 6000 --segment-steps 1500 --evaluation-episodes 2"
+        " --normalize-rewards --threads 1"
+    ),
     "self-play": (
         "alphago Fathom/Go-v0 --env.size 5 --layers 4 --width 8 --num-envs 8 --simulations 4"
         " --batch-size 16 --steps 1600 --segment-steps 400 --evaluation-episodes 2 --threads 1"
@@ -97,7 +111,24 @@ def _after_change(path: Path, delay: float) -> Callable[[], bool]:
     return condition
 
 
-def _write_games(folder: Path) -> Path:
+class _Random:
+    """An agent of CartPole that takes any action."""
+
+    def act(
+        self, observations: Any, masks: Any, starts: Any, rng: np.random.Generator
+    ) -> np.ndarray:
+        return rng.integers(2, size=1)
+
+
+def _write_expert(folder: Path) -> None:
+    """Transitions of an agent that is no expert."""
+    pytest.importorskip("minari")
+    agent: Any = _Random()
+    world = resolve("CartPole-v1")
+    record_transitions(agent, world, Folder(folder.parent), folder.name, 200, 0, "random")
+
+
+def _write_games(folder: Path) -> None:
     """Forty records on 5×5 of moves that fill the board in any order."""
     folder.mkdir()
     points = [f"{column}{row}" for column in "abcde" for row in "abcde"]
@@ -106,7 +137,6 @@ def _write_games(folder: Path) -> Path:
         moves = zip("BW" * 8, rng.sample(points, 16), strict=True)
         record = "".join(f";{colour}[{point}]" for colour, point in moves)
         (folder / f"{number}.sgf").write_text(f"(;GM[1]SZ[5]RE[B+R]{record})")
-    return folder
 
 
 def _last_checkpoint(run: Path) -> dict[str, torch.Tensor]:
@@ -116,7 +146,12 @@ def _last_checkpoint(run: Path) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("world", TRAININGS)
 def test_a_killed_training_ends_with_the_same_tensors(tmp_path: Path, world: str) -> None:
-    words = TRAININGS[world].format(games=_write_games(tmp_path / "games")).split()
+    games, expert = tmp_path / "games", tmp_path / "expert"
+    if "{games}" in TRAININGS[world]:
+        _write_games(games)
+    if "{expert}" in TRAININGS[world]:
+        _write_expert(expert)
+    words = TRAININGS[world].format(games=games, expert=expert).split()
     train = ["train", *words, "--seed", "3", "--runs-dir", str(tmp_path)]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     _finish(_start([*train, "--name", "whole"]))
