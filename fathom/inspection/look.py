@@ -14,9 +14,9 @@ from fathom.errors import FathomError
 from fathom.files import reporting_disk_errors
 from fathom.inspection import episodes, views
 from fathom.inspection.subject import FitSubject, Subject, subject_of
+from fathom.runs.pictures import save_pictures
 from fathom.runs.process import MISFITS, misfit, random_generators, threads_for
 from fathom.runs.run import Run
-from fathom.runs.task_learner import save_pictures
 from perception.data.source import DataError
 
 
