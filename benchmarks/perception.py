@@ -18,6 +18,7 @@ import argparse
 import json
 import os
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -32,6 +33,7 @@ from measuring import RESULTS, keep, machine, versions  # isort: skip - lies bes
 sys.path.pop(0)  # the folder of this file, whose name hides the package `perception`
 
 FILE = RESULTS / "perception.json"
+REFERENCE = Path(__file__).resolve().parents[1] / "runs" / "reference"
 
 Result = dict[str, Any]
 """The JSON of `fathom fit … --json`."""
@@ -75,6 +77,7 @@ def several(command: str, option: str, values: Sequence[int]) -> tuple[str, ...]
 _MNIST = "digits --data mnist --batch-size 128"
 _CIFAR = "objects --data cifar10-jpeg"
 _LEE = "semi-supervised --data mnist --method pseudo-labels --epochs 1 --width 16"
+_DIGITS_CNN = "runs/reference/digits-cnn"
 _TRANSFER = "transfer --data fashion-mnist --pretrained"
 _CONVNET = f"{_MNIST} --epochs 5 --shift 2 --name mnist"
 _COLOURS = f"{_CIFAR} --epochs 2 --name cifar"
@@ -141,6 +144,22 @@ ROWS = (
         )
         for labels, published in ((100, "16.15"), (600, "5.03"), (1000, "4.30"))
     ),
+    Row("vae", "8×8 digits", "ELBO, nats", score, "–", ("vae",), 2),
+    Row("gan", "8×8 digits", "Fréchet distance, small CNN", score, "–", ("gan",), 2),
+    Row("pixels", "8×8 digits, binarised", "NLL, nats", score, "–", ("pixels",), 2),
+    Row(
+        "vae, MNIST", "MNIST", "Fréchet distance, digits-cnn", measure("Fréchet distance"), "–",
+        (f"vae --data mnist --features {_DIGITS_CNN} --epochs 4",), 2,
+    ),
+    Row(
+        "gan, MNIST", "MNIST", "Fréchet distance, digits-cnn", score, "–",
+        (f"gan --data mnist --features {_DIGITS_CNN} --epochs 4",), 2,
+    ),
+    Row(
+        "pixels, MNIST", "MNIST, binarised", "NLL, nats", score,
+        "81.3 (PixelCNN), 80.8 (row LSTM, van den Oord et al. 2016)",
+        ("pixels --data mnist --epochs 3",), 2,
+    ),
     *(
         Row(
             f"transfer, {name}, {labels}", f"Fashion-MNIST from {name}, {labels:,} labels",
@@ -167,12 +186,15 @@ def fit(command: str, folder: Path, threads: int) -> Result:
         raise SystemExit(f"`fathom fit {command}` failed; what it said is above")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     spent = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
-    return {**json.loads(done.stdout), "processor_seconds": spent}
+    home = os.environ.get("FATHOM_DATA")
+    text = done.stdout.replace(home, "$FATHOM_DATA") if home else done.stdout
+    return {**json.loads(text), "processor_seconds": spent}
 
 
 def measure_all(rows: Sequence[Row], threads: int, again: bool) -> None:
     """Fit what is missing, and keep each result."""
     with tempfile.TemporaryDirectory() as folder:
+        shutil.copytree(REFERENCE / "digits-cnn", Path(folder) / _DIGITS_CNN)
         for row in rows:
             for command in row.commands:
                 content = load()
