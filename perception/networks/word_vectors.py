@@ -272,6 +272,7 @@ class NextWord(nn.Module):
     def __init__(self, words: int, size: int, previous: int, hidden_size: int) -> None:
         super().__init__()
         self.vectors = nn.Embedding(words + 1, size)
+        nn.init.normal_(self.vectors.weight, std=0.1)  # small: neighbours are what was learned
         self.hidden = nn.Linear(previous * size, hidden_size)
         self.outputs = nn.Linear(hidden_size, words)
 

@@ -193,7 +193,7 @@ class WordVectors(Task):
         from sklearn.manifold import TSNE
 
         few = len(self.words) < 5 * _SKIPPED
-        chosen = range(len(self.words))[0 if few else _SKIPPED :][:250]
+        chosen = range(len(self.words))[0 if few else _SKIPPED :][:180]
         table = Figure((8.5, 4))
         axes = table.add_axes((0.02, 0, 0.98, 1))
         axes.axis("off")
