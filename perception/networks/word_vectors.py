@@ -137,7 +137,8 @@ def _predict(
             score += hidden[d] * output[d]
         probability = np.float32(1) / (np.float32(1) + math.exp(-score))
         scratch.steps[number] = rate * ((number == 0) - probability)
-        likelihood *= max(probability if number == 0 else 1 - probability, 1e-30)
+        right = float(probability if number == 0 else 1 - probability)
+        likelihood *= max(right, 1e-30)
     scratch.gradient[:] = 0
     for number in range(count):
         output, step = outputs[scratch.drawn[number]], scratch.steps[number]

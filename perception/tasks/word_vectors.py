@@ -215,7 +215,7 @@ class WordVectors(Task):
         plane = Figure((9, 7))
         axes = plane.add_axes((0, 0, 1, 1))
         axes.axis("off")
-        axes.scatter(*places.T, s=0)
+        axes.scatter(places[:, 0], places[:, 1], s=0)
         for number, (x, y) in zip(chosen, places, strict=True):
             axes.text(x, y, self.words[number], fontsize=7, ha="center", parse_math=False)
         return {"neighbours": table, "map": plane}
@@ -282,10 +282,15 @@ def perplexity(losses: np.ndarray) -> float:
 
 def similarities(vectors: Tensor, numbers: Mapping[str, int]) -> np.ndarray:
     """People's judgement and the cosine of the pairs of WordSim-353 that are known; (pairs, 2)."""
-    known = [row for row in similarity_judgements() if row[0] in numbers and row[1] in numbers]
-    one, other = (vectors[[numbers[row[side]] for row in known]] for side in (0, 1))
-    cosines = F.cosine_similarity(one, other).cpu().numpy()
-    return np.column_stack([[row[2] for row in known], cosines])
+    known = [
+        (numbers[one], numbers[other], mean)
+        for one, other, mean in similarity_judgements()
+        if one in numbers and other in numbers
+    ]
+    one, other = (vectors[[row[side] for row in known]] for side in (0, 1))
+    return np.column_stack(
+        [[row[2] for row in known], F.cosine_similarity(one, other).cpu().numpy()]
+    )
 
 
 def correlation(pairs: np.ndarray) -> float:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from perception.data.source import DataError, DataSource
+from perception.tasks.task import load_optimizer_tensors, optimizer_tensors
 from perception.tasks.word_vectors import (
     WordVectors,
     WordVectorsConfig,
@@ -56,7 +57,7 @@ def test_words_of_similar_contexts_become_neighbours(
     assert list(metrics) == ["told from noise", *(["perplexity"] if method == "next-word" else [])]
     score = metrics["told from noise"]
     assert score.mean > before + 0.1
-    assert before == pytest.approx(0.5, abs=0.1)
+    assert before == pytest.approx(0.5, abs=0.15)
     head, ours, baseline = score.table
     assert len(head) == len(ours) == len(baseline)
     assert ours[1] == pytest.approx(score.mean, abs=1e-4)
@@ -108,9 +109,8 @@ def test_a_state_loaded_into_another_instance_trains_to_the_same_bits(
     data = WordVectors.load_data(config, DataSource(str(clans)))
     one, other = (fit(WordVectors, config, data, epochs) for epochs in (1, 0))
     other.load_state_dict(one.state_dict())
+    load_optimizer_tensors(other, optimizer_tensors(one))
     for task in (one, other):
-        for name, optimizer in task.optimizers.items():
-            optimizer.load_state_dict(one.optimizers[name].state_dict())
         train(task, data, 1, first=1)
     for name, tensor in one.state_dict().items():
         assert torch.equal(tensor, other.state_dict()[name])
