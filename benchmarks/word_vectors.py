@@ -32,12 +32,8 @@ import torch
 
 from perception.data.source import DataSource
 from perception.tasks.task import TaskData
-from perception.tasks.word_vectors import (
-    WordVectors,
-    WordVectorsConfig,
-    correlation,
-    similarities,
-)
+from perception.tasks.word_scores import correlation, similarities
+from perception.tasks.word_vectors import WordVectors, WordVectorsConfig
 
 EPOCHS, TURNS = 5, 2
 

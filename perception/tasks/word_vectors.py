@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
@@ -21,18 +21,26 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from perception.data.corpus import contexts, load_corpus, similarity_judgements
+from perception.data.corpus import contexts, load_corpus
 from perception.data.datasets import Tensors
 from perception.networks.word_vectors import NextWord, cbow, noise_table, sampling, skip_gram
 from perception.tasks.task import STRICT, DataError, DataSource, Epochs, Metric, Task, TaskData
+from perception.tasks.word_scores import (
+    LEAST_PAIRS,
+    NOISE_WORDS,
+    correlation,
+    correlation_cell,
+    fits,
+    perplexity,
+    ppmi_vectors,
+    share,
+    similarities,
+    told_from_noise,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-NOISE_WORDS = 20
-"""Against which a held-out word is tested."""
-_LEAST_PAIRS = 100
-"""Known pairs of WordSim-353 below which its correlation is left out."""
 _RATES = {"skip-gram": 0.025, "cbow": 0.075, "next-word": 0.002}
 _UPDATES = {"skip-gram": skip_gram, "cbow": cbow}
 _SKIPPED = 40
@@ -172,7 +180,7 @@ class WordVectors(Task):
         metrics = {"told from noise": Metric(values, share, table)}
         if losses:
             metrics["perplexity"] = Metric(torch.cat(losses).cpu().numpy(), perplexity)
-        if len(pairs) >= _LEAST_PAIRS:
+        if len(pairs) >= LEAST_PAIRS:
             metrics["WordSim-353"] = Metric(pairs, correlation)
         return metrics
 
@@ -241,97 +249,3 @@ class WordVectors(Task):
         close = difflib.get_close_matches(word, self.words, 3)
         hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
         raise DataError(f"the text that was learned from has no word {word!r}, or too rarely{hint}")
-
-
-def fits(vectors: Tensor, outputs: Tensor, context: Tensor, words: Tensor) -> Tensor:
-    """Products (n, k) of the mean vectors of contexts (n, 2 · window) and output vectors of words (n, k)."""
-    there = (context >= 0).unsqueeze(2)
-    sums = (vectors[context.clamp(min=0)] * there).sum(dim=1)
-    return torch.einsum("nd,nkd->nk", sums / there.sum(dim=1), outputs[words])
-
-
-def told_from_noise(
-    rows: Tensor, noise: Tensor, window: int, fits: Callable[[Tensor, Tensor], Tensor]
-) -> np.ndarray:
-    """For each row the sum of the shares of noise words that fit less well than the word there, and the count; (n, 2).
-
-    Args:
-        noise: (n, length, k), numbers of words.
-        fits: contexts (n, 2 · window), words (n, k) → scores (n, k).
-    """
-    places, context = contexts(rows, window, window)
-    there = (context >= 0).any(dim=1)
-    row = places.nonzero()[there, 0]
-    words = torch.cat([rows.unsqueeze(2), noise], dim=2)[places][there]
-    scores = fits(context[there], words)
-    true, other = scores[:, :1], scores[:, 1:]
-    shares = ((true > other).float() + 0.5 * (true == other)).mean(dim=1)
-    sums = shares.new_zeros(len(rows)).index_add_(0, row, shares)
-    return np.column_stack([sums.cpu().numpy(), row.bincount(minlength=len(rows)).cpu().numpy()])
-
-
-def share(values: np.ndarray) -> float:
-    """The mean of the sums and counts of `told_from_noise`."""
-    return float(values[:, 0].sum() / max(1, values[:, 1].sum()))
-
-
-def perplexity(losses: np.ndarray) -> float:
-    """exp of the mean loss."""
-    return float(np.exp(losses.mean()))
-
-
-def similarities(vectors: Tensor, numbers: Mapping[str, int]) -> np.ndarray:
-    """People's judgement and the cosine of the pairs of WordSim-353 that are known; (pairs, 2)."""
-    known = [
-        (numbers[one], numbers[other], mean)
-        for one, other, mean in similarity_judgements()
-        if one in numbers and other in numbers
-    ]
-    one, other = (vectors[[row[side] for row in known]] for side in (0, 1))
-    return np.column_stack(
-        [[row[2] for row in known], F.cosine_similarity(one, other).cpu().numpy()]
-    )
-
-
-def correlation(pairs: np.ndarray) -> float:
-    """Spearman's rank correlation of the columns (n, 2)."""
-    from scipy.stats import spearmanr
-
-    return float(spearmanr(*pairs.T).statistic)
-
-
-def correlation_cell(pairs: np.ndarray) -> list[Any]:
-    """Correlation and number of pairs, as in the table."""
-    if len(pairs) < _LEAST_PAIRS:
-        return ["–", len(pairs)]
-    return [round(correlation(pairs), 4), len(pairs)]
-
-
-def ppmi_vectors(rows: Tensor, counts: np.ndarray, window: int, size: int) -> tuple[Tensor, Tensor]:
-    """Vectors and output vectors by truncated singular values of positive pointwise mutual information.
-
-    As in Levy et al. 2015: a neighbour at distance d counts 1 - (d - 1) / window, contexts are smoothed by count^0.75,
-    and both sides get the root of the singular values.
-    """
-    from scipy import sparse
-    from sklearn.decomposition import TruncatedSVD
-
-    words = len(counts)
-    near = 1 - (torch.arange(1, window + 1) - 1) / window
-    weights = torch.cat([near.flip(0), near])
-    total = sparse.csr_matrix((words, words))
-    for part in rows.split(1024):
-        places, context = contexts(part, window, window)
-        there = context >= 0
-        word = part[places].unsqueeze(1).expand_as(context)[there]
-        entries = weights.expand(context.shape)[there].double(), (word, context[there])
-        total += sparse.coo_matrix(entries, (words, words)).tocsr()
-    pairs = total.tocoo()
-    by_word, by_context = np.asarray(total.sum(axis=1)).ravel(), counts.astype(float) ** 0.75
-    expected = by_word[pairs.row] * by_context[pairs.col] / by_context.sum()
-    data = np.log(pairs.data / expected).clip(min=0)
-    ppmi = sparse.csr_matrix((data, (pairs.row, pairs.col)), (words, words))
-    svd = TruncatedSVD(min(size, words - 1), random_state=0).fit(ppmi)
-    roots = np.sqrt(svd.singular_values_).clip(min=1e-9)
-    left, right = ppmi @ svd.components_.T / roots, svd.components_.T * roots
-    return torch.from_numpy(left).float(), torch.from_numpy(right).float()
