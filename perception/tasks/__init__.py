@@ -23,6 +23,7 @@ TASKS: dict[str, str] = {
     "transfer": "perception.tasks.transfer:Transfer",
     "utterances": "perception.tasks.response_generation:ResponseGeneration",
     "vae": "perception.tasks.vae:VAE",
+    "word-vectors": "perception.tasks.word_vectors:WordVectors",
 }
 """Command-line name → "module:Class", imported when it is used."""
 
