@@ -41,7 +41,8 @@ from fathom.runs.options import FitOptions, TrainOptions
 from fathom.runs.process import training_device
 from fathom.runs.task_learner import data_source, protocol_of, task_data, try_task
 from fathom.runs.tasks import default_data, reporting_task_errors
-from fathom.runs.trust import refuse_arguments, refuse_imports, refuse_module, refuse_paths
+from fathom.runs.trust import refuse_arguments, refuse_data, refuse_imports, refuse_module
+from fathom.runs.world_frames import SCHEME, absolute_reference
 from perception.networks.encoders import IndexEncoder, VectorEncoder, parts_of
 from perception.tasks.task import TaskData
 
@@ -217,6 +218,9 @@ def new_fit(
     if type(epochs) is not int or not 1 <= epochs <= 10_000:  # a user's Config may check nothing
         raise FathomError(f"epochs must be a whole number from 1 to 10,000, not {epochs!r}")
     source = data_source(options.data or default_data(task), data_options).absolute()
+    if source.scheme == SCHEME:
+        name = absolute_reference(source.reference.partition(":")[2])
+        source = dataclasses.replace(source, reference=f"{SCHEME}:{name}")
     try:
         config = RunConfig(
             task=task,
@@ -243,7 +247,7 @@ def new_fit(
     message(f"  run {run.folder}")
     if not run.signed:
         with _saying_unsigned(message):
-            refuse_paths(run.folder, config.data)
+            refuse_data(run.folder, config.data)
             refuse_module(run.folder, config.task)
     return run, data
 
