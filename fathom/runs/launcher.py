@@ -16,7 +16,7 @@ from gymnasium import spaces
 from pydantic import ValidationError
 
 from agents import AGENTS
-from agents.agent import Agent, AgentState
+from agents.agent import Agent
 from envs.observations import ObservationFlattener, is_vector
 from fathom.arguments import nearest, warn
 from fathom.display import number
@@ -35,8 +35,9 @@ from fathom.runs.agent_learner import (
     gigabytes,
     storage_needed,
 )
-from fathom.runs.config import InitialWeights, RunConfig, Value, build_config, provenance
+from fathom.runs.config import RunConfig, Value, build_config, provenance
 from fathom.runs.folder import RunFolder, check_name
+from fathom.runs.initial_weights import initial_state
 from fathom.runs.options import FitOptions, TrainOptions
 from fathom.runs.process import training_device
 from fathom.runs.task_learner import data_source, protocol_of, task_data, try_task
@@ -137,7 +138,7 @@ def new_training(
     check_goals(config)
     built = build_agent(config, environment)
     readers = _readers(built)
-    initial = None if options.weights is None else _take_weights(options, config, built)
+    initial = initial_state(options, config, built)
     if options.record:
         check_rendering(environment)
     needed = storage_needed(config, environment)
@@ -162,39 +163,6 @@ def check_goals(config: RunConfig) -> None:
         raise FathomError(
             "--early-stop and --keep best go by evaluations, and --evaluation-episodes 0 asks for none"
         )
-
-
-def _take_weights(options: TrainOptions, config: RunConfig, agent: Agent) -> AgentState:
-    """Load the trained weights of another run into a new agent, and note in `config` where they are from.
-
-    Only the network that acts is taken, with the moments of its observations: optimizer and counters are
-    new, and a target network begins as the same.
-
-    Returns:
-        The agent's state, from which the training starts.
-    """
-    source = RunFolder.find(str(options.weights), options.runs_dir)
-    if source.config.learner != config.agent:
-        raise FathomError(
-            f"{source.folder} is a run of {source.config.learner}, whose weights {config.agent} cannot take"
-        )
-    checkpoint = source.trained_checkpoint()
-    theirs, ours = checkpoint.state.weights, agent.state().weights
-    for name in [*ours, *theirs]:
-        there, here = (
-            f"the shape {tuple(weights[name].shape)}" if name in weights else "nothing"
-            for weights in (theirs, ours)
-        )
-        if there != here:
-            raise FathomError(
-                f"the weights of {source.folder} do not fit: {name} has {there} in that run and {here} in"
-                " this one; observations, actions and the network's hyperparameters must be the same"
-            )
-    agent.load(AgentState(theirs))
-    config.weights = InitialWeights(
-        run=str(source.folder.resolve()), step=checkpoint.progress.steps
-    )
-    return agent.state()
 
 
 def new_fit(

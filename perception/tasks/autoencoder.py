@@ -117,9 +117,10 @@ class Autoencoder(Task):
             self.decoder = nn.Sequential(layers([*sizes[::-1], mirror.features]), mirror)
         self.encoder = layers(sizes)
         self.register_buffer("mean_image", torch.zeros(1, *self.shape))
-        *_, last = (part for part in self.decoder.modules() if hasattr(part, "weight"))
-        nn.init.zeros_(last.weight)  # learning begins with the mean image
-        nn.init.zeros_(last.bias)
+        kinds = nn.Linear, nn.ConvTranspose2d
+        *_, last = (part for part in self.decoder.modules() if isinstance(part, kinds))
+        for parameter in last.parameters():
+            nn.init.zeros_(parameter)  # learning begins with the mean image
         learning = list(self.parameters())
         self.optimizers = {"main": torch.optim.Adam(learning, config.learning_rate, fused=True)}
         self.updates = config.epochs * -(-metadata["images"] // config.batch_size)
