@@ -11,14 +11,14 @@ import tomllib
 import typing
 from dataclasses import field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NotRequired
 
 import numpy as np
 import tomli_w
 import torch
 from pydantic import AfterValidator, Field, ValidationError, with_config
 from pydantic.dataclasses import dataclass
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import TypedDict
 
 import fathom
 from agents import PACKAGES
