@@ -115,7 +115,7 @@ def _image_part(environment: EnvironmentSpec) -> int | None:
 def _images(
     environment: EnvironmentSpec, policy: Policy | None, count: int, seed: int, training: bool
 ) -> np.ndarray:
-    """Images uint8 (count, height, width, channels)."""
+    """Images uint8 (count, height, width, channels), in random order."""
     part = _image_part(environment)
     env = environment.make_vector(_ENVS, training) if part is not None else None
     if env is None:
@@ -140,7 +140,7 @@ def _images(
                 images = _room(environment, count, new)
             images[done : done + _ENVS] = new[: count - done]
             done += _ENVS
-        return images
+        return rng.permutation(images)
     except BrokenEnvironmentError as error:
         raise FathomError(f"{environment.reference} is broken: {error}") from error
     finally:
