@@ -122,7 +122,7 @@ def test_noise_is_in_the_input_only_and_what_it_took_is_filled_in(
         task.config = dataclasses.replace(config, noise=0.5)
         metrics = task.evaluate(task.batches(data.test, training=False))
         errors[noise] = metrics["squared error of noisy images"].mean
-    assert errors[0.5] < 0.6 * errors[0.0]
+    assert errors[0.5] < 0.85 * errors[0.0]
     images = torch.full((200, 2, 5, 5), 9, dtype=torch.uint8)
     noisy = task.noisy(images, torch.Generator().manual_seed(0))
     assert (noisy == 0).float().mean() == pytest.approx(0.5, abs=0.03)
