@@ -19,8 +19,8 @@ from measuring import RESULTS, interval, keep, machine, versions  # isort: skip 
 
 sys.path.pop(0)  # the folder of this file, where `perception.py` hides the package
 
-import fathom  # noqa: E402
-from fathom.runs.run import Run  # noqa: E402
+import fathom
+from fathom.runs.run import Run
 
 WAYS = ("scratch", "autoencoder", "autoencoder, frozen", "other game")
 

@@ -76,13 +76,10 @@ def load_images(source: DataSource) -> Images:
     Raises:
         DataError: there are none, or they cannot be used.
     """
-    images = read_images(source)
-    if len(images.train_labels.unique()) < 2:
-        raise DataError(f"the training images of {source.reference} are all of one class")
-    return images
+    return read_images(source, least_classes=2)
 
 
-def read_images(source: DataSource) -> Images:
+def read_images(source: DataSource, least_classes: int = 1) -> Images:
     """Find and read labelled images, perhaps all of one class; DataError as for `load_images`."""
     name = Path(source.reference).name
     made: dict[str, Any] = {}
@@ -99,6 +96,8 @@ def read_images(source: DataSource) -> Images:
         raise DataError(
             f"the training images of {source.reference} are {_size(train)}, the test images {_size(test)}"
         )
+    if len(np.unique(train_labels)) < least_classes:
+        raise DataError(f"the training images of {source.reference} are all of one class")
     if test_labels.max() >= len(classes):
         raise DataError(f"the test images of {source.reference} have classes that training lacks")
     origin = {
