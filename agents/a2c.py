@@ -176,7 +176,7 @@ class A2C(Agent):
             )
             return loss, torch.stack([policy_loss.detach(), value_loss.detach(), entropy.detach()])
 
-        gradients, _, losses = gradients_of(loss_of, policy.adam.compute_params)
+        gradients, _, losses = gradients_of(loss_of, policy.adam.compute_params, policy.adam.frozen)
         policy.adam.step(clip_by_global_norm(gradients, config.max_gradient_norm), step_scalars)
         return losses
 

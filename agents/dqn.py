@@ -45,7 +45,14 @@ from agents.parts.compiling import LONG_TRAINING, compiled
 from agents.parts.replay import MOST_ACTIONS, Batch, Replay, storage_bytes
 from envs.observations import FlatObservation
 from envs.vector import Transitions
-from perception.networks.encoders import ImageEncoder, as_tensor, encoder, is_image, parts_of
+from perception.networks.encoders import (
+    ImageEncoder,
+    as_tensor,
+    encoder,
+    image_encoder_parameters,
+    is_image,
+    parts_of,
+)
 from perception.networks.precision import image_precision
 
 IMAGES_IN_MEAN = 1_000  # sampled from the replay memory for `subtract_mean_image`
@@ -93,6 +100,8 @@ class DQNConfig:
     """Images: layer normalisation before the activation of the dense layer [False]."""
     subtract_mean_image: bool = False
     """Images: subtract the mean image of the replay memory at the first update [False]."""
+    freeze_encoder: bool = False
+    """Images: learn no weights of the convolutions and the dense layer after them, which stay the initial ones [False]."""
     hidden_size: Size = 256
     """Width of the dense layers [512]."""
     epsilon_start: UnitInterval = 1.0
@@ -230,14 +239,15 @@ class DQN(Agent):
         self.network = QNetwork(observation_space, self.num_actions, config).to(self.device)
         self.encoder = self.network.encoder
         images = [part for part in parts_of(self.encoder) if isinstance(part, ImageEncoder)]
-        for name in ("layer_norm", "subtract_mean_image"):
+        for name in ("layer_norm", "subtract_mean_image", "freeze_encoder"):
             if getattr(config, name) and not images:
                 raise ValueError(f"{name} needs images, and this environment has none")
         image = is_image(observation_space)
         if image:
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         precision = image_precision(self.device) if image else torch.float32
-        self.adam = Adam(self.network, config.adam_epsilon, precision)
+        frozen = image_encoder_parameters(self.network) if config.freeze_encoder else ()
+        self.adam = Adam(self.network, config.adam_epsilon, precision, frozen)
         self.target = {name: w.clone() for name, w in self.adam.compute_params.items()}
         # In float32: bfloat16 would round the small steps of an average to nothing.
         self.average = {name: w.clone() for name, w in self.adam.weights.items()}
@@ -481,7 +491,7 @@ class DQN(Agent):
         with torch.no_grad():
             selection_q = self._values_of(*next_observations) if self.config.double else next_q
             targets = td_targets(rewards, discounts, next_q, selection_q, next_masks)
-        gradients, loss, q = gradients_of(loss_of, self.adam.compute_params)
+        gradients, loss, q = gradients_of(loss_of, self.adam.compute_params, self.adam.frozen)
         self.adam.step(gradients, step_scalars)
         return loss, q
 

@@ -226,7 +226,7 @@ class PPO(Agent):
                 ]
             )
 
-        gradients, _, losses = gradients_of(loss_of, policy.adam.compute_params)
+        gradients, _, losses = gradients_of(loss_of, policy.adam.compute_params, policy.adam.frozen)
         policy.adam.step(clip_by_global_norm(gradients, config.max_gradient_norm), step_scalars)
         return losses
 

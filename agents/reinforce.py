@@ -135,7 +135,7 @@ class REINFORCE(Agent):
                 [policy_loss.detach(), baseline_loss.detach(), entropy.detach()]
             )
 
-        gradients, _, losses = gradients_of(loss_of, policy.adam.compute_params)
+        gradients, _, losses = gradients_of(loss_of, policy.adam.compute_params, policy.adam.frozen)
         self.updates += 1
         policy.adam.step(
             clip_by_global_norm(gradients, config.max_gradient_norm),

@@ -217,8 +217,9 @@ def _split(given: Mapping[str, Any], options: Any, config: Any) -> tuple[Any, An
         asked["wrap"] = (asked["wrap"],) if isinstance(asked["wrap"], str) else tuple(asked["wrap"])
     if type(asked.get("resize")) is int:
         asked["resize"] = str(asked["resize"])
-    if asked.get("weights") is not None:
-        asked["weights"] = str(getattr(asked["weights"], "folder", asked["weights"]))
+    for name in ("weights", "encoder"):
+        if asked.get(name) is not None:
+            asked[name] = str(getattr(asked[name], "folder", asked[name]))
     table = dataclasses.asdict(config) | {k: v for k, v in given.items() if k not in of_run}
     try:
         options = dataclasses.replace(options, **asked)

@@ -151,8 +151,19 @@ def frames_a_second(environment: EnvironmentSpec, env: Env) -> float:
 
 def picture(environment: EnvironmentSpec, env: Env) -> np.ndarray:
     """Render, enlarge small pictures by nearest neighbour, and make both sides even; uint8 (h, w, 3)."""
+    frame = rendered(environment, env)
+    factor = max(1, LONG_SIDE // max(frame.shape[:2]))
+    frame = frame.repeat(factor, axis=0).repeat(factor, axis=1)
+    height, width = frame.shape[:2]
+    if height % 2 or width % 2:
+        frame = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+    return np.ascontiguousarray(frame)
+
+
+def rendered(environment: EnvironmentSpec, env: Env) -> np.ndarray:
+    """The environment's picture, uint8 (h, w, 3); FathomError where it gives none."""
     try:
-        rendered = env.render()
+        result = env.render()
     except (Exception, SystemExit) as error:
         message = str(failure(environment.reference, "render", error))
         # Without a display MuJoCo's window library fails, in one of many ways.
@@ -163,18 +174,12 @@ def picture(environment: EnvironmentSpec, env: Env) -> np.ndarray:
             )
         raise FathomError(message) from error
     try:
-        frame = as_rgb(rendered)
+        return as_rgb(result)
     except ValueError as error:
         raise FathomError(
             f"{environment.reference} cannot be recorded: {error}, and a picture is an array (height,"
             " width), or with a third axis of 1, 3 or 4 colours, of numbers 0 to 255 or 0.0 to 1.0"
         ) from error
-    factor = max(1, LONG_SIDE // max(frame.shape[:2]))
-    frame = frame.repeat(factor, axis=0).repeat(factor, axis=1)
-    height, width = frame.shape[:2]
-    if height % 2 or width % 2:
-        frame = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-    return np.ascontiguousarray(frame)
 
 
 def as_rgb(rendered: Any) -> np.ndarray:

@@ -121,7 +121,7 @@ def test_a_study_that_there_is_not_and_missing_data_are_one_sentence(
     assert stop.value.code == 2
     assert "known: capacity, activations" in capsys.readouterr().err
     assert recipe.main(["--data", str(tmp_path / "none"), "--output", str(tmp_path)]) == 2
-    assert re.fullmatch(r"recipe: there are no data .*\n", capsys.readouterr().err)
+    assert re.fullmatch(r"recipe: no data .*\n", capsys.readouterr().err)
 
 
 def test_the_tables_of_the_page_are_those_of_the_values_beside_it() -> None:

@@ -5,7 +5,7 @@ updates the float32 originals (Micikevicius et al. 2018, "Mixed precision traini
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import torch
 from torch import nn
@@ -24,10 +24,18 @@ class Adam:
         epsilon: added to the root of the second moment.
         precision: of the computation in modules named `encoder…`. The heads stay in float32: bfloat16
             cannot distinguish 1.500 from 1.505, and values differ by less.
+        frozen: names of parameters that are never changed.
     """
 
-    def __init__(self, network: nn.Module, epsilon: float, precision: torch.dtype) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        epsilon: float,
+        precision: torch.dtype,
+        frozen: Collection[str] = (),
+    ) -> None:
         self.epsilon = epsilon
+        self.frozen = frozenset(frozen)
         self.weights: Tensors = {name: p.detach() for name, p in network.named_parameters()}
         self.compute_params: Tensors = {
             name: w.to(precision if name.startswith("encoder") else torch.float32)
@@ -45,12 +53,13 @@ class Adam:
         return torch.tensor([rate, 1 / math.sqrt(1 - BETA2**update)], device=device)
 
     def step(self, gradients: Tensors, step_scalars: torch.Tensor) -> None:
-        """Update every weight."""
+        """Update every weight that is not frozen."""
         rate, scale = step_scalars
+        names = [name for name in self.weights if name not in self.frozen]
         weights, exp_avg, exp_avg_sq = (
-            list(part.values()) for part in (self.weights, self.exp_avg, self.exp_avg_sq)
+            [part[name] for name in names] for part in (self.weights, self.exp_avg, self.exp_avg_sq)
         )
-        float_gradients = [gradients[name].float() for name in self.weights]
+        float_gradients = [gradients[name].float() for name in names]
         # One call for all tensors: the update of a small network is mostly overhead of calls.
         torch._foreach_lerp_(exp_avg, float_gradients, 1 - BETA1)
         torch._foreach_mul_(exp_avg_sq, BETA2)
@@ -61,8 +70,8 @@ class Adam:
         changes = torch._foreach_div(exp_avg, divisors)
         torch._foreach_mul_(changes, rate)
         torch._foreach_sub_(weights, changes)
-        if any(self.compute_params[name] is not weight for name, weight in self.weights.items()):
-            torch._foreach_copy_([self.compute_params[name] for name in self.weights], weights)
+        if any(self.compute_params[name] is not self.weights[name] for name in names):
+            torch._foreach_copy_([self.compute_params[name] for name in names], weights)
 
     def moments(self) -> Tensors:
         """Both moments by name."""
@@ -85,23 +94,30 @@ class Adam:
 
 
 def gradients_of(
-    loss_of: Callable[[Tensors], tuple[torch.Tensor, torch.Tensor]], weights: Tensors
+    loss_of: Callable[[Tensors], tuple[torch.Tensor, torch.Tensor]],
+    weights: Tensors,
+    frozen: Collection[str] = (),
 ) -> tuple[Tensors, torch.Tensor, torch.Tensor]:
     """Gradients of a loss with respect to the weights.
 
     `torch.func` compiles into one graph with the rest of an update; plain autograd is faster uncompiled.
 
     Args:
-        loss_of: returns the loss and an auxiliary tensor.
+        loss_of: takes all weights; returns the loss and an auxiliary tensor.
+        frozen: names of weights that no gradient is computed for.
 
     Returns:
         the gradients, the loss and the auxiliary tensor.
     """
+    fixed = {name: w for name, w in weights.items() if name in frozen}
+    learning = {name: w for name, w in weights.items() if name not in frozen}
     if torch.compiler.is_compiling():
-        gradients, (loss, auxiliary) = grad_and_value(loss_of, has_aux=True)(weights)
+        gradients, (loss, auxiliary) = grad_and_value(
+            lambda some: loss_of(fixed | some), has_aux=True
+        )(learning)
         return gradients, loss, auxiliary
-    leaves = {name: w.detach().requires_grad_() for name, w in weights.items()}
-    loss, auxiliary = loss_of(leaves)
+    leaves = {name: w.detach().requires_grad_() for name, w in learning.items()}
+    loss, auxiliary = loss_of({name: w.detach() for name, w in fixed.items()} | leaves)
     result = torch.autograd.grad(loss, list(leaves.values()), materialize_grads=True)
     return dict(zip(leaves, result, strict=True)), loss.detach(), auxiliary.detach()
 

@@ -23,7 +23,14 @@ from agents.parts.actions import ActionDistribution, action_distribution
 from agents.parts.adam import Adam, copy_into
 from agents.parts.compiling import LONG_TRAINING, compiled
 from envs.observations import FlatObservation, is_vector
-from perception.networks.encoders import ImageEncoder, as_tensor, encoder, is_image, parts_of
+from perception.networks.encoders import (
+    ImageEncoder,
+    as_tensor,
+    encoder,
+    image_encoder_parameters,
+    is_image,
+    parts_of,
+)
 from perception.networks.planning import GridPlanner
 from perception.networks.precision import image_precision
 from perception.networks.rnn import Memory
@@ -57,6 +64,8 @@ class PolicyConfig:
     """Convolutions for images: of Mnih et al. 2015, or the smaller ones of 2013."""
     subtract_mean_image: bool = False
     """Subtract the mean image, taken from the first rollout, which is not trained on."""
+    freeze_encoder: bool = False
+    """Images: learn no weights of the convolutions and the dense layer after them, which stay the initial ones."""
     memory: Literal["none", "gru", "lstm"] = "none"
     """Recurrent layer between the encoder and the heads."""
     normalize_observations: bool = False
@@ -175,13 +184,17 @@ class Policy:
         self.distribution = action_distribution(action_space)
         self.network = ActorCritic(observation_space, self.distribution, config).to(self.device)
         self._needs_mean_image = config.subtract_mean_image
-        if config.subtract_mean_image and not _image_encoders(self.network):
-            raise ValueError("subtract_mean_image needs images, and this environment has none")
+        for name in ("subtract_mean_image", "freeze_encoder"):
+            if getattr(config, name) and not _image_encoders(self.network):
+                raise ValueError(f"{name} needs images, and this environment has none")
         image = is_image(observation_space)
         if image:
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.adam = Adam(
-            self.network, ADAM_EPSILON, image_precision(self.device) if image else torch.float32
+            self.network,
+            ADAM_EPSILON,
+            image_precision(self.device) if image else torch.float32,
+            image_encoder_parameters(self.network) if config.freeze_encoder else (),
         )
         memory = self.network.memory
         self.recurrent = memory is not None

@@ -11,7 +11,7 @@ import tomllib
 import typing
 from dataclasses import field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, NotRequired
 
 import numpy as np
 import tomli_w
@@ -51,7 +51,9 @@ class InitialWeights(TypedDict):
     run: Text
     """Folder of the run."""
     step: Annotated[int, Field(ge=0, le=MOST)]
-    """Agent steps of its checkpoint."""
+    """Steps of its checkpoint."""
+    part: NotRequired[Literal["encoder"]]
+    """The encoder of images only, not the whole network."""
 
 
 @with_config(STRICT)
@@ -276,7 +278,8 @@ def provenance(config: RunConfig) -> list[str]:
     lines = []
     if config.weights:
         run, step = config.weights["run"], config.weights["step"]
-        lines.append(f"starts from the weights of {run} at step {step:,}")
+        part = "encoder of images" if "part" in config.weights else "weights"
+        lines.append(f"starts from the {part} of {run} at step {step:,}")
     for one in config.changes:
         what = f"{one['name']} changed from {one['before']} to {one['after']}"
         lines.append(f"{what} at step {one['step']:,}")

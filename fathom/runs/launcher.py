@@ -17,7 +17,7 @@ from gymnasium import spaces
 from pydantic import ValidationError
 
 from agents import AGENTS
-from agents.agent import Agent, AgentState
+from agents.agent import Agent
 from envs.observations import ObservationFlattener, is_vector
 from fathom.arguments import nearest, warn
 from fathom.display import number
@@ -36,14 +36,16 @@ from fathom.runs.agent_learner import (
     gigabytes,
     storage_needed,
 )
-from fathom.runs.config import InitialWeights, RunConfig, Value, build_config, provenance
+from fathom.runs.config import RunConfig, Value, build_config, provenance
 from fathom.runs.expert import check_expert, expert_folder
 from fathom.runs.folder import RunFolder, check_name
+from fathom.runs.initial_weights import initial_state
 from fathom.runs.options import FitOptions, TrainOptions
 from fathom.runs.process import training_device
 from fathom.runs.task_learner import data_source, protocol_of, task_data, try_task
 from fathom.runs.tasks import default_data, reporting_task_errors
-from fathom.runs.trust import refuse_arguments, refuse_imports, refuse_module, refuse_paths
+from fathom.runs.trust import refuse_arguments, refuse_data, refuse_imports, refuse_module
+from fathom.runs.world_frames import SCHEME, absolute_reference
 from perception.networks.encoders import IndexEncoder, VectorEncoder, parts_of
 from perception.tasks.task import TaskData
 
@@ -143,7 +145,7 @@ def new_training(
     if expert:
         check_expert(Path(hyperparameters.expert), environment)
     readers = _readers(built)
-    initial = None if options.weights is None else _take_weights(options, config, built)
+    initial = initial_state(options, config, built)
     if options.record:
         check_rendering(environment)
     needed = storage_needed(config, environment)
@@ -170,39 +172,6 @@ def check_goals(config: RunConfig) -> None:
         )
 
 
-def _take_weights(options: TrainOptions, config: RunConfig, agent: Agent) -> AgentState:
-    """Load the trained weights of another run into a new agent, and note in `config` where they are from.
-
-    Only the network that acts is taken, with the moments of its observations: optimizer and counters are
-    new, and a target network begins as the same.
-
-    Returns:
-        The agent's state, from which the training starts.
-    """
-    source = RunFolder.find(str(options.weights), options.runs_dir)
-    if source.config.learner != config.agent:
-        raise FathomError(
-            f"{source.folder} is a run of {source.config.learner}, whose weights {config.agent} cannot take"
-        )
-    checkpoint = source.trained_checkpoint()
-    theirs, ours = checkpoint.state.weights, agent.state().weights
-    for name in [*ours, *theirs]:
-        there, here = (
-            f"the shape {tuple(weights[name].shape)}" if name in weights else "nothing"
-            for weights in (theirs, ours)
-        )
-        if there != here:
-            raise FathomError(
-                f"the weights of {source.folder} do not fit: {name} has {there} in that run and {here} in"
-                " this one; observations, actions and the network's hyperparameters must be the same"
-            )
-    agent.load(AgentState(theirs))
-    config.weights = InitialWeights(
-        run=str(source.folder.resolve()), step=checkpoint.progress.steps
-    )
-    return agent.state()
-
-
 def new_fit(
     task: str,
     options: FitOptions,
@@ -224,6 +193,9 @@ def new_fit(
     if type(epochs) is not int or not 1 <= epochs <= 10_000:  # a user's Config may check nothing
         raise FathomError(f"epochs must be a whole number from 1 to 10,000, not {epochs!r}")
     source = data_source(options.data or default_data(task), data_options).absolute()
+    if source.scheme == SCHEME:
+        name = absolute_reference(source.reference.partition(":")[2])
+        source = dataclasses.replace(source, reference=f"{SCHEME}:{name}")
     try:
         config = RunConfig(
             task=task,
@@ -250,7 +222,7 @@ def new_fit(
     message(f"  run {run.folder}")
     if not run.signed:
         with _saying_unsigned(message):
-            refuse_paths(run.folder, config.data)
+            refuse_data(run.folder, config.data)
             refuse_module(run.folder, config.task)
     return run, data
 

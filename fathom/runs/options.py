@@ -46,6 +46,9 @@ class TrainOptions:
     """Checkpoints that stay: the latest three, or that of the best evaluation as well."""
     weights: str | None = None
     """Run of the same agent whose latest trained weights are the initial ones."""
+    encoder: str | None = None
+    """Run whose latest trained encoder of images is the initial one: of any agent, or a fit of autoencoder --network
+    convolutional."""
     device: Device = "auto"
     """Where networks run; auto takes a GPU where there is one."""
     threads: Threads | None = None

@@ -41,7 +41,7 @@ from fathom.runs.tasks import (
     reporting_task_errors,
     task_class,
 )
-from fathom.runs.trust import refuse_module, refuse_paths
+from fathom.runs.trust import refuse_data, refuse_module, refuse_paths
 from fathom.schema import read_json
 from fathom.statistics import bootstrap_interval
 from perception.data.source import DataError, DataSource
@@ -52,6 +52,8 @@ METADATA = "model.json"
 
 _LARGEST_METADATA = 1 << 25
 _REPORT_SECONDS = 0.5
+_OWN_SCHEMES = {"frames": "fathom.runs.world_frames:frames_data"}
+"""Those that need runs or references of environments besides a world."""
 
 
 class TaskLearner:
@@ -152,7 +154,7 @@ def task_config(config: RunConfig) -> Any:
 
 def data_source(reference: str, options: Mapping[str, Value]) -> DataSource:
     """A reference to data, with the schemes that the worlds offer."""
-    schemes = {name: _provider(place) for name, place in envs.DATA_SCHEMES.items()}
+    schemes = {name: _provider(place) for name, place in (envs.DATA_SCHEMES | _OWN_SCHEMES).items()}
     return DataSource(reference, dict(options), schemes, _open_fit)
 
 
@@ -184,7 +186,8 @@ def data_of(run: RunFolder) -> TaskData:
     """The data that a run was fitted to; FathomError where they have changed since."""
     names = class_of(run).path_hyperparameters
     if not run.trusted:
-        refuse_paths(run.folder, run.config.data, *map(run.config.hyperparameters.get, names))
+        refuse_data(run.folder, run.config.data)
+        refuse_paths(run.folder, *map(run.config.hyperparameters.get, names))
     data = task_data(run.config)
     if protocol_of(data)["sha256"] != run.config.protocol.get("sha256"):
         raise FathomError(

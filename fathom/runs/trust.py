@@ -88,6 +88,17 @@ def refuse_module(folder: Path, reference: str) -> None:
         raise FathomError(_refusal(folder, f"import {target}"))
 
 
+def refuse_data(folder: Path, reference: str) -> None:
+    """Raise FathomError where the data of a fit are a path or an address, or import what does not ship with Fathom."""
+    scheme, _, name = reference.partition(":")
+    if scheme != "frames":
+        refuse_paths(folder, reference)
+        return
+    refuse_imports(folder, name, ())
+    if name not in gymnasium.registry and not name.startswith("ALE/"):  # a run, or games
+        refuse_paths(folder, *name.split(","))
+
+
 def refuse_arguments(folder: Path, environment: EnvironmentSpec) -> None:
     """Raise FathomError where an environment's arguments start a program or read a file.
 

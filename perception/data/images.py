@@ -47,6 +47,7 @@ _CLASSES = {
 _MOST_PIXELS = 50_000_000
 _MOST_CLASSES = 10_000
 _MOST_MODEL_PIXELS = 1 << 20
+_MOST_CHANNELS = 64
 
 
 @dataclass
@@ -70,14 +71,21 @@ class Images:
 
 
 def load_images(source: DataSource) -> Images:
-    """Find and read labelled images.
+    """Find and read images of several classes.
 
     Raises:
         DataError: there are none, or they cannot be used.
     """
+    return read_images(source, least_classes=2)
+
+
+def read_images(source: DataSource, least_classes: int = 1) -> Images:
+    """Find and read labelled images, perhaps all of one class; DataError as for `load_images`."""
     name = Path(source.reference).name
+    made: dict[str, Any] = {}
     if source.scheme is not None:
-        (parts, classes), found = _rows(source.provide("images")), f"made by {source.reference}"
+        train_rows, test_rows, made = source.provide_with_origin("images")
+        (parts, classes), found = _rows(train_rows, test_rows), f"made by {source.reference}"
     else:
         location = source.locate(SHIPPED, HUB, INSTALLED, _LICENCES)
         (parts, classes), found = _read(location), location.found
@@ -88,7 +96,7 @@ def load_images(source: DataSource) -> Images:
         raise DataError(
             f"the training images of {source.reference} are {_size(train)}, the test images {_size(test)}"
         )
-    if len(np.unique(train_labels)) < 2:
+    if len(np.unique(train_labels)) < least_classes:
         raise DataError(f"the training images of {source.reference} are all of one class")
     if test_labels.max() >= len(classes):
         raise DataError(f"the test images of {source.reference} have classes that training lacks")
@@ -98,6 +106,7 @@ def load_images(source: DataSource) -> Images:
         "licence": _LICENCES.get(name, "not stated"),
         "train": len(train),
         "test": len(test),
+        **made,
     }
     return Images(
         _tensor(train),
@@ -129,12 +138,12 @@ def _read(location: Location) -> tuple[tuple[np.ndarray, ...], list[str]]:
     return parts, [str(number) for number in range(int(parts[1].max(initial=0)) + 1)]
 
 
-def _rows(rows: tuple[list[Any], list[Any]]) -> tuple[tuple[np.ndarray, ...], list[str]]:
-    """Stack rows of an image uint8 (height, width[, 3]) and the name of its class."""
-    classes = sorted({name for _, name in rows[0]})
+def _rows(train: list[Any], test: list[Any]) -> tuple[tuple[np.ndarray, ...], list[str]]:
+    """Stack rows of an image uint8 (height, width[, channels]) and the name of its class."""
+    classes = sorted({name for _, name in train})
     number = {name: index for index, name in enumerate(classes)}
     parts = []
-    for part in rows:
+    for part in (train, test):
         labels = np.array([number.get(name, len(classes)) for _, name in part])
         parts += [np.stack([image for image, _ in part]), labels]
     return tuple(parts), classes
@@ -345,10 +354,15 @@ def input_name(item: Any) -> str | None:
 
 def show_image(axes: Any, image: torch.Tensor) -> None:
     """Draw an image (channels, height, width), uint8 or 0…1, without axes."""
-    pixels = image.permute(1, 2, 0).numpy()
+    pixels = visible(image).permute(1, 2, 0).numpy()
     most = 255 if image.dtype == torch.uint8 else 1
     axes.imshow(pixels if len(image) == 3 else pixels[..., 0], cmap="gray", vmin=0, vmax=most)
     axes.axis("off")
+
+
+def visible(images: torch.Tensor) -> torch.Tensor:
+    """The channels of images (…, channels, height, width) that are shown: grey, colours, or the last frame of a stack."""
+    return images if images.shape[-3] == 3 else images[..., -1:, :, :]
 
 
 def shape_of(metadata: Mapping[str, Any]) -> tuple[int, int, int]:
@@ -365,8 +379,8 @@ def shape_of(metadata: Mapping[str, Any]) -> tuple[int, int, int]:
     ):
         raise ValueError("the shape of an image is its channels, height and width")
     channels, height, width = shape
-    if channels not in (1, 3):
-        raise ValueError(f"an image has 1 or 3 channels, not {channels}")
+    if channels > _MOST_CHANNELS:
+        raise ValueError(f"an image has at most {_MOST_CHANNELS} channels, not {channels}")
     if height * width > _MOST_MODEL_PIXELS:
         raise ValueError(
             f"images of {height:,}×{width:,} are too large: a network takes at most {_MOST_MODEL_PIXELS:,} pixels"
@@ -403,6 +417,8 @@ def _extent(there: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 def like_training_images(item: Any, shape: tuple[int, int, int], box: float | None) -> torch.Tensor:
     """A user's image in the form of the training images, uint8 (channels, height, width).
 
+    Where these are stacks of frames, all frames are the image in grey.
+
     Args:
         item: as `read_image` takes it.
         shape: channels, height and width of the training images.
@@ -410,10 +426,10 @@ def like_training_images(item: Any, shape: tuple[int, int, int], box: float | No
             A drawing that already has the right size and a dark border is taken as it is.
     """
     channels, height, width = shape
-    image = read_image(item).convert("L" if channels == 1 else "RGB")
+    image = read_image(item).convert("RGB" if channels == 3 else "L")
     if box is None:
         resized = image.resize((width, height), Image.Resampling.LANCZOS)
-        return _tensor(np.asarray(resized)[None])[0]
+        return _tensor(np.asarray(resized)[None])[0].expand(channels, -1, -1)
     if not 0 < box <= 1:
         raise ValueError(f"the size of a drawing is a share of its image, not {box}")
     pixels = np.asarray(image, np.float64)

@@ -9,9 +9,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-Provider = Callable[[str, str, Mapping[str, Any]], tuple[list[Any], list[Any]]]
+Provider = Callable[
+    [str, str, Mapping[str, Any]],
+    tuple[list[Any], list[Any]] | tuple[list[Any], list[Any], Mapping[str, Any]],
+]
 """Takes the name after the colon, the form that the task asks for ("tagged-sentences") and options; gives
-training and test rows. It raises ValueError, with one sentence, for what it cannot provide."""
+training rows, test rows, and perhaps how they were made, which is stored with every score. It raises ValueError, with one
+sentence, for what it cannot provide."""
 
 
 class DataError(ValueError):
@@ -69,7 +73,12 @@ class DataSource:
         return self.reference.partition(":")[2]
 
     def provide(self, form: str) -> tuple[list[Any], list[Any]]:
-        """Training and test rows from the provider of the reference's scheme.
+        """Training and test rows from the provider of the reference's scheme."""
+        train, test, _ = self.provide_with_origin(form)
+        return train, test
+
+    def provide_with_origin(self, form: str) -> tuple[list[Any], list[Any], dict[str, Any]]:
+        """Training and test rows from the provider of the reference's scheme, and how they were made, as JSON.
 
         Args:
             form: the rows that the task can use, such as "tagged-sentences".
@@ -80,7 +89,8 @@ class DataSource:
         if self.scheme is None:
             raise DataError(f"{self.reference} has no scheme, such as those of {self._known()}")
         try:
-            return self.schemes[self.scheme](self._name, form, self.options)
+            train, test, *origin = self.schemes[self.scheme](self._name, form, self.options)
+            return train, test, dict(*origin)
         except ValueError as error:
             raise DataError(str(error)) from error
 

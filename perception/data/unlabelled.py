@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from perception.data.images import HUB, INSTALLED, SHIPPED, Images, load_images, read_image
+from perception.data.images import HUB, INSTALLED, SHIPPED, Images, read_image, read_images
 from perception.data.source import DataError, DataSource
 
 _ENDINGS = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp")
@@ -35,10 +35,10 @@ def load_unlabelled(source: DataSource) -> Images:
         DataError: there are none, or they cannot be used.
     """
     if source.scheme is not None:
-        return load_images(source)
+        return read_images(source)
     location = source.locate(SHIPPED, HUB, INSTALLED)
     if location.kind != "path" or _is_labelled(location.path):
-        return load_images(source)
+        return read_images(source)
     images, others = _of_one_size(list(_loose(location.path)), location.path)
     test = np.arange(len(images)) % 5 == 4
     labels = torch.zeros(len(images), dtype=torch.int64)
@@ -63,7 +63,7 @@ def _is_labelled(place: Path) -> bool:
         with tarfile.open(place) as tar:
             return any("train" in Path(name).parts[:-1] for name in tar.getnames())
     except (OSError, tarfile.TarError, EOFError, zlib.error):
-        return True  # load_images has the sentence
+        return True  # read_images has the sentence
 
 
 def _loose(place: Path) -> Iterator[np.ndarray]:

@@ -56,3 +56,39 @@ class CNN(nn.Module):
             x = F.relu(convolution(x))
         # In the order of memory, channels innermost: flattening then copies nothing.
         return x.permute(0, 2, 3, 1).flatten(1)
+
+
+class MirroredCNN(nn.Module):
+    """Transposed convolutions from the features of a `CNN` back to its images: its layers in reverse order.
+
+    Takes (batch, features), channels innermost as `CNN` gives them; gives (batch, channels, height, width) numbers.
+
+    Args:
+        shape: channels, height and width of the images.
+        layers: filters, kernel size and stride of each layer of the `CNN`.
+    """
+
+    def __init__(
+        self, shape: tuple[int, int, int], layers: tuple[tuple[int, int, int], ...]
+    ) -> None:
+        super().__init__()
+        channels, height, width = shape
+        reverse: list[nn.ConvTranspose2d] = []
+        for filters, kernel, stride in layers:
+            # Rows and columns that the last window does not reach.
+            left = ((height - kernel) % stride, (width - kernel) % stride)
+            reverse.insert(
+                0,
+                nn.ConvTranspose2d(filters, channels, kernel, stride, output_padding=left),
+            )
+            channels = filters
+            height, width = (height - kernel) // stride + 1, (width - kernel) // stride + 1
+        self.convolutions = nn.ModuleList(reverse)
+        self.first = (height, width, channels)
+        self.features = height * width * channels
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        x = features.unflatten(1, self.first).permute(0, 3, 1, 2)
+        for convolution in self.convolutions:
+            x = convolution(F.relu(x))
+        return x

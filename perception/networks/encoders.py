@@ -218,6 +218,16 @@ def parts_of(encoder: Encoder) -> list[Encoder]:
     return list(encoder.parts) if isinstance(encoder, TupleEncoder) else [encoder]  # type: ignore[arg-type]
 
 
+def image_encoder_parameters(network: nn.Module) -> set[str]:
+    """Names of the parameters of a network that are those of its encoders of images."""
+    return {
+        f"{place}.{name}"
+        for place, module in network.named_modules()
+        if isinstance(module, ImageEncoder)
+        for name, _ in module.named_parameters()
+    }
+
+
 def encoder(
     space: gym.Space,
     hidden_size: int,

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from perception.data.images import Images, shape_of, show_image
+from perception.data.images import Images, shape_of, show_image, visible
 from perception.tasks.pretrained import (
     description,
     like_other_images,
@@ -136,6 +136,7 @@ def mixture_samples(images: Tensor, count: int) -> Tensor:
 
 def grid(images: Tensor, columns: int = _GRID) -> np.ndarray:
     """Images uint8 (n, channels, height, width) side by side, enlarged, as one of (height, width, 3)."""
+    images = visible(images)
     _, channels, height, width = images.shape
     rows = len(images) // columns
     framed = torch.full((rows * columns, channels, height + 1, width + 1), 64, dtype=torch.uint8)

@@ -75,7 +75,7 @@ class Pixels(Task):
         images = load_unlabelled(source)
         if images.shape[0] != 1:
             raise DataError(
-                f"the images of {source.reference} are coloured; pixels draws grey ones"
+                f"the images of {source.reference} have {images.shape[0]} channels; pixels draws grey ones"
             )
         metadata = {
             "shape": list(images.shape),

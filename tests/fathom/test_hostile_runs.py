@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
+import gymnasium
 import pytest
 import torch
 from gymnasium.spaces import Box
@@ -166,6 +167,30 @@ def test_what_is_more_than_data_needs_trust(
     error = sentence(capsys, [command[0], "go", *command[1:]])
     assert re.search(what, error)
     assert "--trust" in error
+    assert not Path("pwned").exists()
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        ("frames:evil:World-v0", "would import evil,"),
+        ("frames:../world.py:World", "would import ../world.py,"),
+        ("frames:Foreign/World-v0", "would import evil:World for"),
+        ("frames:../secret", "would read '../secret',"),
+        ("frames:ALE/Pong-v5", "all of one class"),  # ships, so it is made, and has no classes
+        ("frames:pong,nothing", "no Atari game 'nothing'"),
+    ],
+)
+def test_frames_of_worlds_that_do_not_ship_need_trust(
+    foreign: Path, data: str, what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("evil.py").write_text("open('pwned', 'w')\n")
+    gymnasium.register("Foreign/World-v0", entry_point="evil:World")
+    try:
+        edit_config(foreign / "digits", "^data = .*", f'data = "{data}"')
+        assert what in sentence(capsys, ["evaluate", "digits"])
+    finally:
+        gymnasium.registry.pop("Foreign/World-v0")
     assert not Path("pwned").exists()
 
 
@@ -685,7 +710,7 @@ def test_a_descent_of_many_updates_is_refused(
         ("ink_box", 5_000, "a share of its image, not 5000"),
         ("shape", [1, 5_000, 5_000], "too large"),
         ("shape", [1, 8], "channels, height and width"),
-        ("shape", [10**9, 8, 8], "1 or 3 channels"),
+        ("shape", [10**9, 8, 8], "at most 64 channels"),
         ("classes", 3, "TypeError"),
     ],
 )
