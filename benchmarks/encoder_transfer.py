@@ -11,13 +11,11 @@ take turns, each turn with another seed. A training that is complete in the fold
 
 import argparse
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
 from measuring import RESULTS, interval, keep, machine, versions  # isort: skip - lies beside this file
 
-sys.path.pop(0)  # the folder of this file, where `perception.py` hides the package
 
 import fathom
 from fathom.runs.run import Run

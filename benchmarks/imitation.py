@@ -12,7 +12,6 @@ and every figure is the mean over unseen episodes, the environment's own return.
 
 import argparse
 import json
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -20,7 +19,6 @@ from typing import Any
 
 from measuring import RESULTS, keep, machine, versions  # isort: skip - lies beside this file
 
-sys.path.pop(0)  # the folder of this file, in which a file hides the package `perception`
 
 import fathom
 

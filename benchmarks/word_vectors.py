@@ -25,7 +25,6 @@ from typing import Any
 
 from measuring import RESULTS, in_turns, keep, machine, versions  # isort: skip - lies beside this file
 
-sys.path.pop(0)  # the folder of this file, whose name hides the package `perception`
 
 import numpy as np
 import torch

@@ -4,12 +4,12 @@ Each row of the table is one `fathom fit` command, or several that differ in the
 the mean is shown with Student's 95 % interval, of one the interval over test examples that the fit reports. The time
 is the processor time of the command, imports and baselines included, which other work on the machine changes little;
 the seconds by the clock are in the raw results. Figures are of the last evaluation. Results are added to
-`benchmarks/results/perception.json` after every fit, so that a broken-off measurement can go on: a fit that is
+`benchmarks/results/perception_tasks.json` after every fit, so that a broken-off measurement can go on: a fit that is
 there is not repeated unless it is named with `--again`.
 
-    FATHOM_DATA=… python benchmarks/perception.py                    # everything, hours on two cores
-    FATHOM_DATA=… python benchmarks/perception.py regression spam    # some rows, by the start of their names
-    python benchmarks/perception.py --table                          # what has been measured, as markdown
+    FATHOM_DATA=… python benchmarks/perception_tasks.py                    # everything, hours on two cores
+    FATHOM_DATA=… python benchmarks/perception_tasks.py regression spam    # some rows, by the start of their names
+    python benchmarks/perception_tasks.py --table                          # what has been measured, as markdown
 """
 
 from __future__ import annotations
@@ -30,9 +30,8 @@ from typing import Any
 
 from measuring import RESULTS, keep, machine, versions  # isort: skip - lies beside this file
 
-sys.path.pop(0)  # the folder of this file, whose name hides the package `perception`
 
-FILE = RESULTS / "perception.json"
+FILE = RESULTS / "perception_tasks.json"
 REFERENCE = Path(__file__).resolve().parents[1] / "runs" / "reference"
 
 Result = dict[str, Any]
