@@ -51,8 +51,8 @@ def score(result: dict[str, Any]) -> str:
 
 
 def table(rows: list[list[Any]]) -> list[str]:
-    """Rows as lines of text with aligned columns; the first row is the head."""
-    texts = [[printable(str(cell)) for cell in row] for row in rows]
+    """Rows as lines of text with aligned columns; the first row is the head, None is an empty cell."""
+    texts = [["" if cell is None else printable(str(cell)) for cell in row] for row in rows]
     first, *widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
     lines = []
     for name, *cells in texts:

@@ -139,7 +139,8 @@ def _fit(run: Run, warn: Callable[[str], None], device: str, checkpoint: int | s
     task, _ = trained_task(run, warn, device, checkpoint)
     if task.image_shape is None:
         raise FathomError(
-            f"{run.folder} is a fit of {run.config.task}, which sees no images, so there is nothing to inspect"
+            f"{run.folder} is a fit of {run.config.task}; inspect looks into fits that classify or encode images, "
+            "such as those of digits, objects and autoencoder, and into agents that see images"
         )
     task.requires_grad_(False)
 

@@ -166,6 +166,12 @@ def checked_metrics(reference: str, metrics: Any) -> dict[str, Metric]:
             raise FathomError(
                 f"{reference}: the table of the metric {name!r} must hold texts and numbers, and {error}"
             ) from error
+    widths = {len(row) for metric in metrics.values() for row in metric.table}
+    if len(widths) > 1:
+        raise FathomError(
+            f"{reference}: the tables of all metrics are shown as one, so all rows must have as many cells, "
+            f"not {' and '.join(map(str, sorted(widths)))}"
+        )
     return dict(metrics)
 
 

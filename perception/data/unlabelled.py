@@ -83,7 +83,9 @@ def _loose(place: Path) -> Iterator[np.ndarray]:
             raise DataError(f"{archive} is no tar archive that can be read: {error}") from error
     if place.is_dir() and not archives:
         for path in sorted(place.rglob("*"))[:_MOST_FILES]:
-            if path.suffix.lower() in _ENDINGS:
+            if path.suffix.lower() in _ENDINGS and not path.name.startswith(
+                "._"
+            ):  # not macOS's notes
                 yield _pixels(path, str(path))
 
 

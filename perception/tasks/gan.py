@@ -234,12 +234,13 @@ class GAN(Task):
     def evaluate(self, batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, Metric]:
         tests = torch.cat([images for images, _ in batches])
         values = distances(self.classifier, tests, self.sample)
-        table = table_of("gan", float(values.mean()), self.comparison)
-        counts = class_counts(self.classifier, self.sample(1000, torch.Generator().manual_seed(0)))
-        return {
-            "Fréchet distance": Metric(values, table=table),
-            "rarest class, %": Metric(np.array([counts.min() / 10])),
-        }
+        table = table_of("gan", values, self.comparison)
+        metrics = {"Fréchet distance": Metric(values, table=table)}
+        if self.classifier.classes == self.classes:
+            samples = self.sample(1000, torch.Generator().manual_seed(0))
+            rarest = class_counts(self.classifier, samples).min() / 10
+            metrics["rarest class, %"] = Metric(np.array([rarest]))
+        return metrics
 
     @torch.no_grad()
     def snapshot(self, batches: Iterable[tuple[Tensor, Tensor]]) -> np.ndarray:
@@ -248,13 +249,13 @@ class GAN(Task):
 
     @torch.no_grad()
     def pictures(self, batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, Figure]:
-        """Generated images, and how often each class is generated."""
+        """Generated images, and how often each class is generated, where the classifier knows the classes."""
         samples = self.sample(1000, torch.Generator().manual_seed(0))
         tests = torch.cat([images for images, _ in batches])
-        return {
-            "samples": figure_of(grid(samples[:64])),
-            "classes": self._histogram(samples, tests),
-        }
+        pictures = {"samples": figure_of(grid(samples[:64]))}
+        if self.classifier.classes == self.classes:
+            pictures["classes"] = self._histogram(samples, tests)
+        return pictures
 
     @torch.no_grad()
     def training_pictures(self, batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, Figure]:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 MOST_COMPARED = 2_000
 """Images of each side that a distance compares, at most."""
+LEAST_COMPARED = 100
+"""Fewer say nothing: a covariance of many features needs many images."""
 _DRAWS = 5
 _MIXTURE_IMAGES = 5_000
 _GRID = 8
@@ -58,7 +60,15 @@ def comparison(classifier: Task, images: Images) -> tuple[dict[str, Any], dict[s
     """Metadata and weights from which a task compares its images with real ones.
 
     The metadata hold the distances of training images and of the baseline, PCA with a Gaussian mixture.
+
+    Raises:
+        DataError: there are too few test images.
     """
+    if len(images.test) < LEAST_COMPARED:
+        raise DataError(
+            f"{images.origin['name']} has {len(images.test)} test images; to compare generated images with them "
+            f"at least {LEAST_COMPARED} are needed"
+        )
     real = features_of(classifier, images.test[:MOST_COMPARED])
     order = torch.randperm(len(images.train), generator=torch.Generator().manual_seed(0))
     other = features_of(classifier, images.train[order[: len(real)]])
@@ -89,7 +99,7 @@ def frechet_distance(one: np.ndarray, other: np.ndarray) -> float:
     # The trace of the root is the sum of the roots of the eigenvalues, which are real and not negative.
     roots = np.sqrt(np.linalg.eigvals(first @ second).real.clip(0)).sum()
     shift = np.square(one.mean(axis=0) - other.mean(axis=0)).sum()
-    return float(shift + np.trace(first) + np.trace(second) - 2 * roots)
+    return max(0.0, float(shift + np.trace(first) + np.trace(second) - 2 * roots))
 
 
 @torch.no_grad()
@@ -177,11 +187,11 @@ def nearest_images(generated: Tensor, train: Tensor) -> Figure:
     return figure
 
 
-def table_of(name: str, distance: float, metadata: dict[str, Any]) -> list[Sequence[Any]]:
+def table_of(name: str, values: np.ndarray, metadata: dict[str, Any]) -> list[Sequence[Any]]:
     """The model's distance between the baseline's and the floor."""
     return [
         ["model", "Fréchet distance"],
-        [name, round(distance, 4)],
+        [name, round(float(values.mean()), 4)],
         ["PCA and Gaussian mixture", metadata["mixture"]],
         ["real training images", metadata["floor"]],
     ]

@@ -30,7 +30,7 @@ def open_classifier(source: DataSource, reference: str) -> Task:
     if _name(task) is None:
         raise DataError(
             f"{reference} is a fit of another task than {', '.join(PRETRAINED[:-1])} and {PRETRAINED[-1]}, "
-            "whose networks can be transferred"
+            "whose networks can be used"
         )
     return task
 

@@ -144,13 +144,18 @@ class VAE(Task):
             tests.append(images.cpu())
         likelihoods, divergences = torch.cat(rows).double().numpy().T
         bound = likelihoods - divergences
-        table = [["model", "ELBO", "divergence"], [f"vae, {self.config.code_size} numbers"]]
-        table[1] += [round(float(bound.mean()), 2), round(float(divergences.mean()), 2)]  # type: ignore[list-item]
+        head: list[Any] = ["model", "ELBO", "divergence"]
+        ours: list[Any] = [f"vae, {self.config.code_size} numbers"]
+        ours += [round(float(bound.mean()), 2), round(float(divergences.mean()), 2)]
+        table = [head, ours]
         metrics = {"ELBO": Metric(bound, table=table), "divergence": Metric(divergences)}
         if self.comparison:
             values = distances(self.classifier, torch.cat(tests), self.sample)
-            rows_of_table = table_of("vae", float(values.mean()), self.comparison)
-            metrics["Fréchet distance"] = Metric(values, table=rows_of_table)
+            metrics["Fréchet distance"] = Metric(values)
+            (_, distance), (_, ours_there), *others = table_of("vae", values, self.comparison)
+            head.append(distance)
+            ours.append(ours_there)
+            table += [[name, None, None, value] for name, value in others]
         return metrics
 
     @torch.no_grad()
@@ -170,12 +175,14 @@ class VAE(Task):
         steps = torch.linspace(0, 1, 8, device=self.device)[:, None]
         count = len(images) // 2
         ways = [torch.lerp(means[n], means[n + count], steps) for n in range(count)]
-        between = bytes_of(self.decoder(torch.cat(ways)).sigmoid())
-        return {
+        pictures = {
             "samples": figure_of(self.snapshot(batches)),
-            "reconstructions": figure_of(grid(torch.cat(pairs))),
-            "interpolation": figure_of(grid(between)),
+            "reconstructions": figure_of(grid(torch.cat(pairs), min(8, len(images)))),
         }
+        if ways:
+            between = bytes_of(self.decoder(torch.cat(ways)).sigmoid())
+            pictures["interpolation"] = figure_of(grid(between))
+        return pictures
 
     @torch.no_grad()
     def predict(self, inputs: Sequence[Any]) -> list[dict[str, Any]]:

@@ -187,7 +187,7 @@ def test_images_are_dreamt_and_painted(
     [
         ([], "inspect needs a run first"),
         (["digits", "fitlers"], "not 'fitlers'"),
-        (["descent", "filters"], "sees no images"),
+        (["descent", "filters"], "classify or encode images"),
         (["pole", "saliency"], "sees no images"),
         (["codes", "fool"], "needs classes or actions"),
         (["digits", "filters", "--layer", "conv"], "the layers are network.0, network.1"),

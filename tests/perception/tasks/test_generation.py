@@ -60,7 +60,7 @@ def test_classes_of_real_images_are_counted_as_they_are(classifier: Task) -> Non
     images = load_images(SOURCE)
     counts = class_counts(classifier, images.test)
     assert counts.sum() == len(images.test)
-    assert np.abs(counts - np.bincount(images.test_labels)).max() <= 3
+    assert np.abs(counts - np.bincount(images.test_labels)).max() <= 10
 
 
 def test_a_mixture_draws_images_of_the_same_shape_again_and_again() -> None:

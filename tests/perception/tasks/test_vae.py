@@ -45,3 +45,21 @@ def test_the_bound_is_the_likelihood_less_the_divergence_worked_out_by_hand() ->
         expected = torch.distributions.kl_divergence(codes, prior).sum(1)
     assert torch.allclose(likelihoods.double(), by_hand, rtol=1e-4)
     assert torch.allclose(divergences, expected, atol=1e-5)
+
+
+def test_all_rows_of_the_tables_have_as_many_cells() -> None:
+    config = VAEConfig(epochs=1, width=4, code_size=2)
+    data = VAE.load_data(config, DataSource("digits"))
+    task = VAE(config, data.metadata).eval()
+    metrics = task.evaluate(task.batches(data.test, training=False))
+    rows = [row for metric in metrics.values() for row in metric.table]
+    assert {len(row) for row in rows} == {4}
+
+
+def test_one_test_image_has_no_way_to_another() -> None:
+    config = VAEConfig(code_size=2, width=4)
+    metadata = {"shape": [1, 8, 8], "images": 10, "ink_box": None, "comparison": {}}
+    task = VAE(config, metadata).eval()
+    for count in (1, 6):
+        images = torch.zeros(count, 1, 8, 8, dtype=torch.uint8)
+        assert ("interpolation" in task.pictures([(images,)])) == (count > 1)
