@@ -9,7 +9,6 @@ Details: docs/algorithms/bc.md.
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 from time import perf_counter
 from typing import Any, ClassVar, Literal
 
@@ -32,7 +31,7 @@ from agents.agent import (
     linear_schedule,
 )
 from agents.parts.adam import clip_by_global_norm, gradients_of
-from agents.parts.demonstrations import Demonstrations, read_demonstrations
+from agents.parts.demonstrations import Expert
 from agents.parts.policy import Policy, PolicyConfig
 from agents.parts.rollout import averages
 from envs.observations import FlatObservation
@@ -98,9 +97,7 @@ class BC(Agent):
         # Its value has no use here.
         self.policy = Policy(observation_space, action_space, network, context, discount=1.0)
         self.encoder = self.policy.network.encoder
-        self._expert: Demonstrations | None = None
-        self._digest: int | None = None
-        """Of the data that the run began with."""
+        self.expert = Expert(config.expert, config.expert_episodes)
         self.updates = 0
 
     def act(
@@ -115,7 +112,10 @@ class BC(Agent):
     def train(self, env: VectorEnv, steps: int, seed: int) -> Iterator[Metrics]:
         """Learn from `steps` of the expert's transitions; `env` is not stepped."""
         self.context.check(env, steps)
-        expert = self._read_expert()
+        expert = self.expert.read(self.env_observation_space, self.policy.distribution)
+        if self.steps == 0 and self.policy.moments is not None:
+            parts = expert.observations
+            self.policy.moments.update(parts[-1] if isinstance(parts, tuple) else parts)
         config, rng = self.config, generator(seed)
         clock = {"environment": 0.0, "acting": 0.0, "learning": 0.0}
         losses: list[torch.Tensor] = []
@@ -136,23 +136,6 @@ class BC(Agent):
                 metrics |= {f"time/{phase}": seconds for phase, seconds in clock.items()}
                 yield metrics | averages(LOSSES, losses)
                 losses = []
-
-    def _read_expert(self) -> Demonstrations:
-        """The expert's data, read when it is first needed."""
-        if self._expert is None:
-            self._expert = read_demonstrations(
-                Path(self.config.expert),
-                self.env_observation_space,
-                self.policy.distribution,
-                self.config.expert_episodes,
-                self._digest,
-            )
-            self._digest = self._expert.digest()
-            if self.steps == 0 and self.policy.moments is not None:
-                parts = self._expert.observations
-                vector = parts[-1] if isinstance(parts, tuple) else parts
-                self.policy.moments.update(vector)
-        return self._expert
 
     def _gradient_step(
         self,
@@ -185,15 +168,12 @@ class BC(Agent):
         return losses
 
     def state(self) -> AgentState:
-        numbers: dict[str, int | float] = {"steps": self.steps, "updates": self.updates}
-        if self._digest is not None:
-            numbers["expert"] = self._digest
-        return self.policy.state(numbers)
+        counters = {"steps": self.steps, "updates": self.updates}
+        return self.policy.state(counters | self.expert.numbers())
 
     def load(self, state: AgentState) -> None:
         self.policy.load(state)
         if state.tensors:
             self.steps = int(state.numbers["steps"])
             self.updates = int(state.numbers["updates"])
-            if "expert" in state.numbers:
-                self._digest = int(state.numbers["expert"])
+            self.expert.load(state.numbers)

@@ -10,7 +10,6 @@ Deviations from the paper: docs/algorithms/gail.md.
 
 import math
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import gymnasium as gym
@@ -24,7 +23,7 @@ from torch.nn import functional as F
 
 from agents.agent import STRICT, Agent, AgentState, Metrics, Repeats, RunContext, Size, generator
 from agents.parts.adam import Adam, copy_into, gradients_of
-from agents.parts.demonstrations import Demonstrations, read_demonstrations
+from agents.parts.demonstrations import Demonstrations, Expert
 from agents.parts.rollout import REPORT_EVERY, Collector, Rollout, averages
 from agents.ppo import LOSSES, PPO, PPOConfig
 from envs.observations import FlatObservation
@@ -79,9 +78,7 @@ class GAIL(Agent):
             observation_space, self.distribution.num_features, config.hidden_size, config.cnn
         ).to(context.device)
         self.adam = Adam(self.discriminator, ADAM_EPSILON, torch.float32)
-        self._expert: Demonstrations | None = None
-        self._digest: int | None = None
-        """Of the data that the run began with."""
+        self.expert = Expert(config.expert, config.expert_episodes)
         self.updates = 0
         """Of the discriminator."""
 
@@ -97,7 +94,7 @@ class GAIL(Agent):
     def train(self, env: VectorEnv, steps: int, seed: int) -> Iterator[Metrics]:
         config, n, ppo = self.config, env.num_envs, self.ppo
         self.context.check(env, steps)
-        expert = self._read_expert()
+        expert = self.expert.read(self.env_observation_space, self.distribution)
         ppo.compile()
         rng = generator(seed)
         collector = Collector(ppo.policy, env, seed, rng, self._rewards)
@@ -126,19 +123,6 @@ class GAIL(Agent):
     def _extend(self, total_steps: int) -> None:
         super()._extend(total_steps)
         self.ppo._extend(total_steps)
-
-    def _read_expert(self) -> Demonstrations:
-        """The expert's data, read when it is first needed."""
-        if self._expert is None:
-            self._expert = read_demonstrations(
-                Path(self.config.expert),
-                self.env_observation_space,
-                self.distribution,
-                self.config.expert_episodes,
-                self._digest,
-            )
-            self._digest = self._expert.digest()
-        return self._expert
 
     def _pairs(self, rollout: Rollout) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
         """Observations, each (length · n, …), and features of the actions of a rollout."""
@@ -209,9 +193,7 @@ class GAIL(Agent):
     def state(self) -> AgentState:
         state = self.ppo.state()
         own = self.adam.weights | dict(self.discriminator.named_buffers()) | self.adam.moments()
-        numbers = state.numbers | {"discriminator_updates": self.updates}
-        if self._digest is not None:
-            numbers["expert"] = self._digest
+        numbers = state.numbers | self.expert.numbers() | {"discriminator_updates": self.updates}
         tensors = {f"discriminator.{name}": tensor for name, tensor in own.items()}
         return AgentState(state.weights, state.tensors | tensors, numbers)
 
@@ -234,5 +216,4 @@ class GAIL(Agent):
             self.adam.load(own, moments)
             self.steps = self.ppo.steps
             self.updates = int(state.numbers["discriminator_updates"])
-            if "expert" in state.numbers:
-                self._digest = int(state.numbers["expert"])
+            self.expert.load(state.numbers)

@@ -112,6 +112,8 @@ class Gensim(Measurement):
 
 
 def main() -> None:
+    if "FATHOM_DATA" not in os.environ:
+        raise SystemExit("the texts are read from $FATHOM_DATA, which is not set")
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "corpus.txt"

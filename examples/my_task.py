@@ -98,6 +98,8 @@ class Photograph(Task):
     def predict(self, inputs):  # each a text such as "0.5,0.25": down, across
         try:
             places = torch.tensor([[float(word) for word in text.split(",")] for text in inputs])
+            if not ((places >= 0) & (places <= 1)).all():  # not nan either
+                raise ValueError
             colours = (255 * self(places.reshape(len(inputs), 2).to(self.device))).int().tolist()
         except (ValueError, RuntimeError) as error:
             raise DataError("a place is two numbers from 0 to 1, such as 0.5,0.25") from error

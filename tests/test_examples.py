@@ -93,5 +93,6 @@ def test_the_task_paints_the_pixels_that_it_was_not_shown(
     assert main(["predict", "china-photograph", "0.05,0.9", *where, "--json"]) == 0
     (sky,) = json.loads(capsys.readouterr().out)["predictions"]
     assert sky["blue"] > 180
-    assert main(["predict", "china-photograph", "0.05", *where]) == 2
-    assert "two numbers" in capsys.readouterr().err
+    for wrong in ("0.05", "nan,0.5", "5,0.5"):
+        assert main(["predict", "china-photograph", wrong, *where]) == 2
+        assert "two numbers" in capsys.readouterr().err

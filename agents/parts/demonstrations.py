@@ -9,6 +9,7 @@ into memory.
 import hashlib
 import json
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,36 @@ class Demonstrations:
         return int.from_bytes(digest.digest(), "big")
 
 
+class Expert:
+    """The demonstrations of an agent's expert, read when they are first needed and the same after a resume."""
+
+    def __init__(self, folder: str, most_episodes: int) -> None:
+        self._folder, self._most_episodes = Path(folder), most_episodes
+        self._demonstrations: Demonstrations | None = None
+        self._digest: int | None = None
+        """Of the data that the run began with."""
+
+    def read(
+        self, observation_space: gym.Space, distribution: ActionDistribution
+    ) -> Demonstrations:
+        """The demonstrations; arguments and errors are those of `read_demonstrations`."""
+        if self._demonstrations is None:
+            self._demonstrations = read_demonstrations(
+                self._folder, observation_space, distribution, self._most_episodes, self._digest
+            )
+            self._digest = self._demonstrations.digest()
+        return self._demonstrations
+
+    def numbers(self) -> dict[str, int | float]:
+        """What a checkpoint holds of it."""
+        return {} if self._digest is None else {"expert": self._digest}
+
+    def load(self, numbers: Mapping[str, int | float]) -> None:
+        """Take what `numbers` gave."""
+        if "expert" in numbers:
+            self._digest = int(numbers["expert"])
+
+
 def read_demonstrations(
     folder: Path,
     observation_space: gym.Space,
@@ -137,11 +168,14 @@ def read_demonstrations(
     return result
 
 
-def check_demonstrations(folder: Path, observation_space: gym.Space) -> None:
+def check_demonstrations(
+    folder: Path, observation_space: gym.Space, most_episodes: int = 0
+) -> None:
     """Raise DemonstrationsError where the description of a data set says that it cannot be used.
 
     Args:
         observation_space: as for `read_demonstrations`.
+        most_episodes: as for `read_demonstrations`.
     """
     try:
         from minari.serialization import deserialize_space
@@ -156,6 +190,8 @@ def check_demonstrations(folder: Path, observation_space: gym.Space) -> None:
         episodes = metadata.get("total_episodes")
         if type(episodes) is not int or not 0 < episodes <= _MOST_OBJECTS:
             raise _unusable(folder, f"{METADATA} says that it has {episodes!r:.40} episodes")
+        if most_episodes > episodes:
+            raise _unusable(folder, f"it has {episodes:,} episodes, not {most_episodes:,}")
         texts = [metadata.get(f"{what}_space") for what in ("observation", "action")]
         if not all(isinstance(text, str) for text in texts):  # minari would make an environment
             raise _unusable(folder, f"{METADATA} does not say what its spaces are")

@@ -42,8 +42,8 @@ class InspectFlags:
     """filters, dream: one layer; without WHAT they are listed."""
     epsilon: tuple[Annotated[float, Field(ge=0, le=1)], ...] = ()
     """fool: largest changes of a pixel, 1 from black to white."""
-    episodes: SomeEpisodes = 2
-    """fool, agents: episodes for each epsilon."""
+    episodes: SomeEpisodes | None = None
+    """fool, agents: episodes for each epsilon; 2 if not given."""
     max_seconds: Annotated[float, Field(gt=0)] = 20.0
     """saliency, agents: seconds after which the video is cut."""
     style: Path | None = None

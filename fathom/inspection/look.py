@@ -71,8 +71,11 @@ def _view(subject: Subject, what: str, options: Mapping[str, Any]) -> views.View
         return episodes.attention(subject, options["seed"], options["max_seconds"])
     if what == "fool":
         if isinstance(subject, FitSubject):
+            if options["episodes"] is not None:
+                raise FathomError("a fit is fooled by its test images, so it takes no --episodes")
             return views.fool(subject, options["epsilon"], options["seed"])
-        return episodes.fool(subject, options["epsilon"], options["episodes"], options["seed"])
+        count = options["episodes"] or 2
+        return episodes.fool(subject, options["epsilon"], count, options["seed"])
     if what == "dream":
         return views.dream(subject, options["images"], options["layer"], options["seed"])
     return views.paint(subject, options["content"], options["style"], options["vgg"])

@@ -143,7 +143,7 @@ def new_training(
     check_goals(config)
     built = build_agent(config, environment)
     if expert:
-        check_expert(Path(hyperparameters.expert), environment)
+        check_expert(Path(hyperparameters.expert), environment, hyperparameters.expert_episodes)
     readers = _readers(built)
     initial = initial_state(options, config, built)
     if options.record:

@@ -19,6 +19,7 @@ SNAPSHOTS = "snapshots"
 
 _FRAME_MS = 80
 """How long a frame of a video is shown."""
+_LAST_FRAME_MS = 1_000
 _MOST_FRAMES = 200
 _LARGEST_SNAPSHOT = 1 << 24
 
@@ -51,15 +52,22 @@ def video_of_snapshots(run: RunFolder) -> dict[str, np.ndarray]:
 
 
 def save_pictures(run: RunFolder, pictures: Mapping[str, Any]) -> list[Path]:
-    """Write figures as PNG and videos as GIF to a run's folder of pictures; gives the files."""
+    """Write figures and images as PNG, videos as GIF, to a run's folder of pictures; gives the files.
+
+    Args:
+        pictures: by name, figures of matplotlib's, images uint8 (height, width, 3), or frames (n, height, width, 3).
+    """
     paths = []
     for name, picture in pictures.items():
         folder = run.files / "pictures"
         folder.make()
         buffer = io.BytesIO()
-        if isinstance(picture, np.ndarray):
+        if isinstance(picture, np.ndarray) and picture.ndim == 4:
             filename = f"{name}.gif"
             _write_gif(buffer, picture)
+        elif isinstance(picture, np.ndarray):
+            filename = f"{name}.png"
+            Image.fromarray(picture).save(buffer, "png")
         else:
             filename = f"{name}.png"
             picture.savefig(buffer, format="png", dpi=100, bbox_inches="tight")
@@ -74,4 +82,5 @@ def _write_gif(file: BinaryIO, frames: np.ndarray) -> None:
     images = [
         Image.fromarray(frame).quantize(palette=last, dither=Image.Dither.NONE) for frame in frames
     ]
-    images[0].save(file, "gif", save_all=True, append_images=images[1:], duration=_FRAME_MS, loop=0)
+    shown = [_FRAME_MS] * (len(images) - 1) + [_LAST_FRAME_MS]
+    images[0].save(file, "gif", save_all=True, append_images=images[1:], duration=shown, loop=0)

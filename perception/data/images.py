@@ -324,7 +324,8 @@ def read_image(item: Any, name: str | None = None) -> Image.Image:
         image = ImageOps.exif_transpose(image)
         if image.mode.startswith(("I", "F")):  # 16 or 32 bits
             levels = np.asarray(image, np.float64)
-            most = 65535.0 if image.mode.startswith("I") and levels.max() > 255 else 255.0
+            deep = image.mode.startswith("I;16") or (image.mode == "I" and levels.max() > 255)
+            most = 65535.0 if deep else 255.0
             return Image.fromarray(np.rint(levels.clip(0, most) * (255 / most)).astype(np.uint8))
         if image.mode in ("LA", "La", "PA", "RGBa") or "transparency" in image.info:
             image = image.convert("RGBA")

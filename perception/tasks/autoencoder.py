@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -36,11 +36,8 @@ from perception.data.unlabelled import load_unlabelled
 from perception.networks.cnn import CNNS, MirroredCNN
 from perception.networks.encoders import IMAGE_SIDE, ImageEncoder
 from perception.networks.generative import bytes_of
-from perception.tasks.generation import figure_of, grid
+from perception.tasks.generation import grid
 from perception.tasks.task import STRICT, DataError, DataSource, Epochs, Metric, Task, TaskData
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 NEIGHBOURS = 10
 MOST_COMPARED = 2_000
@@ -234,7 +231,7 @@ class Autoencoder(Task):
         return grid(torch.cat(shown), columns)
 
     @torch.no_grad()
-    def pictures(self, batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, Figure]:
+    def pictures(self, batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, np.ndarray]:
         """Reconstructions; and in each row a test image, then those with the nearest codes, the nearest first."""
         images = torch.cat([images for images, _ in batches])[:MOST_COMPARED]
         codes = torch.cat([self(part) for part in images.split(500)])
@@ -242,8 +239,8 @@ class Autoencoder(Task):
         nearest = _distances(codes)[queries].topk(min(7, len(images) - 1), largest=False).indices
         found = torch.cat([queries[:, None], nearest], dim=1)
         return {
-            "reconstructions": figure_of(self.snapshot([(images, queries)])),
-            "similar": figure_of(grid(images[found.flatten()], found.shape[1])),
+            "reconstructions": self.snapshot([(images, queries)]),
+            "similar": grid(images[found.flatten()], found.shape[1]),
         }
 
     @torch.no_grad()

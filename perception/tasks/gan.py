@@ -23,15 +23,14 @@ from torch.optim.swa_utils import AveragedModel
 
 from perception.data.datasets import Tensors
 from perception.data.images import ink_box, input_name, like_training_images, shape_of
-from perception.data.unlabelled import load_unlabelled
-from perception.networks.generative import LEAST_SIDE, ImageOfCode, bytes_of, code_of_image
+from perception.networks.generative import ImageOfCode, bytes_of, code_of_image
 from perception.tasks.generation import (
     class_counts,
     classifier_for,
     comparison,
     distances,
-    figure_of,
     grid,
+    load_images_to_draw,
     nearest_images,
     needed,
     table_of,
@@ -150,12 +149,7 @@ class GAN(Task):
 
     @classmethod
     def load_data(cls, config: GANConfig, source: DataSource) -> TaskData:
-        images = load_unlabelled(source)
-        if min(images.shape[1:]) < LEAST_SIDE:
-            raise DataError(
-                f"images of {images.shape[1]}×{images.shape[2]} are too small: at least "
-                f"{LEAST_SIDE}×{LEAST_SIDE} is needed"
-            )
+        images = load_images_to_draw(source)
         if config.conditional and len(images.classes) < 2:
             raise DataError(
                 f"the images of {source.reference} have no classes: leave --conditional out"
@@ -248,11 +242,11 @@ class GAN(Task):
         return grid(self.sample(64, torch.Generator().manual_seed(0)))
 
     @torch.no_grad()
-    def pictures(self, batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, Figure]:
+    def pictures(self, batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, Figure | np.ndarray]:
         """Generated images, and how often each class is generated, where the classifier knows the classes."""
         samples = self.sample(1000, torch.Generator().manual_seed(0))
         tests = torch.cat([images for images, _ in batches])
-        pictures = {"samples": figure_of(grid(samples[:64]))}
+        pictures: dict[str, Figure | np.ndarray] = {"samples": grid(samples[:64])}
         if self.classifier.classes == self.classes:
             pictures["classes"] = self._histogram(samples, tests)
         return pictures

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 
 from perception.data.images import Images, shape_of, show_image, visible
+from perception.data.unlabelled import load_unlabelled
+from perception.networks.generative import LEAST_SIDE
 from perception.tasks.pretrained import (
     description,
     like_other_images,
@@ -37,6 +39,21 @@ _GRID = 8
 
 Sample = Callable[[int, torch.Generator], Tensor]
 """Generates so many images, uint8 (n, channels, height, width)."""
+
+
+def load_images_to_draw(source: DataSource) -> Images:
+    """Images of at least 8×8, with or without labels.
+
+    Raises:
+        DataError: there are none, or they are smaller.
+    """
+    images = load_unlabelled(source)
+    if min(images.shape[1:]) < LEAST_SIDE:
+        raise DataError(
+            f"images of {images.shape[1]}×{images.shape[2]} are too small: at least "
+            f"{LEAST_SIDE}×{LEAST_SIDE} is needed"
+        )
+    return images
 
 
 def classifier_for(reference: str, source: DataSource, images: Images, default: str) -> Task | None:
@@ -158,17 +175,6 @@ def grid(images: Tensor, columns: int = _GRID) -> np.ndarray:
     factor = max(1, round(480 / whole.shape[1]))
     pixels = whole.numpy().repeat(factor, axis=0).repeat(factor, axis=1)
     return pixels if channels == 3 else pixels.repeat(3, axis=2)
-
-
-def figure_of(pixels: np.ndarray) -> Figure:
-    """A figure that is one image (height, width, 3)."""
-    from matplotlib.figure import Figure
-
-    figure = Figure((pixels.shape[1] / 100, pixels.shape[0] / 100), layout="constrained")
-    axes = figure.subplots()
-    axes.imshow(pixels)
-    axes.axis("off")
-    return figure
 
 
 def nearest_images(generated: Tensor, train: Tensor) -> Figure:

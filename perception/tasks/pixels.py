@@ -10,7 +10,7 @@ images around scikit-learn's k-means clusters.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -25,11 +25,8 @@ from perception.data.unlabelled import load_unlabelled
 from perception.networks.classifiers import weights_of
 from perception.networks.generative import bytes_of
 from perception.networks.pixels import draw_pixels, pixel_network
-from perception.tasks.generation import figure_of, grid
+from perception.tasks.generation import grid
 from perception.tasks.task import STRICT, DataError, DataSource, Epochs, Metric, Task, TaskData
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 _CLUSTERS = 100
 _CLUSTERED_IMAGES = 10_000
@@ -123,7 +120,7 @@ class Pixels(Task):
         """Sixteen drawn images."""
         return grid(self.draw(torch.zeros(16, *self.shape, device=self.device), 0))
 
-    def pictures(self, batches: Iterable[tuple[Tensor]]) -> dict[str, Figure]:
+    def pictures(self, batches: Iterable[tuple[Tensor]]) -> dict[str, np.ndarray]:
         """Drawn images; and test images, their upper halves, and these completed."""
         images = next(iter(batches))[0][:8]
         half = self.shape[1] // 2
@@ -131,8 +128,8 @@ class Pixels(Task):
         upper[:, :, half:] = 0
         rows = [images, upper, self.draw(images, half)]
         return {
-            "samples": figure_of(self.snapshot(batches)),
-            "completions": figure_of(grid(torch.cat(rows), len(images))),
+            "samples": self.snapshot(batches),
+            "completions": grid(torch.cat(rows), len(images)),
         }
 
     @torch.no_grad()

@@ -202,7 +202,7 @@ class Task(nn.Module, ABC):
     def pictures(self, batches: Iterable[Any]) -> Mapping[str, Figure | np.ndarray]:
         """Pictures that show what the model does with test examples, by name.
 
-        A figure of matplotlib's, or the frames of a video, uint8 (frames, height, width, 3).
+        A figure of matplotlib's, an image uint8 (height, width, 3), or the frames of a video (frames, height, width, 3).
         """
         return {}
 

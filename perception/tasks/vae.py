@@ -9,7 +9,7 @@ bound is one on the log-likelihood of images whose pixels are drawn black or whi
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 import torch
@@ -20,21 +20,17 @@ from torch.nn import functional as F
 
 from perception.data.datasets import Tensors
 from perception.data.images import ink_box, input_name, like_training_images, shape_of
-from perception.data.unlabelled import load_unlabelled
-from perception.networks.generative import LEAST_SIDE, ImageOfCode, bytes_of, code_of_image
+from perception.networks.generative import ImageOfCode, bytes_of, code_of_image
 from perception.tasks.generation import (
     classifier_for,
     comparison,
     distances,
-    figure_of,
     grid,
+    load_images_to_draw,
     table_of,
 )
 from perception.tasks.pretrained import rebuilt
-from perception.tasks.task import STRICT, DataError, DataSource, Epochs, Metric, Task, TaskData
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from perception.tasks.task import STRICT, DataSource, Epochs, Metric, Task, TaskData
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -77,12 +73,7 @@ class VAE(Task):
 
     @classmethod
     def load_data(cls, config: VAEConfig, source: DataSource) -> TaskData:
-        images = load_unlabelled(source)
-        if min(images.shape[1:]) < LEAST_SIDE:
-            raise DataError(
-                f"images of {images.shape[1]}×{images.shape[2]} are too small: at least "
-                f"{LEAST_SIDE}×{LEAST_SIDE} is needed"
-            )
+        images = load_images_to_draw(source)
         classifier = classifier_for(config.features, source, images, cls.default_data)
         measured, weights = comparison(classifier, images) if classifier else ({}, {})
         metadata = {
@@ -164,7 +155,7 @@ class VAE(Task):
         return grid(self.sample(64, torch.Generator().manual_seed(0)))
 
     @torch.no_grad()
-    def pictures(self, batches: Iterable[tuple[Tensor]]) -> dict[str, Figure]:
+    def pictures(self, batches: Iterable[tuple[Tensor]]) -> dict[str, np.ndarray]:
         """Drawn images; reconstructions of test images; and the way from one test image to another, in equal steps."""
         images = next(iter(batches))[0][:16]
         means, _ = self.encode(images)
@@ -176,12 +167,12 @@ class VAE(Task):
         count = len(images) // 2
         ways = [torch.lerp(means[n], means[n + count], steps) for n in range(count)]
         pictures = {
-            "samples": figure_of(self.snapshot(batches)),
-            "reconstructions": figure_of(grid(torch.cat(pairs), min(8, len(images)))),
+            "samples": self.snapshot(batches),
+            "reconstructions": grid(torch.cat(pairs), min(8, len(images))),
         }
         if ways:
             between = bytes_of(self.decoder(torch.cat(ways)).sigmoid())
-            pictures["interpolation"] = figure_of(grid(between))
+            pictures["interpolation"] = grid(between)
         return pictures
 
     @torch.no_grad()

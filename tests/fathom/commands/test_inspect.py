@@ -193,6 +193,7 @@ def test_images_are_dreamt_and_painted(
         (["digits", "filters", "--layer", "conv"], "the layers are network.0, network.1"),
         (["digits", "fool", "--epsilon", "1.5"], "must be at most 1"),
         (["digits", "fool", "--layer", "network.0"], "fool takes no --layer"),
+        (["digits", "fool", "--episodes", "3"], "takes no --episodes"),
         (["digits", "saliency", "--images", "missing.png"], "there is no file missing.png"),
         (["digits", "saliency", "--images", "light.py"], "light.py is no image"),
         (["light", "saliency", "--images", "light.py"], "takes no --images"),

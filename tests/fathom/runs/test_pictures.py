@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -37,6 +38,12 @@ def test_every_epoch_leaves_a_picture_and_they_become_a_video(runs: Path) -> Non
     assert names == ["000000000006.png", "000000000012.png"], "named by the updates done"
     with Image.open(runs / "p" / "pictures" / "training.gif") as video:
         assert video.n_frames == 2
+
+
+def test_drawn_images_are_written_pixel_by_pixel(runs: Path) -> None:
+    snapshot = runs / "p" / SNAPSHOTS / "000000000012.png"
+    with Image.open(runs / "p" / "pictures" / "samples.png") as one, Image.open(snapshot) as other:
+        assert np.array_equal(np.asarray(one), np.asarray(other))
 
 
 def test_a_fit_that_is_extended_adds_its_pictures(runs: Path) -> None:

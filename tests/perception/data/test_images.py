@@ -238,6 +238,11 @@ def test_images_of_every_mode_are_read(tmp_path: Path, mode: str) -> None:
     assert (result[0, 0], result[10, 12]) == (255, 0)
 
 
+def test_a_dark_image_of_16_bits_stays_dark(tmp_path: Path) -> None:
+    Image.fromarray(np.full((4, 4), 200, np.uint16)).save(tmp_path / "a.png")
+    assert np.asarray(read_image(tmp_path / "a.png")).max() == 1
+
+
 def test_a_transparent_background_is_white_and_a_turned_photograph_upright(tmp_path: Path) -> None:
     clear = Image.new("RGBA", (4, 4), (0, 0, 0, 0))
     assert np.asarray(read_image(clear)).min() == 255
