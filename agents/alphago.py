@@ -212,7 +212,9 @@ class AlphaGo(Agent):
         legal = action_masks[0].astype(bool)
         probs = np.where(legal, np.exp(logits[0] - logits[0][legal].max()), 0.0)
         probs /= probs.sum()
-        candidates = [(int(a), float(probs[a])) for a in probs.argsort()[:-6:-1] if probs[a] > 0]
+        # Equal moves in the order of `act`'s argmax, so that the first is the one that is played.
+        favourites = np.where(legal, -logits[0], np.inf).argsort(stable=True)[:5]
+        candidates = [(int(a), float(probs[a])) for a in favourites if probs[a] > 0]
         moves = len(go.board.moves)
         rates = list(go.thoughts.win_rates) if go.thoughts is not None else []
         rates += [float("nan")] * (moves - 1 - len(rates))  # after moves of the opponent
