@@ -125,12 +125,11 @@ class TwoOrTen(gym.Env):
         return np.zeros(1, np.float32), (2.0, 10.0)[action], True, False, {}
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_bare_defaults_learn_what_pays_most(seed: int) -> None:
-    torch.manual_seed(seed)
+def test_bare_defaults_learn_what_pays_most() -> None:
+    torch.manual_seed(0)
     envs = SyncVectorEnv([TwoOrTen] * 8, autoreset_mode=AutoresetMode.NEXT_STEP)
     agent = DQN.for_env(envs)
-    list(agent.learn(envs, steps=2_500, seed=seed))
+    list(agent.learn(envs, steps=2_500, seed=0))
     assert agent.predict(np.zeros(1, np.float32)) == 1
 
 
