@@ -295,9 +295,8 @@ def _in_parts(**more: Any) -> tuple[DQN, SyncVectorEnv]:
     return DQN.for_env(envs, config, total_steps=4_000), envs
 
 
-@pytest.mark.parametrize("centred", [False, True])
-def test_the_parts_of_an_observation_are_learnt_together(centred: bool) -> None:
-    agent, envs = _in_parts(subtract_mean_image=centred)
+def test_the_parts_of_an_observation_are_learnt_together() -> None:
+    agent, envs = _in_parts(subtract_mean_image=True)
     list(agent.learn(envs, 4_000))
     env, right = Sum(), 0
     observation, _ = env.reset(seed=7)
@@ -311,7 +310,7 @@ def test_several_parts_go_on_bit_for_bit(tmp_path: Path) -> None:
     (agent, envs), (other, _) = _in_parts(), _in_parts()
     agent.context = replace(agent.context, storage=tmp_path / "one")
     other.context = replace(other.context, storage=tmp_path / "two")
-    list(agent.train(envs, 600, seed=1))
+    list(agent.train(envs, 400, seed=1))
     state = agent.state()
     other.load(
         AgentState(
@@ -323,7 +322,7 @@ def test_several_parts_go_on_bit_for_bit(tmp_path: Path) -> None:
     shutil.copytree(tmp_path / "one", tmp_path / "two")
     states = []
     for each in (agent, other):
-        list(each.train(envs, 600, seed=2))
+        list(each.train(envs, 200, seed=2))
         states.append(each.state())
     assert states[0].numbers == states[1].numbers
     for part in ("weights", "tensors"):
