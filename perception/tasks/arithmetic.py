@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from pydantic import Field, PositiveInt
 from pydantic.dataclasses import dataclass
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import Dataset
 
-from perception.data.datasets import Rows, Tensors, rows_of
+from perception.data.datasets import Rows, Tensors
 from perception.data.pairs import Pair, Pairs, load_pairs
 from perception.data.symbols import Characters
 from perception.networks.seq2seq import RecurrentSeq2Seq
@@ -25,10 +25,11 @@ from perception.tasks.sequences import (
     LONGEST,
     attention_of,
     attention_picture,
-    batches_of_similar_length,
+    batches_of,
     nearest_answers,
     set_learning_rate,
     shares_picture,
+    update,
     written,
 )
 from perception.tasks.task import STRICT, DataError, DataSource, Epochs, Metric, Task, TaskData
@@ -47,7 +48,7 @@ class ArithmeticConfig:
 
     digits: Annotated[int, Field(ge=1, le=9)] = 2
     """Most digits of a number; shorter ones are as frequent."""
-    examples: Annotated[int, Field(ge=10, le=1_000_000)] = 6000
+    examples: Annotated[int, Field(ge=10, le=1_000_000)] = 4000
     """Different sums to learn from; fewer where there are not so many."""
     reverse: bool = False
     """Read backwards."""
@@ -55,7 +56,7 @@ class ArithmeticConfig:
     """Whether the decoder knows the encoder's last states only, or looks at all that was read."""
     hidden_size: Annotated[int, Field(ge=1, le=10_000)] = 64
     """Units of the encoder in each direction, and of the decoder; size of the vectors of characters."""
-    epochs: Epochs = 20
+    epochs: Epochs = 30
     """Passes over the training examples."""
     learning_rate: Annotated[float, Field(gt=0)] = 5e-3
     """Learning rate of Adam at its peak; it rises in the first twentieth of training, then falls to 0."""
@@ -104,21 +105,12 @@ class Arithmetic(Task):
         return TaskData(data, Rows(pairs.test), metadata, pairs.origin)
 
     def batches(self, dataset: Dataset[Any], *, training: bool) -> Iterator[Any]:
-        if training and isinstance(dataset, Tensors):
-            yield from batches_of_similar_length(dataset, self.config.batch_size, self.device)
-        else:
-            rows = rows_of(dataset)
-            yield from (rows[at : at + 256] for at in range(0, len(rows), 256))
+        return batches_of(dataset, self.config.batch_size, self.device, training)
 
     def train_step(self, batch: tuple[Tensor, Tensor], step: int) -> dict[str, Tensor]:
         adam = self.optimizers["main"]
         set_learning_rate(adam, self.config.learning_rate, step, self.updates)
-        loss = self.network.loss(*batch)
-        adam.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        adam.step()
-        return {"loss": loss.detach()}
+        return {"loss": update(self.network, adam, batch)}
 
     def answers(self, texts: Sequence[str]) -> list[list[int]]:
         """Numbers of the characters of the answers, by greedy decoding."""

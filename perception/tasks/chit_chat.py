@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from pydantic import Field, PositiveInt
 from pydantic.dataclasses import dataclass
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from perception.data.conversations import load_conversations
-from perception.data.datasets import Rows, Tensors, rows_of
+from perception.data.datasets import Rows, Tensors
 from perception.data.pairs import Pair
 from perception.data.symbols import Subwords
 from perception.networks.seq2seq import RecurrentSeq2Seq
@@ -26,11 +26,12 @@ from perception.tasks.sequences import (
     LONGEST,
     attention_of,
     attention_picture,
-    batches_of_similar_length,
+    batches_of,
     nearest_answers,
     set_learning_rate,
     terms_of,
     text_picture,
+    update,
     written,
 )
 from perception.tasks.task import STRICT, DataError, DataSource, Epochs, Metric, Task, TaskData
@@ -105,21 +106,12 @@ class ChitChat(Task):
         return TaskData(data, Rows(pairs.test), metadata, pairs.origin)
 
     def batches(self, dataset: Dataset[Any], *, training: bool) -> Iterator[Any]:
-        if training and isinstance(dataset, Tensors):
-            yield from batches_of_similar_length(dataset, self.config.batch_size, self.device)
-        else:
-            rows = rows_of(dataset)
-            yield from (rows[at : at + 256] for at in range(0, len(rows), 256))
+        return batches_of(dataset, self.config.batch_size, self.device, training)
 
     def train_step(self, batch: tuple[Tensor, Tensor], step: int) -> dict[str, Tensor]:
         adam = self.optimizers["main"]
         set_learning_rate(adam, self.config.learning_rate, step, self.updates)
-        loss = self.network.loss(*batch)
-        adam.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        adam.step()
-        return {"loss": loss.detach()}
+        return {"loss": update(self.network, adam, batch)}
 
     def answers(self, questions: Sequence[str]) -> list[tuple[list[int], float]]:
         """Numbers of the subwords of each answer, by greedy decoding, and the mean probability of one."""

@@ -6,13 +6,14 @@ import functools
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils.data import Dataset
 
-from perception.data.datasets import Tensors
+from perception.data.datasets import Tensors, rows_of
 from perception.data.pairs import Pair
 from perception.data.symbols import Symbols
 from perception.networks.seq2seq import PADDING, SPECIAL, Hypothesis, Seq2Seq, beam_search
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 LONGEST = 100
 """Symbols after which a text is cut."""
 _POOL = 50
-_AT_ONCE = 128
+_WRITTEN_AT_ONCE, _TESTED_AT_ONCE = 128, 256
 _CHINESE_FONTS = (
     "Noto Sans CJK SC",
     "WenQuanYi Zen Hei",
@@ -42,22 +43,44 @@ class Attention(NamedTuple):
     """(words, sources)."""
 
 
-def batches_of_similar_length(
-    dataset: Tensors, size: int, device: torch.device
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Shuffled batches of padded sources and words, int64; those of a batch are about as long, so little is padded."""
+def batches_of(
+    dataset: Dataset[Any], size: int, device: torch.device, training: bool
+) -> Iterator[Any]:
+    """For training pairs of padded sources and words, int64, shuffled; for the test lists of pairs of texts.
+
+    The sequences of a training batch are about as long as each other, so little is padded.
+    """
+    if not (training and isinstance(dataset, Tensors)):
+        rows = rows_of(dataset)
+        yield from (rows[at : at + _TESTED_AT_ONCE] for at in range(0, len(rows), _TESTED_AT_ONCE))
+        return
     sources, words = dataset.tensors
-    lengths = [(part != PADDING).sum(dim=1) for part in (words, sources)]
-    keys = lengths[0] * 10_000 + lengths[1]
+    read, write = ((part != PADDING).sum(dim=1) for part in (sources, words))
+    keys = write * 10_000 + read
     parts: list[Tensor] = []
     for pool in torch.randperm(len(keys)).split(_POOL * size):
         parts += pool[keys[pool].argsort(stable=True)].split(size)
     for number in torch.randperm(len(parts)).tolist():
         chosen = parts[number]
-        yield tuple(  # type: ignore[misc]
-            part[chosen, : int(length[chosen].max())].long().to(device)
-            for part, length in ((sources, lengths[1]), (words, lengths[0]))
+        yield tuple(
+            part[chosen, : int(lengths[chosen].max())].long().to(device)
+            for part, lengths in ((sources, read), (words, write))
         )
+
+
+def update(
+    network: Seq2Seq,
+    optimizer: torch.optim.Optimizer,
+    batch: tuple[Tensor, Tensor],
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """Do one update, with gradients clipped to the length 1; gives the loss."""
+    loss = network.loss(*batch, label_smoothing=label_smoothing)
+    optimizer.zero_grad()
+    loss.backward()
+    nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+    optimizer.step()
+    return loss.detach()
 
 
 def set_learning_rate(
@@ -73,13 +96,21 @@ def set_learning_rate(
 def written(
     network: Seq2Seq, sources: Symbols, texts: Sequence[str], beam: int, longest: int
 ) -> list[Hypothesis]:
-    """What the network writes for texts, by beam search; texts of about one length are read together."""
+    """What the network writes for texts, by beam search; texts of about one length are read together.
+
+    Args:
+        longest: words after which a sequence is cut, if not at `LONGEST` words already.
+    """
+    if not texts:
+        return []
     numbers = sources(texts, LONGEST)
     lengths = (numbers != PADDING).sum(dim=1)
     result: list[Hypothesis] = [Hypothesis([], 0.0)] * len(texts)
-    for chosen in lengths.argsort(stable=True).split(_AT_ONCE):
+    for chosen in lengths.argsort(stable=True).split(_WRITTEN_AT_ONCE):
         batch = numbers[chosen, : int(lengths[chosen].max())].long()
-        hypotheses = beam_search(network, batch.to(network.word_bias.device), beam, longest)
+        hypotheses = beam_search(
+            network, batch.to(network.word_bias.device), beam, min(longest, LONGEST + 1)
+        )
         for place, hypothesis in zip(chosen.tolist(), hypotheses, strict=True):
             result[place] = hypothesis
     return result
@@ -89,11 +120,13 @@ def written(
 def attention_of(
     network: Seq2Seq, sources: Symbols, words: Symbols, text: str, numbers: Sequence[int]
 ) -> Attention | None:
-    """The attention with which numbers of words were written for a text; None if the network has none."""
+    """The attention with which numbers of words were written for a text; None if there is none."""
+    if not numbers:
+        return None
     device = network.word_bias.device
     source = sources([text], LONGEST).long()
     _, weights = network.decode(source.to(device), torch.tensor([numbers], device=device))
-    if weights is None or not numbers:
+    if weights is None:
         return None
     names = [sources.symbols[n - SPECIAL] if n >= SPECIAL else "?" for n in source[0, :-1].tolist()]
     return Attention([*names, "end"], words.names(numbers), weights[0].cpu().numpy())

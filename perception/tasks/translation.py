@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from pydantic import Field, PositiveInt
 from pydantic.dataclasses import dataclass
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import Dataset
 
-from perception.data.datasets import Rows, Tensors, rows_of
+from perception.data.datasets import Rows, Tensors
 from perception.data.pairs import Pair, Pairs, load_pairs
 from perception.data.symbols import Subwords
 from perception.networks.seq2seq import RecurrentSeq2Seq, Seq2Seq
@@ -29,11 +29,12 @@ from perception.tasks.sequences import (
     LONGEST,
     attention_of,
     attention_picture,
-    batches_of_similar_length,
+    batches_of,
     nearest_answers,
     set_learning_rate,
     shares_picture,
     terms_of,
+    update,
     written,
 )
 from perception.tasks.task import STRICT, DataError, DataSource, Epochs, Metric, Task, TaskData
@@ -111,21 +112,12 @@ class Translation(Task):
         return TaskData(data, Rows(pairs.test), metadata, pairs.origin)
 
     def batches(self, dataset: Dataset[Any], *, training: bool) -> Iterator[Any]:
-        if training and isinstance(dataset, Tensors):
-            yield from batches_of_similar_length(dataset, self.config.batch_size, self.device)
-        else:
-            rows = rows_of(dataset)
-            yield from (rows[at : at + 256] for at in range(0, len(rows), 256))
+        return batches_of(dataset, self.config.batch_size, self.device, training)
 
     def train_step(self, batch: tuple[Tensor, Tensor], step: int) -> dict[str, Tensor]:
         adam = self.optimizers["main"]
         set_learning_rate(adam, self.config.learning_rate, step, self.updates)
-        loss = self.network.loss(*batch, label_smoothing=_LABEL_SMOOTHING)
-        adam.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        adam.step()
-        return {"loss": loss.detach()}
+        return {"loss": update(self.network, adam, batch, _LABEL_SMOOTHING)}
 
     def translations(self, texts: Sequence[str]) -> list[list[int]]:
         """Numbers of the subwords of translations, by beam search."""
