@@ -219,6 +219,5 @@ def _fonts() -> list[str]:
 
 
 def _drawn(text: str, fonts: Sequence[str]) -> str:
-    """A text as it can be drawn: Chinese characters as boxes, where no font has them, and no formulas."""
-    text = text if len(fonts) > 1 else re.sub(r"[\u2e80-\uffef]", "□", text)
-    return text.replace("$", r"\$")
+    """A text as it can be drawn: Chinese characters as boxes, where no font has them."""
+    return text if len(fonts) > 1 else re.sub(r"[\u2e80-\uffef]", "□", text)
