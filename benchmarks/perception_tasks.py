@@ -80,6 +80,8 @@ _DIGITS_CNN = "runs/reference/digits-cnn"
 _TRANSFER = "transfer --data fashion-mnist --pretrained"
 _CONVNET = f"{_MNIST} --epochs 5 --shift 2 --name mnist"
 _COLOURS = f"{_CIFAR} --epochs 2 --name cifar"
+_SUMS = "arithmetic --digits 3 --examples 50000 --hidden-size 96 --batch-size 128 --epochs 7"
+_MULTI30K = "translation --data multi30k --hidden-size 256"
 
 ROWS = (
     Row("regression", "diabetes", "test MSE", score, "2900.2 (closed form)", ("regression",), 1),
@@ -167,6 +169,29 @@ ROWS = (
         )
         for name, run, before in (("MNIST", "mnist", _CONVNET), ("CIFAR", "cifar", _COLOURS))
         for labels, draws in ((10, 20), (100, 10), (1000, 3))
+    ),
+    Row(
+        "arithmetic", "sums of up to 3 digits", "exact", score,
+        "0.99 (keras.io, LSTM, 50,000 sums, 100 epochs)", (_SUMS,), 4,
+    ),
+    *(
+        Row(
+            f"translation, {network}", "Multi30k, German to English", "BLEU, test 2016", score, published,
+            (f"{_MULTI30K} --network {network} --epochs {epochs}",), 1,
+        )
+        for network, epochs, published in (
+            ("rnn", 10, "14 (bentrevett)"), ("attention", 10, "28.3 (bentrevett)"),
+            ("transformer", 20, "–"),
+        )
+    ),
+    Row("translation", "2,000 pairs of Tatoeba", "BLEU, characters", score, "–", ("translation",), 1),
+    Row(
+        "chit-chat", "chitchat, all wordings", "right scenario", score, "–",
+        ("chit-chat --wordings 1000 --epochs 10",), 4,
+    ),
+    Row(
+        "chit-chat over TF-IDF", "chitchat, all wordings", "right scenario − TF-IDF's",
+        measure("above TF-IDF"), "–", ("chit-chat --wordings 1000 --epochs 10",), 4,
     ),
 )  # fmt: skip
 

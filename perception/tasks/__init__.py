@@ -9,7 +9,9 @@ if TYPE_CHECKING:
     from perception.tasks.task import Task
 
 TASKS: dict[str, str] = {
+    "arithmetic": "perception.tasks.arithmetic:Arithmetic",
     "autoencoder": "perception.tasks.autoencoder:Autoencoder",
+    "chit-chat": "perception.tasks.chit_chat:ChitChat",
     "descent": "perception.tasks.descent:Descent",
     "digits": "perception.tasks.digits:Digits",
     "gan": "perception.tasks.gan:GAN",
@@ -21,6 +23,7 @@ TASKS: dict[str, str] = {
     "spam": "perception.tasks.spam:Spam",
     "topics": "perception.tasks.topics:Topics",
     "transfer": "perception.tasks.transfer:Transfer",
+    "translation": "perception.tasks.translation:Translation",
     "utterances": "perception.tasks.response_generation:ResponseGeneration",
     "vae": "perception.tasks.vae:VAE",
     "word-vectors": "perception.tasks.word_vectors:WordVectors",
