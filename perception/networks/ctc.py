@@ -109,32 +109,25 @@ def prefix_beam_search(log_probs: np.ndarray, width: int) -> list[tuple[list[int
         width: prefixes kept after each frame. With all of them kept, the log-probabilities are exact; with fewer, they
             are lower bounds.
     """
-    never = -math.inf
-    beam: dict[tuple[int, ...], tuple[float, float]] = {(): (0.0, never)}
-    for row in log_probs.tolist():
-        blank: dict[tuple[int, ...], float] = defaultdict(lambda: never)
-        symbol: dict[tuple[int, ...], float] = defaultdict(lambda: never)
+    beam: dict[tuple[int, ...], tuple[float, float]] = {(): (1.0, 0.0)}
+    scale = 0.0  # probabilities are those of the beam times exp(scale): they would underflow
+    for row in np.exp(log_probs).tolist():
+        blank: dict[tuple[int, ...], float] = defaultdict(float)
+        symbol: dict[tuple[int, ...], float] = defaultdict(float)
         for prefix, (after_blank, after_symbol) in beam.items():
-            either = _log_add(after_blank, after_symbol)
-            blank[prefix] = _log_add(blank[prefix], either + row[BLANK])
+            either = after_blank + after_symbol
+            blank[prefix] += either * row[BLANK]
             last = prefix[-1] if prefix else BLANK
             if last != BLANK:
-                symbol[prefix] = _log_add(symbol[prefix], after_symbol + row[last])
-            for number, log_prob in enumerate(row):
+                symbol[prefix] += after_symbol * row[last]
+            for number, probability in enumerate(row):
                 if number != BLANK:
-                    longer = (*prefix, number)
                     before = after_blank if number == last else either
-                    symbol[longer] = _log_add(symbol[longer], before + log_prob)
-        ends = {prefix: (blank[prefix], symbol[prefix]) for prefix in {**blank, **symbol}}
-        possible = [prefix for prefix in ends if max(ends[prefix]) > never]
-        best = sorted(possible, key=lambda prefix: -_log_add(*ends[prefix]))[:width]
-        beam = {prefix: ends[prefix] for prefix in best}
-    result = [(list(prefix), _log_add(*ends)) for prefix, ends in beam.items()]
-    return sorted(result, key=lambda item: -item[1])
-
-
-def _log_add(a: float, b: float) -> float:
-    """log(exp(a) + exp(b))."""
-    if a < b:
-        a, b = b, a
-    return a if b == -math.inf else a + math.log1p(math.exp(b - a))
+                    symbol[*prefix, number] += before * probability
+        totals = {prefix: blank[prefix] + symbol[prefix] for prefix in {**blank, **symbol}}
+        best = [prefix for prefix in totals if totals[prefix] > 0]
+        best = sorted(best, key=totals.__getitem__, reverse=True)[:width]
+        most = totals[best[0]]
+        scale += math.log(most)
+        beam = {prefix: (blank[prefix] / most, symbol[prefix] / most) for prefix in best}
+    return [(list(prefix), math.log(sum(both)) + scale) for prefix, both in beam.items()]

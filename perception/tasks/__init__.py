@@ -19,6 +19,7 @@ TASKS: dict[str, str] = {
     "semi-supervised": "perception.tasks.semi_supervised:SemiSupervised",
     "slot-filling": "perception.tasks.slot_filling:SlotFilling",
     "spam": "perception.tasks.spam:Spam",
+    "speech": "perception.tasks.speech:Speech",
     "topics": "perception.tasks.topics:Topics",
     "transfer": "perception.tasks.transfer:Transfer",
     "utterances": "perception.tasks.response_generation:ResponseGeneration",
