@@ -17,6 +17,7 @@ TASKS: dict[str, str] = {
     "pixels": "perception.tasks.pixels:Pixels",
     "regression": "perception.tasks.regression:Regression",
     "semi-supervised": "perception.tasks.semi_supervised:SemiSupervised",
+    "sentiment": "perception.tasks.sentiment:Sentiment",
     "slot-filling": "perception.tasks.slot_filling:SlotFilling",
     "spam": "perception.tasks.spam:Spam",
     "speech": "perception.tasks.speech:Speech",

@@ -142,7 +142,10 @@ class Speech(Task):
             speeds = rng.uniform(1 - self.config.speed, 1 + self.config.speed, len(rows))
             rows = [at_speed(row, speed) for row, speed in zip(rows, speeds, strict=True)]
             if self.metadata["joins"]:
-                rows = strings(rows, self.config.digits, rng)
+                # A third of the time single digits, a third ever longer strings: easy ones first (SortaGrad,
+                # Amodei et al. 2016).
+                longest = int((3 * int(self.seen) / self.total - 1) * self.config.digits)
+                rows = strings(rows, min(max(1, longest), self.config.digits), rng)
                 counts = [len(row.text) for row in rows]
             order = rng.permutation(len(rows)).tolist()
             rows, counts = [rows[at] for at in order], [counts[at] for at in order]
