@@ -45,7 +45,7 @@ def test_what_ships_is_found_without_a_network(monkeypatch: pytest.MonkeyPatch) 
     assert data.origin["licence"].startswith("CC BY-SA 4.0")
     notice = Path(speech.__file__).with_name("free-spoken-digits") / "NOTICE"
     assert "CC BY-SA 4.0" in notice.read_text()
-    with pytest.raises(DataError, match="github.com/Jakobovski/free-spoken-digit-dataset"):
+    with pytest.raises(DataError, match=r"github\.com/Jakobovski/free-spoken-digit-dataset"):
         load_speech(DataSource("free-spoken-digits"))
 
 
