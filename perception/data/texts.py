@@ -356,10 +356,10 @@ class WordNumbers:
             [self.numbers.get(word, self.UNKNOWN) for word in words_of(text)[: self.longest]]
             for text in texts
         ]
-        result = torch.zeros(len(rows), max(1, *map(len, rows)) if rows else 1, dtype=torch.int32)
+        result = np.zeros((len(rows), max([1, *map(len, rows)])), np.int32)
         for place, row in enumerate(rows):
-            result[place, : len(row)] = torch.tensor(row)
-        return result
+            result[place, : len(row)] = row
+        return torch.from_numpy(result)
 
 
 def words_of(text: str) -> list[str]:
@@ -392,6 +392,20 @@ class TextRows(Dataset[Any]):
     def collate(batch: tuple[Any, ...]) -> tuple[Any, ...]:
         """What `__getitems__` gives already is the batch."""
         return batch
+
+
+def length_batches(encoded: torch.Tensor, size: int) -> list[list[int]]:
+    """Batches of texts of about the same length, so that little is padded, in random order.
+
+    Args:
+        encoded: (n, longest) word numbers, padded with 0.
+        size: texts of a batch.
+    """
+    lengths = (encoded > 0).sum(dim=1)
+    batches = []
+    for some in torch.randperm(len(encoded)).split(20 * size):
+        batches += some[lengths[some].argsort()].split(size)
+    return [batches[number].tolist() for number in torch.randperm(len(batches))]
 
 
 def network_inputs(encoded: Any) -> tuple[torch.Tensor, ...]:

@@ -91,6 +91,8 @@ class TextRNN(nn.Module):
     ) -> None:
         super().__init__()
         self.embedding = nn.Embedding(words, embedding, padding_idx=0)
+        with torch.no_grad():
+            self.embedding.weight *= 0.1  # large random vectors take long to be forgotten
         self.rnn = PaddedRNN(kind, embedding, hidden_size, layers, bidirectional, dropout)
         self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(self.rnn.features, outputs)

@@ -142,9 +142,9 @@ class Speech(Task):
             speeds = rng.uniform(1 - self.config.speed, 1 + self.config.speed, len(rows))
             rows = [at_speed(row, speed) for row, speed in zip(rows, speeds, strict=True)]
             if self.metadata["joins"]:
-                # A third of the time single digits, a third ever longer strings: easy ones first (SortaGrad,
+                # A fifth of the time single digits, a fifth ever longer strings: easy ones first (SortaGrad,
                 # Amodei et al. 2016).
-                longest = int((3 * int(self.seen) / self.total - 1) * self.config.digits)
+                longest = int((5 * int(self.seen) / self.total - 1) * self.config.digits)
                 rows = strings(rows, min(max(1, longest), self.config.digits), rng)
                 counts = [len(row.text) for row in rows]
             order = rng.permutation(len(rows)).tolist()
