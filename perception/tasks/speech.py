@@ -3,7 +3,7 @@
 Nobody says where in a recording a character is. With `--network ctc` the network gives each 40 ms a distribution over
 the characters and a blank, and the loss sums over all alignments (Graves et al. 2006; see `perception.networks.ctc`);
 texts are found by prefix beam search. With `--network attention` a decoder writes a character at a time and looks at the
-recording (Chan et al. 2016). Training recordings of single digits are joined anew to strings in every epoch, are made
+recording (Chan et al. 2016); CTC, as a second loss, teaches its encoder the order (Kim et al. 2017). Training recordings of single digits are joined anew to strings in every epoch, are made
 faster or slower, and lose some bands and moments (Park et al. 2019). The score is the digit error rate: characters
 deleted, inserted and substituted per true character, by jiwer.
 """
@@ -47,7 +47,7 @@ class SpeechConfig:
 
     network: Literal["ctc", "attention"] = "ctc"
     """What makes a text of the encoder's states."""
-    hidden_size: Annotated[int, Field(ge=1, le=4096)] = 96
+    hidden_size: Annotated[int, Field(ge=1, le=4096)] = 128
     """Filters of a convolution, and units of a GRU in each direction."""
     layers: Annotated[int, Field(ge=1, le=10)] = 1
     """Layers of the encoder's GRU."""
@@ -102,10 +102,11 @@ class Speech(Task):
         symbols, states = 1 + len(self.characters), 2 * config.hidden_size
         self.features = LogMel(RATE, BANDS)
         self.encoder = SpeechEncoder(BANDS, config.hidden_size, config.layers, config.dropout)
-        self.head = (
-            nn.Linear(states, symbols)
-            if config.network == "ctc"
-            else AttentionDecoder(symbols, states, config.hidden_size)
+        self.ctc = nn.Linear(states, symbols)
+        self.decoder = (
+            AttentionDecoder(symbols, states, config.hidden_size)
+            if config.network == "attention"
+            else None
         )
         self.optimizers = {"main": torch.optim.Adam(self.parameters(), config.learning_rate)}
         self.total = config.epochs * metadata["recordings"]
@@ -115,6 +116,12 @@ class Speech(Task):
     @classmethod
     def load_data(cls, config: SpeechConfig, source: DataSource) -> TaskData:
         speech = load_speech(source, config.held_out, config.split_seed)
+        for row in speech.train:
+            states = (len(row.samples) // (RATE // 25)) + 1
+            if states < len(row.text) + sum(map(str.__eq__, row.text, row.text[1:])):
+                raise DataError(
+                    f"a recording of {len(row.samples) / RATE:.2f} s is too short for its text, {row.text!r}"
+                )
         test = speech.test
         if speech.joins:
             rng = np.random.default_rng(config.split_seed)
@@ -182,56 +189,60 @@ class Speech(Task):
             group["lr"] = self.config.learning_rate * max(0.0, left)
         self.seen += batch.recordings
         states, lengths = self.states(batch)
-        if isinstance(self.head, AttentionDecoder):
-            loss = self.head.loss(states, lengths, batch.labels, batch.sizes)
-        else:
-            # PyTorch's is the same as -log_likelihood, and faster.
-            log_probs = self.head(states).log_softmax(dim=2).transpose(0, 1)
-            losses = F.ctc_loss(
-                *(log_probs, batch.labels, lengths, batch.sizes),
-                blank=BLANK,
-                reduction="none",
-                zero_infinity=True,  # texts that do not fit into the frames
-            )
-            loss = losses.sum() / batch.sizes.sum().clamp(min=1)
+        # PyTorch's is the same as -log_likelihood, and faster.
+        log_probs = self.ctc(states).log_softmax(dim=2).transpose(0, 1)
+        losses = F.ctc_loss(
+            *(log_probs, batch.labels, lengths, batch.sizes),
+            blank=BLANK,
+            reduction="none",
+            zero_infinity=True,  # texts that do not fit into the frames
+        )
+        parts = {"ctc_loss": losses.sum() / batch.sizes.sum().clamp(min=1)}
+        if self.decoder is not None:
+            parts["attention_loss"] = self.decoder.loss(states, lengths, batch.labels, batch.sizes)
         optimizer.zero_grad()
-        loss.backward()
+        sum(parts.values(), start=torch.zeros(())).backward()
         nn.utils.clip_grad_norm_(self.parameters(), 5.0)
         optimizer.step()
-        return {"loss": loss.detach()}
+        return {name: loss.detach() for name, loss in parts.items()}
 
     @torch.no_grad()
     def transcribe(self, batch: Batch) -> list[dict[str, Any]]:
-        """For each recording text, probability, and the symbols' weights over the states (k, m).
+        """For each recording its text and probability, "weights" over the states, and texts "decoded" in other ways.
 
-        The weights are probabilities of the blank and the characters (ctc), or where the decoder looked for each
-        character of the text (attention). With ctc "greedy" is the text by greedy decoding.
+        The weights are probabilities of the blank and the characters (ctc; "path" is the alignment), or where the
+        decoder looked for each character of the text (attention); (k, m).
         """
         states, lengths = self.states(batch)
-        if isinstance(self.head, AttentionDecoder):
-            return [
+        scores = self.ctc(states).log_softmax(dim=2).cpu()
+        results: list[dict[str, Any]] = []
+        for row, length in zip(scores, lengths.tolist(), strict=True):
+            log_probs = row[:length].numpy()
+            (best, _), *_ = prefix_beam_search(log_probs, self.config.beam_width)
+            decoded = {
+                f"ctc, beam search of width {self.config.beam_width}": self.text(best),
+                "ctc, greedy": self.text(greedy(log_probs)),
+            }
+            results.append(
                 {
+                    "text": self.text(best),
+                    "probability": float(log_likelihood(row[:length], best).exp()),
+                    "weights": np.exp(log_probs).T,
+                    "path": align(log_probs, best),
+                    "decoded": decoded,
+                }
+            )
+        if self.decoder is not None:
+            written = self.decoder.write(states, lengths)
+            for result, (numbers, log, looks) in zip(results, written, strict=True):
+                result |= {
                     "text": self.text(numbers),
                     "probability": float(np.exp(log)),
                     "weights": looks.cpu().numpy(),
+                    "path": None,
+                    "decoded": {"attention": self.text(numbers)} | result["decoded"],
                 }
-                for numbers, log, looks in self.head.write(states, lengths)
-            ]
-        result = []
-        scores = self.head(states).log_softmax(dim=2).cpu()
-        for row, length in zip(scores, lengths.tolist(), strict=True):
-            log_probs = row[:length]
-            (best, _), *_ = prefix_beam_search(log_probs.numpy(), self.config.beam_width)
-            result.append(
-                {
-                    "text": self.text(best),
-                    "greedy": self.text(greedy(log_probs.numpy())),
-                    "probability": float(log_likelihood(log_probs, best).exp()),
-                    "weights": log_probs.exp().numpy().T,
-                    "path": align(log_probs.numpy(), best),
-                }
-            )
-        return result
+        return results
 
     def text(self, numbers: Sequence[int]) -> str:
         """The characters of numbers."""
@@ -247,12 +258,7 @@ class Speech(Task):
         )
         true = [row.text for row in rows]
         name = "digit error rate" if self.metadata["joins"] else "character error rate"
-        decoded = {self.config.network: [one["text"] for one in results]}
-        if self.config.network == "ctc":
-            decoded = {
-                f"ctc, beam search of width {self.config.beam_width}": decoded["ctc"],
-                "ctc, greedy": [one["greedy"] for one in results],
-            }
+        decoded = {how: [one["decoded"][how] for one in results] for how in results[0]["decoded"]}
         if self.metadata["baseline"]:
             decoded["split at pauses, logistic regression"] = self.metadata["baseline"]
         groups = {name: ~unseen}

@@ -104,7 +104,7 @@ def alignment_picture(
             f"{result['text']}{wrong}", color="crimson" if wrong else "black", parse_math=False
         )
         weights = result["weights"]
-        if "path" in result:
+        if result["path"] is not None:
             there = sorted({0, *result["path"]})
             weights, names = weights[there], [symbols[number] for number in there]
             at = 0.04 * (np.arange(len(result["path"])) + 0.5)
@@ -124,6 +124,6 @@ def alignment_picture(
         top.set(xticks=[], yticks=[])
     axes[0, 0].set_ylabel("frequency (mel)")
     axes[1, 0].set_ylabel(
-        "symbol (–: blank)" if "path" in results[0] else "looks for each character"
+        "symbol (–: blank)" if results[0]["path"] is not None else "looks for each character"
     )
     return figure
