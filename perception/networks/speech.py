@@ -130,27 +130,41 @@ class SpeechEncoder(nn.Module):
 class AttentionDecoder(nn.Module):
     """Writes symbols one after the other and attends to the states of an encoder.
 
+    With each state the attention sees where it looked before (location-aware: Chorowski et al. 2015), so that it can
+    go on from there, also past two moments that sound the same.
+
     Args:
         symbols: numbers of them, with `END`.
         states: size of the encoder's states.
         hidden_size: of the GRU.
     """
 
+    LOCATIONS = 8
+
     def __init__(self, symbols: int, states: int, hidden_size: int) -> None:
         super().__init__()
+        keys = states + self.LOCATIONS
         self.embedding = nn.Embedding(symbols, hidden_size)
-        self.attention = Attention(hidden_size, states, hidden_size)
-        self.cell = nn.GRUCell(hidden_size + states, hidden_size)
-        self.symbol = nn.Linear(hidden_size + states, symbols)
+        self.locations = nn.Conv1d(2, self.LOCATIONS, 11, padding=5)
+        self.attention = Attention(hidden_size, keys, hidden_size)
+        self.cell = nn.GRUCell(hidden_size + keys, hidden_size)
+        self.symbol = nn.Linear(hidden_size + keys, symbols)
 
     def _step(
-        self, before: Tensor, state: Tensor, keys: Tensor, there: Tensor
+        self, before: Tensor, state: Tensor, looks: Tensor, keys: Tensor, there: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Scores (n, symbols), next state and attention weights (n, m)."""
-        result, weights = self.attention(state.unsqueeze(1), keys, there)
+        """Scores (n, symbols), next state, and the weights (n, 2, m): of this step, and of all steps so far."""
+        located = torch.cat([keys, self.locations(looks).transpose(1, 2)], dim=2)
+        result, weights = self.attention(state.unsqueeze(1), located, there)
         result = result.squeeze(1)
         state = self.cell(torch.cat([self.embedding(before), result], dim=1), state)
-        return self.symbol(torch.cat([state, result], dim=1)), state, weights.squeeze(1)
+        looks = torch.cat([weights, looks[:, 1:] + weights], dim=1)
+        return self.symbol(torch.cat([state, result], dim=1)), state, looks
+
+    def _begin(self, keys: Tensor) -> tuple[Tensor, Tensor]:
+        """State and weights before the first step."""
+        state = keys.new_zeros(len(keys), self.cell.hidden_size)
+        return state, keys.new_zeros(len(keys), 2, keys.shape[1])
 
     def loss(self, keys: Tensor, lengths: Tensor, labels: Tensor, sizes: Tensor) -> Tensor:
         """Cross-entropy of each symbol of the texts and their ends, given those before it.
@@ -160,13 +174,13 @@ class AttentionDecoder(nn.Module):
             labels: (n, k) and `sizes` (n,), the symbols of the texts, padded with `END`.
         """
         there = mask(lengths, keys.shape[1])
-        state = keys.new_zeros(len(keys), self.cell.hidden_size)
-        begin = torch.full_like(labels[:, :1], END)
+        state, looks = self._begin(keys)
+        end = torch.full_like(sizes.unsqueeze(1), END)
         scores = []
-        for before in torch.cat([begin, labels], dim=1).unbind(1):
-            score, state, _ = self._step(before, state, keys, there)
+        for before in torch.cat([end, labels], dim=1).unbind(1):
+            score, state, looks = self._step(before, state, looks, keys, there)
             scores.append(score)
-        wanted = torch.cat([labels, begin], dim=1)
+        wanted = torch.cat([labels, end], dim=1)
         losses = F.cross_entropy(torch.stack(scores, dim=2), wanted, reduction="none")
         return losses[mask(sizes + 1, losses.shape[1])].mean()
 
@@ -177,19 +191,19 @@ class AttentionDecoder(nn.Module):
             Symbols, the log-probability of all of them and the end, and attention weights (symbols, m).
         """
         there = mask(lengths, keys.shape[1])
-        state = keys.new_zeros(len(keys), self.cell.hidden_size)
+        state, looks = self._begin(keys)
         symbol = torch.full((len(keys),), END, device=keys.device)
         steps: list[tuple[Tensor, Tensor, Tensor]] = []
         ended = torch.zeros_like(symbol, dtype=torch.bool)
         while not ended.all() and len(steps) <= keys.shape[1]:  # no more symbols than states
-            score, state, weights = self._step(symbol, state, keys, there)
+            score, state, looks = self._step(symbol, state, looks, keys, there)
             best, symbol = score.log_softmax(dim=1).max(dim=1)
-            steps.append((symbol, best, weights))
+            steps.append((symbol, best, looks[:, 0]))
             ended |= symbol == END
         symbols, best, weights = (torch.stack(one, dim=1) for one in zip(*steps, strict=True))
         result = []
         for row, (numbers, logs) in enumerate(zip(symbols.tolist(), best.tolist(), strict=True)):
             text = list(itertools.takewhile(lambda number: number != END, numbers))
-            looks = weights[row, : len(text), : lengths[row]]
-            result.append((text, sum(logs[: len(text) + 1]), looks))
+            there_it_looked = weights[row, : len(text), : lengths[row]]
+            result.append((text, sum(logs[: len(text) + 1]), there_it_looked))
         return result

@@ -67,7 +67,7 @@ class SpeechConfig:
     """Passes over the training recordings."""
     learning_rate: PositiveFloat = 3e-3
     """Learning rate of Adam at the start; it falls linearly to 0."""
-    batch_size: PositiveInt = 16
+    batch_size: PositiveInt = 8
     """Strings per update."""
     split_seed: Annotated[int, Field(ge=0, lt=1 << 32)] = 0
     """Decides which test recordings are joined, and which of one's own are the test."""
@@ -149,10 +149,7 @@ class Speech(Task):
             speeds = rng.uniform(1 - self.config.speed, 1 + self.config.speed, len(rows))
             rows = [at_speed(row, speed) for row, speed in zip(rows, speeds, strict=True)]
             if self.metadata["joins"]:
-                # A fifth of the time single digits, a fifth ever longer strings: easy ones first (SortaGrad,
-                # Amodei et al. 2016).
-                longest = int((5 * int(self.seen) / self.total - 1) * self.config.digits)
-                rows = strings(rows, min(max(1, longest), self.config.digits), rng)
+                rows = strings(rows, self.config.digits, rng)
                 counts = [len(row.text) for row in rows]
             order = rng.permutation(len(rows)).tolist()
             rows, counts = [rows[at] for at in order], [counts[at] for at in order]
