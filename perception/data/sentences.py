@@ -9,8 +9,13 @@ A folder is recognised by its files:
 - one's own: `train.jsonl` and `test.jsonl`, a sentence per line:
   `{"tokens": ["to", "Rome"], "tags": ["O", "B-city"], "intent": "book"}`, or for response generation
   `{"act": ["agent", "request", "city"], "sentence": "Which city?"}`.
-- one such file, or other `.jsonl` files of a folder, such as transcripts of dialogues: a fifth of the
+- the same as `train.conll` and `test.conll`: a token per line, its tag last in it, and an empty line after each
+  sentence; a line `# intent: book` before the sentence has its intent, and other lines that begin with `#` are
+  comments.
+- one such file, or other `.jsonl` or `.conll` files of a folder, such as transcripts of dialogues: a fifth of the
   sentences, by a hash of their words, is the test.
+
+Tags are IOB, or BILOU or BIOES: U-x and S-x are B-x of a single token, L-x and E-x are the last I-x.
 """
 
 from __future__ import annotations
@@ -51,7 +56,9 @@ def load(folder: Path) -> tuple[list[Sentence], list[Sentence]]:
     elif (folder / "atis.train.query.csv").is_file():
         train, test = _atis(folder, "train"), _atis(folder, "test")
     else:
-        train, test = _own(folder, _sentence, "neither SNIPS, nor ATIS, nor any .jsonl file")
+        train, test = _own(
+            folder, _sentence, "neither SNIPS, nor ATIS, nor any .jsonl or .conll file"
+        )
     return _not_empty(folder, train, test)
 
 
@@ -76,14 +83,14 @@ def _own(
 ) -> tuple[list[_Row], list[_Row]]:
     """One's own JSON lines, as two files or as others that are split."""
     if folder.is_file():
-        return _split(_lines(folder, read))
+        return _split(_rows(folder, read))
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder}")
-    for ending in (".jsonl", ".jsonl.gz"):
+    for ending in (".jsonl", ".jsonl.gz", ".conll"):
         if (train := folder / f"train{ending}").is_file():
-            return _lines(train, read), _lines(folder / f"test{ending}", read)
-    if files := sorted(folder.glob("*.jsonl")):
-        return _split([row for path in files for row in _lines(path, read)])
+            return _rows(train, read), _rows(folder / f"test{ending}", read)
+    if files := sorted([*folder.glob("*.jsonl"), *folder.glob("*.conll")]):
+        return _split([row for path in files for row in _rows(path, read)])
     raise DataError(f"{folder} holds no sentences in a known form: {lacking}")
 
 
@@ -105,13 +112,32 @@ def _snips(folder: Path, pattern: str) -> list[Sentence]:
     for path in sorted(folder.glob(pattern)):
         try:
             whole = json.loads(_text(path))
-            for intent, items in whole.items():
-                for item in items:
-                    pieces = [(piece["text"], piece.get("entity")) for piece in item["data"]]
-                    result.append(_tagged(pieces, intent))
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise DataError(f"{path} is not a file of SNIPS: {error}") from error
+        except json.JSONDecodeError as error:
+            raise DataError(f"{path}, line {error.lineno}: not JSON ({error.msg})") from None
+        except RecursionError:
+            raise DataError(f"{path} is not JSON: too deep") from None
+        if not isinstance(whole, dict) or not all(isinstance(one, list) for one in whole.values()):
+            raise DataError(f"{path} must be an object with a list of sentences for each intent")
+        for intent, items in whole.items():
+            for number, item in enumerate(items, 1):
+                try:
+                    result.append(_tagged(_pieces(item), intent))
+                except DataError as error:
+                    raise DataError(
+                        f"{path}, {_short(intent)}, sentence {number}: {error}"
+                    ) from None
     return [sentence for sentence in result if sentence.tokens]
+
+
+def _pieces(item: Any) -> list[tuple[str, str | None]]:
+    """The pieces of a sentence of SNIPS, with their slots."""
+    data = item.get("data") if isinstance(item, dict) else None
+    if not isinstance(data, list) or not all(isinstance(piece, dict) for piece in data):
+        raise DataError("there must be an object whose field 'data' is a list of objects")
+    slots = [piece.get("entity") for piece in data]
+    if not all(slot is None or isinstance(slot, str) for slot in slots):
+        raise DataError("the field 'entity' must be a text")
+    return [(_text_of(piece, "text"), slot) for piece, slot in zip(data, slots, strict=True)]
 
 
 def _tagged(pieces: list[tuple[str, str | None]], intent: str) -> Sentence:
@@ -180,6 +206,41 @@ def _split(rows: list[_Row]) -> tuple[list[_Row], list[_Row]]:
     return train, test
 
 
+def _rows(path: Path, read: Callable[[Any], _Row | None]) -> list[_Row]:
+    """The rows of a file that `read` makes of JSON objects."""
+    return _conll(path, read) if path.suffix == ".conll" else _lines(path, read)
+
+
+def _conll(path: Path, read: Callable[[Any], _Row | None]) -> list[_Row]:
+    """The rows of a file with a token and its tag per line, by the same objects as those of JSON lines."""
+    rows, start = [], 1
+    item: dict[str, Any] = {"tokens": [], "tags": [], "intent": "none"}
+    for line, text in enumerate([*_text(path).split("\n"), ""], 1):
+        cells = text.split()
+        if text.startswith("#") and not item["tokens"]:
+            name, _, value = text[1:].partition(":")
+            if name.strip() == "intent":
+                item["intent"] = value.strip()
+        elif len(cells) == 1:
+            raise DataError(
+                f"{path}, line {line}: there must be a token and, last, its tag, with a space or tab"
+                f" between them, not {_short(text)}"
+            )
+        elif cells and cells[0] != "-DOCSTART-":
+            start = start if item["tokens"] else line
+            item["tokens"].append(cells[0])
+            item["tags"].append(cells[-1])
+        elif item["tokens"]:
+            try:
+                row = read(item)
+            except DataError as error:
+                raise DataError(f"{path}, the sentence of line {start}: {error}") from None
+            if row is not None:
+                rows.append(row)
+            item = {"tokens": [], "tags": [], "intent": "none"}
+    return rows
+
+
 def _lines(path: Path, read: Callable[[Any], _Row | None]) -> list[_Row]:
     """The rows of a file of JSON lines; those that `read` gives None for are left out."""
     rows = []
@@ -210,10 +271,18 @@ def _sentence(item: dict[str, Any]) -> Sentence | None:
     tokens, tags = _texts(item, "tokens"), _texts(item, "tags")
     if len(tokens) != len(tags):
         raise DataError(f"there must be a tag per token, not {len(tags)} tags for {len(tokens)}")
-    for tag in tags:
-        if tag != OUTSIDE and not (tag[:2] in ("B-", "I-") and tag[2:]):
-            raise DataError(f"a tag is O, B-NAME or I-NAME, not {tag!r}")
-    return Sentence(tokens, tags, _text_of(item, "intent")) if tokens else None
+    for number, tag in enumerate(tags, 1):
+        if tag != OUTSIDE and not (tag[:2] in _TO_IOB and tag[2:]):
+            raise DataError(
+                f"tag {number} of the field 'tags' is {_short(tag)}, and a tag is O, B-NAME or"
+                " I-NAME, or in BILOU L-NAME or U-NAME"
+            )
+    iob = [_TO_IOB.get(tag[:2], tag[:2]) + tag[2:] for tag in tags]
+    return Sentence(tokens, iob, _text_of(item, "intent")) if tokens else None
+
+
+_TO_IOB = {"B-": "B-", "I-": "I-", "L-": "I-", "U-": "B-", "E-": "I-", "S-": "B-"}
+"""Kinds of tags of BILOU and BIOES, and what they are in IOB."""
 
 
 def _utterance(item: dict[str, Any]) -> Utterance | None:
@@ -238,9 +307,12 @@ def _text_of(item: dict[str, Any], field: str) -> str:
 
 
 def _shown(item: dict[str, Any], field: str) -> str:
-    if field not in item:
-        return "missing"
-    text = json.dumps(item[field])
+    return _short(item[field]) if field in item else "missing"
+
+
+def _short(value: Any) -> str:
+    """The beginning of a value, as JSON."""
+    text = json.dumps(value)
     return text if len(text) <= 40 else text[:40] + "…"
 
 

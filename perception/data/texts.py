@@ -1,4 +1,4 @@
-"""Labelled texts: SMS spam, Reuters-8, the intents of SNIPS, or one's own.
+"""Labelled texts: SMS spam, sentences about films, Reuters-8, the intents of SNIPS, or one's own.
 
 One's own are a file, or a folder with a file `train.…` and a file `test.…`, in UTF-8:
 
@@ -14,8 +14,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import zipfile
+import zlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -29,8 +32,16 @@ from perception.data import sentences
 from perception.data.source import DataError, DataSource
 from perception.data.tables import read_table, read_text
 
-SHIPPED = {"sms-spam": "Fathom", **sentences.SHIPPED}
-_LICENCES = {"sms-spam": "CC BY 4.0 (Almeida et al. 2011)", "snips": "CC0 1.0"}
+SHIPPED = {"sms-spam": "Fathom", "movie-sentiment": "Fathom", **sentences.SHIPPED}
+_LICENCES = {
+    "sms-spam": "CC BY 4.0 (Almeida et al. 2011)",
+    "movie-sentiment": "CC BY 4.0 (Pang & Lee 2005)",
+    "snips": "CC0 1.0",
+}
+FOLDS = 10
+"""Parts of a single file for cross-validation."""
+_MOST_BYTES = 10_000_000
+"""Of a file in an archive."""
 _ELSEWHERE = {
     "r8": "Reuters-8 is the files data/R8.txt and data/corpus/R8.clean.txt of https://github.com/yao8839836/text_gcn"
     " (no licence stated), for a folder r8"
@@ -56,11 +67,18 @@ class Texts:
     origin: dict[str, Any]
 
 
-def load_texts(source: DataSource, *, test_share: float = 0.3, split_seed: int = 0) -> Texts:
+def load_texts(
+    source: DataSource,
+    *,
+    test_share: float = 0.3,
+    split_seed: int = 0,
+    fold: int | None = None,
+) -> Texts:
     """Find and read labelled texts.
 
     Args:
         test_share, split_seed: how a single file is split.
+        fold: the test is this one of ten folds, 0 to 9, in place of a share.
 
     Raises:
         DataError: there are none, or they cannot be used.
@@ -71,7 +89,8 @@ def load_texts(source: DataSource, *, test_share: float = 0.3, split_seed: int =
         if source.reference in _ELSEWHERE:
             raise DataError(f"{error}; {_ELSEWHERE[source.reference]}") from None
         raise
-    train, test = _parts(sentences.folder_of(location), test_share, split_seed)
+    split = partial(_split, test_share=test_share, seed=split_seed, fold=fold)
+    train, test = _parts(sentences.folder_of(location), split)
     classes = sorted({label for _, label in train})
     if len(classes) < 2:
         raise DataError(
@@ -96,18 +115,24 @@ def load_texts(source: DataSource, *, test_share: float = 0.3, split_seed: int =
     )
 
 
-def _parts(path: Path, test_share: float, seed: int) -> tuple[Rows, Rows]:
+_Split = Callable[[Rows, str], tuple[Rows, Rows]]
+"""Training and test rows of rows; the text is what they are called in sentences about them."""
+
+
+def _parts(path: Path, split: _Split) -> tuple[Rows, Rows]:
     """Training and test rows of a folder or a file."""
     if path.is_file():
-        return _split(_read(path), test_share, seed, str(path))
+        return split(_read(path), str(path))
     if (path / "R8.txt").is_file():
         return _reuters(path)
+    if (path / "sentence_polarity.zip").is_file():
+        return split(_polarity(path / "sentence_polarity.zip"), str(path))
     known = [one for one in sorted(path.iterdir()) if one.suffix.lower() in _ENDINGS]
     train, test = ([one for one in known if one.stem.lower() == part] for part in ("train", "test"))
     if train and test and not _is_tagged(train[0]):
         return _read(train[0]), _read(test[0])
     if len(known) == 1 and not _is_tagged(known[0]):
-        return _split(_read(known[0]), test_share, seed, str(path))
+        return split(_read(known[0]), str(path))
     try:
         tagged = sentences.load(path)
     except DataError as error:
@@ -136,6 +161,24 @@ def _reuters(folder: Path) -> tuple[Rows, Rows]:
     for text, (_, part, label) in zip(texts, labels, strict=False):
         parts["test" in part].append((text, label))
     return parts
+
+
+def _polarity(path: Path) -> Rows:
+    """Sentence polarity: an archive of two files with a sentence per line."""
+    rows = []
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for ending, label in (("neg", "negative"), ("pos", "positive")):
+                info = archive.getinfo(f"sentence_polarity/rt-polarity.{ending}")
+                if info.file_size > _MOST_BYTES:
+                    raise DataError(f"{path}, {info.filename}: more than {_MOST_BYTES:,} bytes")
+                lines = archive.read(info).decode("utf-8").split("\n")
+                rows += [(line.strip(), label) for line in lines if line.strip()]
+    except (OSError, KeyError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{path} is not the archive of sentence polarity: {error}") from None
+    return rows
 
 
 def _read(path: Path) -> Rows:
@@ -187,8 +230,10 @@ def _json_lines(path: Path) -> list[tuple[int, str, str]]:
     return result
 
 
-def _split(rows: Rows, test_share: float, seed: int, reference: str) -> tuple[Rows, Rows]:
-    from sklearn.model_selection import train_test_split
+def _split(
+    rows: Rows, reference: str, test_share: float, seed: int, fold: int | None
+) -> tuple[Rows, Rows]:
+    from sklearn.model_selection import StratifiedKFold, train_test_split
 
     labels = [label for _, label in rows]
     label, count = min(Counter(labels).items(), key=lambda item: item[1])
@@ -198,6 +243,13 @@ def _split(rows: Rows, test_share: float, seed: int, reference: str) -> tuple[Ro
             " test with"
         )
     try:
+        if fold is not None:
+            if count < FOLDS:
+                raise ValueError(f"{label!r} has {count}, and there are {FOLDS} folds")
+            folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(labels, labels)
+            parts = list(folds)[fold]
+            train, test = ([rows[number] for number in part] for part in parts)
+            return train, test
         train, test = train_test_split(
             rows, test_size=test_share, random_state=seed, stratify=labels
         )
@@ -304,10 +356,10 @@ class WordNumbers:
             [self.numbers.get(word, self.UNKNOWN) for word in words_of(text)[: self.longest]]
             for text in texts
         ]
-        result = torch.zeros(len(rows), max(1, *map(len, rows)) if rows else 1, dtype=torch.int32)
+        result = np.zeros((len(rows), max([1, *map(len, rows)])), np.int32)
         for place, row in enumerate(rows):
-            result[place, : len(row)] = torch.tensor(row)
-        return result
+            result[place, : len(row)] = row
+        return torch.from_numpy(result)
 
 
 def words_of(text: str) -> list[str]:
@@ -340,6 +392,20 @@ class TextRows(Dataset[Any]):
     def collate(batch: tuple[Any, ...]) -> tuple[Any, ...]:
         """What `__getitems__` gives already is the batch."""
         return batch
+
+
+def length_batches(encoded: torch.Tensor, size: int) -> list[list[int]]:
+    """Batches of texts of about the same length, so that little is padded, in random order.
+
+    Args:
+        encoded: (n, longest) word numbers, padded with 0.
+        size: texts of a batch.
+    """
+    lengths = (encoded > 0).sum(dim=1)
+    batches = []
+    for some in torch.randperm(len(encoded)).split(20 * size):
+        batches += some[lengths[some].argsort()].split(size)
+    return [batches[number].tolist() for number in torch.randperm(len(batches))]
 
 
 def network_inputs(encoded: Any) -> tuple[torch.Tensor, ...]:

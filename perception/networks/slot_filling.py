@@ -32,6 +32,8 @@ _PARTS = 24
 _LONGEST_WORD = 64
 LONGEST_SENTENCE = 200
 """Tokens that are read; attention takes memory by the square of the length."""
+_MOST_PAIRS = 200_000
+"""Pairs of tokens in a batch, each of which takes as many numbers as the LSTM has units: 100 MB of 128."""
 
 _TOKEN = re.compile(r"\w+(?:[.&/:-]\w+)*|['’]\w+|[^\w\s]")
 
@@ -92,6 +94,11 @@ def parts(word: str, buckets: int) -> tuple[int, ...]:
     pieces += [lowered[at : at + 3] for at in range(len(lowered) - 2)]
     pieces = list(dict.fromkeys(pieces))[:_PARTS]
     return tuple(1 + zlib.crc32(piece.encode()) % buckets for piece in pieces)
+
+
+def most_sentences(length: int) -> int:
+    """The number of sentences of so many tokens, at most `LONGEST_SENTENCE`, that a batch may have; 256 of up to 27."""
+    return min(256, _MOST_PAIRS // max(1, length) ** 2)
 
 
 class TagChain(nn.Module):
@@ -321,8 +328,9 @@ class IntentSlotModel:
         results: list[tuple[list[str], str, float]] = [([], self.intents[0], 0.0)] * len(sentences)
         self.network.eval()
         for length, numbers in by_length.items():
-            for first in range(0, len(numbers) if length else 0, 256):
-                chosen = numbers[first : first + 256]
+            size = most_sentences(length)
+            for first in range(0, len(numbers) if length else 0, size):
+                chosen = numbers[first : first + size]
                 read = [sentences[number][:length] for number in chosen]
                 for number, result in zip(chosen, self._batch(read), strict=True):
                     tags, intent, confidence = result

@@ -1,8 +1,12 @@
 """Networks that classify texts: a bag of terms, a CNN, an RNN."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from perception.networks.rnn import PaddedRNN
 
 
 class BagOfTerms(nn.Module):
@@ -66,24 +70,38 @@ class TextCNN(nn.Module):
 
 
 class TextRNN(nn.Module):
-    """A bidirectional GRU (Cho et al. 2014) over the words; each unit's maximum over the text is what is used.
+    """A recurrent network over the words; each unit's maximum over the text is what is used.
 
     Args:
         words: known words, with padding (0).
         hidden_size: units in each direction.
+        kind, layers, bidirectional: as in `PaddedRNN`.
     """
 
-    def __init__(self, words: int, outputs: int, embedding: int, hidden_size: int, dropout: float):
+    def __init__(
+        self,
+        words: int,
+        outputs: int,
+        embedding: int,
+        hidden_size: int,
+        dropout: float,
+        kind: Literal["rnn", "lstm", "gru"] = "gru",
+        layers: int = 1,
+        bidirectional: bool = True,
+    ) -> None:
         super().__init__()
         self.embedding = nn.Embedding(words, embedding, padding_idx=0)
-        self.gru = nn.GRU(embedding, hidden_size, batch_first=True, bidirectional=True)
+        with torch.no_grad():
+            self.embedding.weight *= 0.1  # large random vectors take long to be forgotten
+        self.rnn = PaddedRNN(kind, embedding, hidden_size, layers, bidirectional, dropout)
         self.dropout = nn.Dropout(dropout)
-        self.linear = nn.Linear(2 * hidden_size, outputs)
+        self.linear = nn.Linear(self.rnn.features, outputs)
 
     def forward(self, words: Tensor) -> Tensor:
         """Scores (n, outputs) of word numbers (n, length)."""
-        lengths = (words > 0).sum(dim=1).clamp(min=1).cpu()
-        x = self.dropout(self.embedding(words))
-        packed = nn.utils.rnn.pack_padded_sequence(x, lengths, True, enforce_sorted=False)
-        states, _ = nn.utils.rnn.pad_packed_sequence(self.gru(packed)[0], True, padding_value=-1e4)
+        there = words > 0
+        lengths = there.sum(dim=1).clamp(min=1)
+        states = self.rnn(self.dropout(self.embedding(words)), lengths)
+        after = torch.arange(words.shape[1], device=words.device) >= lengths.unsqueeze(1)
+        states = states.masked_fill(after.unsqueeze(2), -1e4)
         return self.linear(self.dropout(states.amax(dim=1)))

@@ -29,6 +29,7 @@ from perception.networks.slot_filling import (
     Sentence,
     Shape,
     SlotFiller,
+    most_sentences,
     spans,
     tokenize,
 )
@@ -75,7 +76,7 @@ class SlotFillingConfig:
     learning_rate: Annotated[float, Field(gt=0)] = 2e-3
     """Learning rate of Adam."""
     batch_size: PositiveInt = 32
-    """Sentences per update, all of one length."""
+    """Sentences per update, all of one length; fewer of more than 79 words."""
     average: _Share = 0.999
     """Decay of the exponential average of the weights, which the model uses."""
 
@@ -150,7 +151,9 @@ class SlotFilling(Task):
         batches = [
             (group, chosen)
             for group in self._encoded[1]
-            for chosen in torch.randperm(len(group[0])).split(self.config.batch_size)
+            for chosen in torch.randperm(len(group[0])).split(
+                min(self.config.batch_size, most_sentences(group[0].shape[1]))
+            )
         ]
         for number in torch.randperm(len(batches)).tolist():
             group, chosen = batches[number]

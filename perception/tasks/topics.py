@@ -18,17 +18,16 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from perception.data.texts import (
-    TextRows,
-    Texts,
-    Tfidf,
-    WordNumbers,
-    load_texts,
-    network_inputs,
-)
+from perception.data.texts import TextRows, Tfidf, WordNumbers, load_texts
 from perception.networks.text import BagOfTerms, TextCNN, TextRNN
-from perception.tasks.task import STRICT, DataError, DataSource, Epochs, Metric, Task, TaskData
-from perception.tasks.text_pictures import coloured_words
+from perception.tasks.task import STRICT, DataSource, Epochs, Metric, Task, TaskData
+from perception.tasks.text_classification import (
+    baseline,
+    hardest_texts,
+    text_answers,
+    text_predictions,
+    text_probabilities,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -88,7 +87,7 @@ class Topics(Task):
         metadata = {
             "classes": texts.classes,
             "encoder": fitted,
-            "baseline": ["TF-IDF, logistic regression (scikit-learn)", baseline_accuracy(texts)],
+            "baseline": baseline(texts),
         }
         encode = encoder_of(metadata)
         return TaskData(
@@ -113,49 +112,32 @@ class Topics(Task):
         return {"loss": loss.detach(), "training_accuracy": accuracy}
 
     def evaluate(self, batches: Iterable[Any]) -> dict[str, Metric]:
-        probabilities, labels, _ = self._test(batches)
-        predicted = probabilities.argmax(axis=1)
-        correct = (predicted == labels).astype(float)
+        predictions = text_predictions(self, batches)
         weights = sum(parameter.numel() for parameter in self.parameters())
+        accuracy = round(float(predictions.correct.mean()), 4)
         models = [
             ["model", "accuracy"],
-            [f"{self.config.network}, {weights:,} weights", round(float(correct.mean()), 4)],
+            [f"{self.config.network}, {weights:,} weights", accuracy],
             self.metadata["baseline"],
         ]
-        f1 = Metric(np.column_stack([labels, predicted]), macro_f1)
-        return {"accuracy": Metric(correct, table=models), "macro F1": f1}
+        f1 = Metric(np.column_stack([predictions.labels, predictions.classes]), macro_f1)
+        return {"accuracy": Metric(predictions.correct, table=models), "macro F1": f1}
 
-    @torch.no_grad()
-    def _test(self, batches: Iterable[Any]) -> tuple[np.ndarray, np.ndarray, list[str]]:
-        """Probabilities (n, classes), labels (n,) and texts of test batches."""
-        rows = [
-            (self(*inputs).softmax(dim=1).cpu(), labels.cpu(), texts)
-            for labels, texts, inputs in batches
-        ]
-        probabilities, labels, texts = zip(*rows, strict=True)
-        every = [text for batch in texts for text in batch]
-        return torch.cat(probabilities).numpy(), torch.cat(labels).numpy(), every
-
-    @torch.no_grad()
     def probabilities(self, texts: Sequence[str]) -> np.ndarray:
         """Probabilities (n, classes) of texts."""
-        inputs = network_inputs(self.encode(texts))
-        return self(*(tensor.to(self.device) for tensor in inputs)).softmax(dim=1).cpu().numpy()
+        return text_probabilities(self, self.encode, texts)
 
     def pictures(self, batches: Iterable[Any]) -> dict[str, Figure]:
         """The words of the test texts that are hardest, and the confusion matrix."""
         from matplotlib.figure import Figure
         from sklearn.metrics import ConfusionMatrixDisplay
 
-        probabilities, labels, texts = self._test(batches)
-        hardest = np.argsort(probabilities[np.arange(len(labels)), labels], kind="stable")[:8]
-        words = coloured_words(
-            [texts[i] for i in hardest], labels[hardest], self.classes, self.probabilities
-        )
+        predictions = text_predictions(self, batches)
+        words = hardest_texts(predictions, self.classes, self.probabilities)
         side = max(4.0, 0.5 * len(self.classes) + 1.5)
         confusion = Figure((side, side), layout="constrained")
         ConfusionMatrixDisplay.from_predictions(
-            *(labels, probabilities.argmax(axis=1)),
+            *(predictions.labels, predictions.classes),
             labels=range(len(self.classes)),
             display_labels=self.classes,
             include_values=len(self.classes) <= 20,
@@ -169,20 +151,7 @@ class Topics(Task):
 
     def predict(self, inputs: Sequence[Any]) -> list[dict[str, Any]]:
         """Classes of texts."""
-        for text in inputs:
-            if not isinstance(text, str) or not text.strip():
-                raise DataError(f"topics reads a text, not {text!r}")
-        results = self.probabilities(inputs).tolist() if inputs else []
-        return [
-            {
-                "text": text,
-                "class": self.classes[int(np.argmax(row))],
-                "probabilities": {
-                    name: round(value, 4) for name, value in zip(self.classes, row, strict=True)
-                },
-            }
-            for text, row in zip(inputs, results, strict=True)
-        ]
+        return text_answers(inputs, self.classes, self.probabilities, "topics")
 
 
 def encoder_of(metadata: Mapping[str, Any]) -> Tfidf | WordNumbers:
@@ -216,15 +185,3 @@ def macro_f1(pairs: np.ndarray) -> float:
     )
     there = true + said > 0
     return float((2 * right[there] / (true + said)[there]).mean())
-
-
-def baseline_accuracy(texts: Texts) -> float:
-    """Test accuracy of scikit-learn's logistic regression on TF-IDF weights, both with their defaults."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression
-
-    vectorizer = TfidfVectorizer(token_pattern=r"\w+")
-    model = LogisticRegression(max_iter=1000)
-    model.fit(vectorizer.fit_transform(texts.train), texts.train_labels.numpy())
-    score = model.score(vectorizer.transform(texts.test), texts.test_labels.numpy())
-    return round(float(score), 4)

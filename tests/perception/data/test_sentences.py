@@ -8,7 +8,7 @@ import pytest
 from perception.data.sentences import load, load_acts
 from perception.data.source import DataError
 from perception.networks.response_generation import Utterance
-from perception.networks.slot_filling import Sentence
+from perception.networks.slot_filling import Sentence, spans
 
 
 def _snips(folder: Path) -> Path:
@@ -58,16 +58,31 @@ def test_one_s_own_sentences_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "expected"),
     [
-        ("train_A_full.json", "{", "train_A_full.json"),
-        ("train_A_full.json", "[" * 100_000, "train_A_full.json"),
-        ("train_A_full.json", '{"A": [{"data": [{"txt": "a"}]}]}', "train_A_full.json"),
+        ("train_A_full.json", "\n{", "train_A_full.json, line 2: not JSON"),
+        ("train_A_full.json", "[" * 100_000, "train_A_full.json is not JSON: too deep"),
+        ("train_A_full.json", "[1]", "an object with a list of sentences for each intent"),
+        ("train_A_full.json", '{"A": 3}', "an object with a list of sentences for each intent"),
+        (
+            "train_A_full.json",
+            '{"A": [{"data": []}, {"data": [{"txt": "a"}]}]}',
+            "\"A\", sentence 2: the field 'text' must be a text, not missing",
+        ),
+        ("train_A_full.json", '{"A": [{"data": 3}]}', "sentence 1: .* field 'data' is a list"),
+        (
+            "train_A_full.json",
+            '{"A": [{"data": [{"text": "a", "entity": 3}]}]}',
+            "sentence 1: the field 'entity' must be a text",
+        ),
         ("train_A_full.json", '{"A": []}', "no sentences to learn from"),
         ("train.jsonl", '{"tokens": ["a"], "tags": [], "intent": "b"}', "line 1: .* 0 tags for 1"),
         (
             "train.jsonl",
             '{"tokens": ["a"], "tags": ["X-b"], "intent": "b"}',
-            "line 1: .* not 'X-b'",
+            "line 1: tag 1 of the field 'tags' is \"X-b\", and a tag is O, B-NAME or I-NAME",
         ),
+        ("train.conll", "to O\nRome\n", "line 2: there must be a token and, last, its tag"),
+        ("train.conll", "to O\n\n\nRome city\n", 'the sentence of line 4: tag 1 .* "city"'),
+        ("train.conll", "to O\n", "test.conll"),
         ("train.jsonl", '\n{"tokens": "a", "tags": "O", "intent": "b"}', "line 2: .*'tokens'"),
         ("train.jsonl", '{"tokens": ["a"], "tags": ["O"]}', "line 1: .*'intent'.* missing"),
         ("train.jsonl", '{"tokens": ["a"], "tags": ["O"], "intent": 3}', "line 1: .*'intent'.* 3"),
@@ -104,6 +119,36 @@ def test_broken_atis_gets_file_and_line(
     (folder / f"atis.train.{name}.csv").write_text(content)
     with pytest.raises(DataError, match=expected):
         load(folder)
+
+
+@pytest.mark.parametrize(
+    ("single", "inside", "last"),
+    [("B", "I", "I"), ("U", "I", "L"), ("S", "I", "E"), ("I", "I", "I")],
+)
+def test_files_of_conll_and_tags_of_bilou_and_bioes_are_read(
+    single: str, inside: str, last: str, tmp_path: Path
+) -> None:
+    """The last case is IOB1, in which B- only separates neighbours."""
+    begin = "I" if single == "I" else "B"
+    text = (
+        "-DOCSTART- O\n\n# intent: fly\n# from a book\nto\tTO\tO\n"
+        f"New\tNN\t{begin}-city\nYork\tNN\t{inside}-city\nCity\tNN\t{last}-city\n"
+        f"today\tRB\t{single}-day\n\n\n# 1\tO\nfive O"
+    )
+    for name in ("train", "test"):
+        (tmp_path / f"{name}.conll").write_text(text)
+    train, test = load(tmp_path)
+    assert train == test
+    assert [row.tokens for row in train] == [["to", "New", "York", "City", "today"], ["five"]]
+    assert [row.intent for row in train] == ["fly", "none"]
+    assert spans(train[0].tags) == [("city", 1, 4), ("day", 4, 5)]
+    lines = [
+        json.dumps({"tokens": row.tokens, "tags": row.tags, "intent": row.intent}) for row in train
+    ]
+    for name in ("train", "test"):
+        (tmp_path / f"{name}.conll").unlink()
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines))
+    assert load(tmp_path) == (train, test), "the same as JSON lines"
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,14 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from perception.data import sentences
 from perception.data.source import DataError, DataSource
-from perception.data.texts import TextRows, Tfidf, WordNumbers, load_texts, words_of
+from perception.data.texts import (
+    TextRows,
+    Tfidf,
+    WordNumbers,
+    length_batches,
+    load_texts,
+    words_of,
+)
 
 _SMS = 'ham\tsee you at 8\nspam\tWIN "£1000" now\nham\tok\nspam\tfree; call, now\n' * 3
 
@@ -26,7 +34,11 @@ def test_what_ships_is_found_without_a_network(monkeypatch: pytest.MonkeyPatch) 
     snips = load_texts(DataSource("snips"))
     assert (len(snips.train), len(snips.test), len(snips.classes)) == (13784, 700, 7)
     assert snips.origin["licence"] == "CC0 1.0"
-    for name in ("sms-spam", "snips"):
+    films = load_texts(DataSource("movie-sentiment"), fold=9)
+    assert (len(films.train), len(films.test)) == (9596, 1066)
+    assert films.classes == ["negative", "positive"]
+    assert films.test_labels.sum() == 533, "both classes have the same share in every fold"
+    for name in ("sms-spam", "snips", "movie-sentiment"):
         notice = Path(sentences.__file__).with_name(name) / "NOTICE"
         assert "Licence: C" in notice.read_text()
 
@@ -183,3 +195,43 @@ def test_batches_have_labels_texts_and_encodings() -> None:
     _, _, (terms, places, weights) = sparse.__getitems__([1, 2, 0])
     assert (terms.tolist(), places.tolist()) == ([0, 1, 1], [0, 2, 2])
     assert weights.tolist() == pytest.approx([0.5**0.5, 0.5**0.5, 1])
+
+
+def test_ten_folds_have_every_text_in_the_test_once(tmp_path: Path) -> None:
+    path = tmp_path / "a.tsv"
+    path.write_text("".join(f"{'ab'[n % 2]}\ttext {n}\n" for n in range(40)))
+    tests = []
+    for fold in range(10):
+        texts = load_texts(DataSource(str(path)), fold=fold)
+        assert not set(texts.train) & set(texts.test)
+        tests += texts.test
+    assert sorted(tests) == sorted(f"text {n}" for n in range(40))
+    assert load_texts(DataSource(str(path)), fold=0, split_seed=1).test != tests[:4]
+    path.write_text("a\tone\n" * 20 + "b\ttwo\n" * 9)
+    with pytest.raises(DataError, match="'b' has 9, and there are 10 folds"):
+        load_texts(DataSource(str(path)), fold=0)
+
+
+def test_a_broken_archive_of_sentence_polarity_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "sentence_polarity.zip"
+    path.write_bytes(b"no archive")
+    with pytest.raises(DataError, match="is not the archive of sentence polarity"):
+        load_texts(DataSource(str(tmp_path)))
+    for content, expected in ((None, "no item named"), ("x" * 10_000_001, "more than 10,000,000")):
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            if content:
+                archive.writestr("sentence_polarity/rt-polarity.neg", content)
+        with pytest.raises(DataError, match=expected):
+            load_texts(DataSource(str(tmp_path)))
+
+
+def test_batches_of_like_lengths_have_every_text_once() -> None:
+    torch.manual_seed(0)
+    encoded = (torch.arange(9) < torch.randint(1, 10, (500, 1))).int()
+    batches = length_batches(encoded, 8)
+    assert sorted(number for batch in batches for number in batch) == list(range(500))
+    assert max(map(len, batches)) == 8
+    lengths = encoded.sum(dim=1)
+    spread = [int(lengths[batch].max() - lengths[batch].min()) for batch in batches]
+    assert sum(spread) / len(spread) < 2, "of random batches it is about 8"
+    assert length_batches(encoded, 8) != batches

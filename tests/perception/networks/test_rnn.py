@@ -1,7 +1,36 @@
+from typing import Any
+
 import pytest
 import torch
+from torch import nn
 
-from perception.networks.rnn import Memory
+from perception.networks.rnn import Memory, PaddedRNN
+
+
+@pytest.mark.parametrize("kind", ["rnn", "gru", "lstm"])
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_states_of_padded_sequences_are_those_of_pytorch_s_packed_ones(
+    kind: Any, bidirectional: bool
+) -> None:
+    torch.manual_seed(0)
+    network = PaddedRNN(kind, 3, 5, 2, bidirectional)
+    whole = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}[kind](
+        3, 5, 2, batch_first=True, bidirectional=bidirectional
+    )
+    for layer, ahead in enumerate(network.ahead):
+        directions = (
+            [(ahead, ""), (network.back[layer], "_reverse")] if bidirectional else [(ahead, "")]
+        )
+        for one, ending in directions:
+            for name, weights in one.named_parameters():
+                getattr(whole, name.replace("l0", f"l{layer}") + ending).data.copy_(weights)
+    sequences, lengths = torch.randn(3, 6, 3), torch.tensor([4, 6, 1])
+    packed = nn.utils.rnn.pack_padded_sequence(sequences, lengths, True, enforce_sorted=False)
+    wanted, _ = nn.utils.rnn.pad_packed_sequence(whole(packed)[0], True)
+    states = network(sequences, lengths)
+    assert states.shape == (3, 6, network.features)
+    for row, length in enumerate(lengths):
+        torch.testing.assert_close(states[row, :length], wanted[row, :length])
 
 
 @pytest.mark.parametrize("kind", ["gru", "lstm"])

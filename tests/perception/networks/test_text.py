@@ -1,5 +1,8 @@
 """Networks for texts."""
 
+from collections.abc import Callable
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -19,10 +22,11 @@ def test_a_bag_is_a_linear_map_of_the_sparse_vector() -> None:
     ).shape == (1, 3)
 
 
-@pytest.mark.parametrize("kind", [TextCNN, TextRNN])
-def test_padding_and_neighbours_in_the_batch_change_nothing(
-    kind: type[TextCNN] | type[TextRNN],
-) -> None:
+@pytest.mark.parametrize(
+    "kind",
+    [TextCNN, TextRNN, partial(TextRNN, kind="lstm", layers=2, bidirectional=False)],
+)
+def test_padding_and_neighbours_in_the_batch_change_nothing(kind: Callable[..., nn.Module]) -> None:
     torch.manual_seed(0)
     network = kind(20, 4, 6, 8, 0.5).eval()
     alone = network(torch.tensor([[3, 4, 5]]))

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from seqeval.metrics import f1_score as seqeval_f1
 from torch import nn
 from torch.nn import functional as F
 
@@ -188,6 +189,19 @@ def test_a_value_counts_only_whole() -> None:
     assert right["intent accuracy"].mean == 0.0
 
 
+def test_f1_is_seqeval_s() -> None:
+    rng = random.Random(0)
+    tags = ["O", "O", "B-city", "I-city", "B-day", "I-day"]
+    for _ in range(20):
+        true, predicted = (
+            [[rng.choice(tags) for _ in range(1 + number)] for number in range(8)] for _ in range(2)
+        )
+        predicted[3] = true[3]
+        rows = [Sentence(["w"] * len(one), one, "go") for one in true]
+        metrics = score(rows, [(one, "go", 1.0) for one in predicted])
+        assert metrics["slot F1"].mean == pytest.approx(seqeval_f1(true, predicted))
+
+
 def test_without_slots_in_the_data_there_is_no_f1() -> None:
     sentences = [Sentence(["hello"], ["O"], "greet"), Sentence(["bye"], ["O"], "leave")]
     result = score(sentences, [(["O"], "greet", 1.0), (["B-x"], "greet", 1.0)])
@@ -252,6 +266,28 @@ def test_a_very_long_training_sentence_is_cut(fit: Callable[..., Any], tmp_path:
     task = fit(SlotFilling, SMALL, data, 0)
     lengths = {batch[0].shape[1] for batch in task.batches(data.train, training=True)}
     assert max(lengths) == 200
+
+
+def test_batches_of_long_sentences_are_small_in_learning_and_in_reading(
+    fit: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attention compares all pairs of words: 256 sentences of 200 words would take 5 GB."""
+    long = Sentence(["arrive"] * 5_000, ["O"] * 5_000, "go")
+    data = _data(tmp_path, [*_travel(20, 0), *[long] * 12], _travel(5, 1), SMALL)
+    task = fit(SlotFilling, SMALL, data, 1)
+    sizes = []
+    forward = SlotFiller.forward
+
+    def counted(self: SlotFiller, words: torch.Tensor, parts: torch.Tensor) -> Any:
+        sizes.append(words.shape)
+        return forward(self, words, parts)
+
+    monkeypatch.setattr(SlotFiller, "forward", counted)
+    for batch in task.batches(data.train, training=True):
+        task.train_step(batch, 0)
+    task.model.understand_all([long.tokens] * 12)
+    assert max(length for _, length in sizes) == 200
+    assert max(count * length**2 for count, length in sizes) <= 200_000
 
 
 def test_a_word_s_parts_are_the_same_in_every_process_and_shared_by_words_alike() -> None:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from envs.dialogue.sentences import dialogue_data
 from envs.frames import frames_data
 from perception.data.datasets import Rows, Tensors
+from perception.data.texts import TextRows
 from perception.tasks import TASKS, load_task
 from perception.tasks.task import (
     DataError,
@@ -49,6 +50,11 @@ def _small(name: str) -> tuple[type[Task], Any, TaskData]:
     data = kind.load_data(config, source)
     if isinstance(data.train, Tensors):
         data.train = Tensors(*(tensor[:150] for tensor in data.train.tensors))
+    if isinstance(data.train, TextRows):
+        rows = data.train
+        rows.texts, rows.labels, rows.encoded = (
+            part[:150] for part in (rows.texts, rows.labels, rows.encoded)
+        )
     return kind, config, data
 
 
