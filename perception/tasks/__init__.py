@@ -15,6 +15,7 @@ TASKS: dict[str, str] = {
     "gan": "perception.tasks.gan:GAN",
     "objects": "perception.tasks.objects:Objects",
     "pixels": "perception.tasks.pixels:Pixels",
+    "reading": "perception.tasks.reading:Reading",
     "regression": "perception.tasks.regression:Regression",
     "semi-supervised": "perception.tasks.semi_supervised:SemiSupervised",
     "slot-filling": "perception.tasks.slot_filling:SlotFilling",
