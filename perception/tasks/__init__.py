@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 TASKS: dict[str, str] = {
     "autoencoder": "perception.tasks.autoencoder:Autoencoder",
+    "captions": "perception.tasks.captions:Captions",
+    "copy": "perception.tasks.copying:Copy",
     "descent": "perception.tasks.descent:Descent",
     "digits": "perception.tasks.digits:Digits",
     "gan": "perception.tasks.gan:GAN",
@@ -24,6 +26,7 @@ TASKS: dict[str, str] = {
     "transfer": "perception.tasks.transfer:Transfer",
     "utterances": "perception.tasks.response_generation:ResponseGeneration",
     "vae": "perception.tasks.vae:VAE",
+    "video-captions": "perception.tasks.video_captions:VideoCaptions",
     "word-vectors": "perception.tasks.word_vectors:WordVectors",
 }
 """Command-line name → "module:Class", imported when it is used."""

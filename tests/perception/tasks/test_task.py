@@ -16,6 +16,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from envs.dialogue.sentences import dialogue_data
+from envs.episodes import episodes_data
 from envs.frames import frames_data
 from perception.data.datasets import Rows, Tensors
 from perception.tasks import TASKS, load_task
@@ -29,9 +30,10 @@ from perception.tasks.task import (
     optimizer_tensors,
 )
 
-SCHEMES = {"domain": dialogue_data, "frames": frames_data}
+SCHEMES = {"domain": dialogue_data, "episodes": episodes_data, "frames": frames_data}
 OPTIONS: dict[str, dict[str, Any]] = {
     "domain:movie": {"sentences": 150},
+    "episodes:maze": {"episodes": 150},
     "frames:atari": {"frames": 10},
 }
 """Little of the default data, where they are made."""
