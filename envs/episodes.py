@@ -8,6 +8,7 @@ the ball and who scores, that of a frame where ball and players are. Seeds are f
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -221,7 +222,7 @@ def _pong_events(memory: list[np.ndarray]) -> list[str]:
     """Who hits the ball and who scores, in order; where it flies at first."""
     events: list[str] = []
     flew = 0
-    for before, after in zip(memory, memory[1:], strict=False):
+    for before, after in itertools.pairwise(memory):
         for place, side in ((_LEFT_SCORE, "left"), (_RIGHT_SCORE, "right")):
             if after[place] > before[place]:
                 events.append(f"{side} scores")
@@ -248,8 +249,8 @@ def _pong_frame(screen: np.ndarray, memory: np.ndarray) -> Row:
         if not where.any():
             continue
         row, column = np.argwhere(where).mean(axis=0) / picture.shape[0] * 3
+        objects.append((len(words) + 1, where))
         words += ["the", name, *(["player"] if name != "ball" else [])]
-        objects.append((len(words) - 1, where))
         words.append(_ROWS[min(2, int(row))])
         words += [_COLUMNS[min(2, int(column))]] if name == "ball" else []
     return picture, " ".join(words), objects

@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -40,7 +39,7 @@ DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight"
 PLACES = ("top left", "top right", "bottom left", "bottom right")
 SIDE = 32
 _OBJECTS = 3
-_TRAIN, _TEST = 3_000, 500
+_TEST = 500
 _MOST_ROWS, _MOST_BYTES, _MOST_WORDS = 100_000, 1 << 29, 40
 
 
@@ -63,8 +62,11 @@ class CaptionedImages:
     origin: dict[str, Any]
 
 
-def load_captioned(source: DataSource) -> CaptionedImages:
+def load_captioned(source: DataSource, count: int) -> CaptionedImages:
     """Find, read or make images with captions.
+
+    Args:
+        count: of training scenes, where the data are scenes.
 
     Raises:
         DataError: there are none, or they cannot be used.
@@ -79,7 +81,7 @@ def load_captioned(source: DataSource) -> CaptionedImages:
         found = location.found
         if location.kind == "shipped":
             found, licence = "drawn by Fathom", "none; digits: CC BY 4.0 (UCI), with scikit-learn"
-            train, test = scenes(_TRAIN, 1, test=False), scenes(_TEST, 2, test=True)
+            train, test = scenes(count, 1, test=False), scenes(_TEST, 2, test=True)
         else:
             licence = "not stated"
             train, test = _own(location.path)
@@ -165,35 +167,27 @@ def _digits(digit: int, test: bool) -> np.ndarray:
     images, labels = load_digits(return_X_y=True)
     chosen = images.reshape(-1, 8, 8)[labels == digit] / 16
     is_test = np.arange(len(chosen)) % 5 == 4
-    return zoom(chosen[is_test == test], (1, 1.75, 1.75), order=1)
+    return zoom(1.3 * chosen[is_test == test], (1, 1.75, 1.75), order=1).clip(0, 1)
 
 
 # -- images of one's own ---------------------------------------------------------------------------------
 
 
 def _own(folder: Path) -> tuple[list[Captioned], list[Captioned]]:
-    train, test = (
-        [_captioned(row, rows[0].path, len(rows)) for row in rows]
-        for rows in captions_of(folder, "image")
-    )
-    first, other = train[0].image.shape, test[0].image.shape
-    if first != other:
-        raise DataError(f"training and test images of {folder} differ in size")
-    return train, test
-
-
-def _captioned(row: CaptionRow, first: Path, count: int) -> Captioned:
-    image = np.asarray(read_image(row.path).convert("RGB"))
-    with Image.open(first) as other:
-        size = other.size
-    if image.shape[1::-1] != size:
-        raise DataError(
-            f"{row.where}: the image is {image.shape[1]}×{image.shape[0]}, the first {size[0]}×{size[1]}: all must be"
-            " of one size"
-        )
-    if count * image.size > _MOST_BYTES:
-        raise DataError(f"the images of {row.path.parent} take more than {_MOST_BYTES >> 20} MB")
-    return Captioned(image, row.caption)
+    train, test = captions_of(folder, "image")
+    result: list[Captioned] = []
+    for row in [*train, *test]:
+        image = np.asarray(read_image(row.path).convert("RGB"))
+        height, width, _ = result[0].image.shape if result else image.shape
+        if image.shape[:2] != (height, width):
+            raise DataError(
+                f"{row.where}: the image is {image.shape[1]}×{image.shape[0]}, the first {width}×{height}: all"
+                " must be of one size"
+            )
+        if (len(train) + len(test)) * image.size > _MOST_BYTES:
+            raise DataError(f"the images of {folder} take more than {_MOST_BYTES >> 20} MB")
+        result.append(Captioned(image, row.caption))
+    return result[: len(train)], result[len(train) :]
 
 
 class CaptionRow(NamedTuple):

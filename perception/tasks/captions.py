@@ -49,6 +49,8 @@ class CaptionsConfig:
     """Numbers of each place of the image."""
     width: Annotated[int, Field(ge=1, le=10_000)] = 64
     """Size of word vectors, state and attention."""
+    scenes: Annotated[int, Field(ge=1, le=1_000_000)] = 3_000
+    """Scenes to learn from, where the data are scenes."""
     epochs: Epochs = 12
     """Passes over the training images."""
     learning_rate: Annotated[float, Field(gt=0)] = 3e-3
@@ -78,7 +80,7 @@ class Captions(Task):
 
     @classmethod
     def load_data(cls, config: CaptionsConfig, source: DataSource) -> TaskData:
-        data = load_captioned(source)
+        data = load_captioned(source, config.scenes)
         words, longest = vocabulary([row.caption for row in data.train])
         height, width, _ = data.train[0].image.shape
         grid = Places(height, width, config.features, False).grid

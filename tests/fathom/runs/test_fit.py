@@ -26,6 +26,7 @@ from fathom.runs.runner import train
 from fathom.runs.tasks import task_class
 from perception.tasks import TASKS
 
+STORIES = Path(__file__).parents[2] / "perception" / "tasks" / "few-stories.txt"
 SMALL = ["--embedding", "8", "--buckets", "64", "--hidden-size", "8", "--threads", "1"]
 
 
@@ -121,12 +122,20 @@ def test_a_stopped_fit_of_every_task_ends_with_the_same_tensors(
 ) -> None:
     monkeypatch.setattr(task_learner, "_REPORT_SECONDS", 0.0)  # a report after every batch
     kind = task_class(name)
-    few = {"domain": {"sentences": 300}, "frames": {"frames": 30}}
+    few = {
+        "domain": {"sentences": 300},
+        "episodes": {"episodes": 150},
+        "frames": {"frames": 30},
+    }
+    less = {"captions": {"scenes": 150}, "copy": {"sequences": 60, "longest": 4}}
+    files = {"babi": str(STORIES)}
     data = few.get(kind.default_data.partition(":")[0], {})
 
     def new(folder: str) -> RunFolder:
-        options = FitOptions(name=folder, runs_dir=tmp_path, threads=1)
-        return new_fit(name, options, kind.Config(epochs=2), data, lambda _: None)[0]
+        reference = files.get(kind.default_data, "")
+        options = FitOptions(name=folder, runs_dir=tmp_path, threads=1, data=reference)
+        config = kind.Config(epochs=2, **less.get(name, {}))
+        return new_fit(name, options, config, data, lambda _: None)[0]
 
     whole, stopped = new("whole"), new("stopped")
     train(whole, Display(quiet=True))
