@@ -162,12 +162,18 @@ def _shape(name: str, side: int) -> np.ndarray:
 def _digits(digit: int, test: bool) -> np.ndarray:
     """Images of a digit (n, 14, 14), 0…1; every fifth is for the test."""
     from scipy.ndimage import zoom
-    from sklearn.datasets import load_digits
 
-    images, labels = load_digits(return_X_y=True)
+    images, labels = _all_digits()
     chosen = images.reshape(-1, 8, 8)[labels == digit] / 16
     is_test = np.arange(len(chosen)) % 5 == 4
     return zoom(1.3 * chosen[is_test == test], (1, 1.75, 1.75), order=1).clip(0, 1)
+
+
+@functools.cache
+def _all_digits() -> tuple[np.ndarray, np.ndarray]:
+    from sklearn.datasets import load_digits
+
+    return load_digits(return_X_y=True)
 
 
 # -- images of one's own ---------------------------------------------------------------------------------

@@ -16,7 +16,8 @@ class MemoryNetwork(nn.Module):
 
     A statement is the sum of its words' vectors, weighted by position (position encoding), and of a vector for how
     long ago it was (temporal encoding). Every hop has two such encodings of each statement: what it is found by, and
-    what is read.
+    what is read. Half of the state's units are rectified after each hop, as in the language model of the paper: without it
+    a state cannot say whether what was read is what was asked.
 
     Args:
         words: known words, with padding (0).
@@ -88,6 +89,8 @@ class MemoryNetwork(nn.Module):
             readings = encodings[read] * weight[there].unsqueeze(1)
             output = torch.zeros_like(state).index_add(0, story, readings)
             state = output + (state if self.between is None else self.between(state))
+            linear_part, rest = state.split([self.width - self.width // 2, self.width // 2], dim=1)
+            state = torch.cat([linear_part, rest.relu()], dim=1)
             weights.append(weight)
         return self.answer(state), torch.stack(weights, dim=1)
 

@@ -57,7 +57,7 @@ class TuringMachine(nn.Module):
             erasure, gate = parts[:, :width], parts[:, width:].unsqueeze(2)
             strength, sharpness = positive[:, :2].unsqueeze(2), 1 + positive[:, 2:].unsqueeze(2)
 
-            similarity = F.normalize(keys, dim=2) @ F.normalize(memory, dim=2).transpose(1, 2)
+            similarity = F.normalize(keys, dim=2) @ F.normalize(memory, dim=2, eps=0.1).mT
             weights = torch.lerp(weights, (strength * similarity).softmax(dim=2), gate)
             circle = torch.cat([weights[..., -1:], weights, weights[..., :1]], dim=2)
             shifts = shift.view(batch, 2, 1, 3).softmax(dim=3)

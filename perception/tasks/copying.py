@@ -54,8 +54,8 @@ class CopyConfig:
     epochs: Epochs = 10
     """Rounds of so many sequences, with an evaluation after each."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
-    """Learning rate of Adam."""
-    batch_size: PositiveInt = 16
+    """Learning rate of Adam; in the second half it falls linearly to 0."""
+    batch_size: PositiveInt = 8
     """Sequences per update, all of one length."""
 
 
@@ -76,6 +76,7 @@ class Copy(Task):
         )
         adam = torch.optim.Adam(self.network.parameters(), config.learning_rate, fused=True)
         self.optimizers = {"main": adam}
+        self.updates = config.epochs * metadata["updates"]
 
     @classmethod
     def load_data(cls, config: CopyConfig, source: DataSource) -> TaskData:
@@ -99,7 +100,9 @@ class Copy(Task):
             "train": count,
             "test": len(lengths),
         }
-        return TaskData(Tensors(*train), Tensors(lengths, repeats, bits), {}, origin)
+        counts = (train[0].long() * 1000 + train[1]).unique(return_counts=True)[1]
+        metadata = {"updates": int(-(-counts // config.batch_size).sum())}
+        return TaskData(Tensors(*train), Tensors(lengths, repeats, bits), metadata, origin)
 
     def batches(self, dataset: Dataset[Any], *, training: bool) -> Iterator[Any]:
         """Batches of one length and number of repeats; the bits of training sequences are drawn here."""
@@ -109,7 +112,8 @@ class Copy(Task):
         order = torch.randperm(len(keys)) if training else torch.arange(len(keys))
         order = order[keys[order].argsort(stable=True)]
         groups = order.split(keys.unique(return_counts=True)[1].tolist())
-        chunks = [chunk for group in groups for chunk in group.split(self.config.batch_size)]
+        size = self.config.batch_size if training else _TESTED
+        chunks = [chunk for group in groups for chunk in group.split(size)]
         for i in torch.randperm(len(chunks)) if training else range(len(chunks)):
             rows = chunks[i]
             length, count = int(lengths[rows[0]]), repeats[rows].long()
@@ -124,11 +128,14 @@ class Copy(Task):
         return outputs[-len(targets) :], targets, heads
 
     def train_step(self, batch: tuple[Tensor, Tensor], step: int) -> dict[str, Tensor]:
+        rate = self.config.learning_rate * min(1.0, 2 * max(0.0, 1 - step / self.updates))
+        for group in self.optimizers["main"].param_groups:
+            group["lr"] = rate
         scores, targets, _ = self._run(*batch)
         loss = F.binary_cross_entropy_with_logits(scores, targets)
         self.optimizers["main"].zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(self.network.parameters(), 10)
+        nn.utils.clip_grad_norm_(self.network.parameters(), 1)
         self.optimizers["main"].step()
         wrong = ((scores > 0) != (targets > 0)).float().mean()
         return {"loss": loss.detach(), "training_wrong_bits": wrong}

@@ -101,7 +101,7 @@ class Reading(Task):
             "words": fitted,
             "kinds": kinds,
             "questions": len(stories.train),
-            "baselines": baselines(train, test, words.size, len(answers)),
+            "baselines": baselines(train, test, words.size, len(answers), kinds),
         }
         return TaskData(train, test, metadata, stories.origin)
 
@@ -136,14 +136,10 @@ class Reading(Task):
         errors = torch.cat(wrong).double().numpy()
         rows, numbers = torch.cat(looked).double().numpy(), torch.cat(kinds).numpy()
         name = f"{self.config.hops} hops, {weights_of(self.network):,} weights"
-        linear, frequent = (np.array(row) for row in self.metadata["baselines"])
         table: list[list[Any]] = [["task", name, "linear, words", "most frequent answer"]]
-        groups = [("all", np.ones(len(errors), bool))]
-        if len(self.metadata["kinds"]) > 1:
-            groups += [(kind, numbers == n) for n, kind in enumerate(self.metadata["kinds"])]
-        for kind, there in groups:
-            if there.any():
-                table.append([kind, *(_percent(one[there]) for one in (errors, linear, frequent))])
+        for kind, there in _groups(self.metadata["kinds"], numbers):
+            others = self.metadata["baselines"].get(kind, ["", ""])
+            table.append([kind, _percent(errors[there]), *others])
         result = {"error": Metric(errors, table=table)}
         if rows[:, 1].any():
             result["finds a supporting statement"] = Metric(rows, _share)
@@ -236,8 +232,18 @@ def _share(rows: np.ndarray) -> float:
     return float((rows[:, 0] * rows[:, 1]).sum() / known) if known else 0.0
 
 
-def baselines(train: Tensors, test: Tensors, words: int, answers: int) -> list[list[int]]:
-    """Whether each test question is answered wrongly, by a linear model and by the most frequent answer.
+def _groups(kinds: Sequence[str], numbers: np.ndarray) -> list[tuple[str, np.ndarray]]:
+    """All questions, and where there are several kinds those of each, as names with bool (n,)."""
+    groups = [("all", np.ones(len(numbers), bool))]
+    if len(kinds) > 1:
+        groups += [(kind, numbers == number) for number, kind in enumerate(kinds)]
+    return [(kind, there) for kind, there in groups if there.any()]
+
+
+def baselines(
+    train: Tensors, test: Tensors, words: int, answers: int, kinds: Sequence[str]
+) -> dict[str, list[float]]:
+    """Errors in per cent of a linear model and of the most frequent answer, by kind of question.
 
     The linear model is scikit-learn's ridge classifier; its inputs are which words are in the question, the last
     statement, and the story.
@@ -246,12 +252,14 @@ def baselines(train: Tensors, test: Tensors, words: int, answers: int) -> list[l
 
     targets, truth = train.tensors[2].numpy(), test.tensors[2].numpy()
     frequent = np.bincount(targets, minlength=answers).argmax()
-    if len(np.unique(targets)) < 2:
-        same = (truth != frequent).astype(int).tolist()
-        return [same, same]
-    model = RidgeClassifier(solver="cholesky").fit(_bags(train, words), targets)
-    predicted = model.predict(_bags(test, words))
-    return [(one != truth).astype(int).tolist() for one in (predicted, frequent)]
+    predicted = np.full(len(truth), frequent)
+    if answers > 1:
+        model = RidgeClassifier(solver="cholesky").fit(_bags(train, words), targets)
+        predicted = model.predict(_bags(test, words))
+    return {
+        kind: [_percent((one != truth)[there]) for one in (predicted, frequent)]
+        for kind, there in _groups(kinds, test.tensors[4].numpy())
+    }
 
 
 def _bags(data: Tensors, words: int) -> np.ndarray:

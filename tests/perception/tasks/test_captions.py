@@ -31,11 +31,13 @@ def test_attention_is_compared_with_the_cells_of_the_named_object() -> None:
 
 
 def test_it_learns_what_words_come_first_and_predicts_for_images(fit: Callable[..., Any]) -> None:
-    config = CaptionsConfig(scenes=200, epochs=6, width=32, features=16, batch_size=20)
+    config = CaptionsConfig(
+        scenes=200, epochs=3, width=32, features=16, batch_size=20, learning_rate=1e-2
+    )
     data = Captions.load_data(config, DataSource("scenes"))
     task = fit(Captions, config, data, config.epochs)
     metrics = task.evaluate(task.batches(data.test, training=False))
-    assert metrics["word F1"].mean > 0.6
+    assert metrics["word F1"].mean > 0.3
     assert 0 < metrics["attention on the object"].mean < 1
     row = scenes(1, 9, test=True)[0]
     (answer,) = task.predict([row.image])

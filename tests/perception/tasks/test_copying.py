@@ -52,7 +52,7 @@ def test_batches_are_of_one_length_and_bits_are_drawn_anew() -> None:
 
 @pytest.mark.parametrize("text", ["", "10", "1020", "10110100 x2", "1" * 8 * 10_001])
 def test_what_is_no_sequence_of_bits_is_refused(text: str) -> None:
-    task = Copy(CopyConfig(network="lstm"), {})
+    task = Copy(CopyConfig(network="lstm"), {"updates": 1})
     with pytest.raises(DataError):
         task.predict([text])
 
