@@ -178,7 +178,9 @@ def _pong(count: int, seed: int, stills: bool) -> Iterator[Row]:
     ale = ale_py.ALEInterface()
     ale.setInt("random_seed", seed)
     ale.setFloat("repeat_action_probability", 0.25)
-    ale.loadROM(roms.get_rom_path("pong"))
+    path = roms.get_rom_path("pong")
+    assert path is not None
+    ale.loadROM(path)
     rng = np.random.default_rng(seed)
     stay, up, down = 0, 3, 4  # the actions noop, right and left
     made = 0

@@ -71,8 +71,8 @@ class Captions(Task):
         self.words: list[str] = ["", "?", ".", *metadata["words"]]
         self.longest: int = metadata["longest"]
         attention = config.network == "attention"
-        _, *size = shape_of(metadata)
-        self.places = Places(*size, config.features, not attention)
+        _, height, width = shape_of(metadata)
+        self.places = Places(height, width, config.features, not attention)
         self.captioner = Captioner(len(self.words), config.features, config.width, attention)
         adam = torch.optim.Adam(self.parameters(), config.learning_rate, fused=True)
         self.optimizers = {"main": adam}

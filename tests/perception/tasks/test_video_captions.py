@@ -22,7 +22,8 @@ def _moving_dots(
         right = bool(rng.integers(2))
         video = np.zeros((3, 9, 9, 3), np.uint8)
         for frame, column in zip(video, (0, 2, 4) if right else (8, 6, 4), strict=True):
-            frame[int(rng.integers(9)), column] = 255
+            row = int(rng.integers(7))
+            frame[row : row + 3, max(0, column - 1) : column + 2] = 255
         rows.append((video, f"goes {'right' if right else 'left'}"))
     return rows[:80], rows[80:]
 
@@ -30,7 +31,9 @@ def _moving_dots(
 def test_motion_is_seen_in_the_video_and_not_in_the_last_frame(
     fit: Callable[..., Any], tmp_path: Path
 ) -> None:
-    config = VideoCaptionsConfig(frames=3, epochs=8, features=16, width=16, batch_size=16)
+    config = VideoCaptionsConfig(
+        frames=3, epochs=8, features=16, width=16, batch_size=8, learning_rate=1e-2
+    )
     data = VideoCaptions.load_data(config, DataSource("dots:", {}, {"dots": _moving_dots}))
     task = fit(VideoCaptions, config, data, config.epochs)
     metrics = task.evaluate(task.batches(data.test, training=False))
