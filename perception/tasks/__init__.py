@@ -11,12 +11,15 @@ if TYPE_CHECKING:
 TASKS: dict[str, str] = {
     "arithmetic": "perception.tasks.arithmetic:Arithmetic",
     "autoencoder": "perception.tasks.autoencoder:Autoencoder",
+    "captions": "perception.tasks.captions:Captions",
     "chit-chat": "perception.tasks.chit_chat:ChitChat",
+    "copy": "perception.tasks.copying:Copy",
     "descent": "perception.tasks.descent:Descent",
     "digits": "perception.tasks.digits:Digits",
     "gan": "perception.tasks.gan:GAN",
     "objects": "perception.tasks.objects:Objects",
     "pixels": "perception.tasks.pixels:Pixels",
+    "reading": "perception.tasks.reading:Reading",
     "regression": "perception.tasks.regression:Regression",
     "semi-supervised": "perception.tasks.semi_supervised:SemiSupervised",
     "sentiment": "perception.tasks.sentiment:Sentiment",
@@ -28,6 +31,7 @@ TASKS: dict[str, str] = {
     "translation": "perception.tasks.translation:Translation",
     "utterances": "perception.tasks.response_generation:ResponseGeneration",
     "vae": "perception.tasks.vae:VAE",
+    "video-captions": "perception.tasks.video_captions:VideoCaptions",
     "word-vectors": "perception.tasks.word_vectors:WordVectors",
 }
 """Command-line name → "module:Class", imported when it is used."""

@@ -18,6 +18,7 @@ from torch.utils.data import Subset
 
 from agents import AGENTS
 from envs.dialogue.sentences import dialogue_data
+from envs.episodes import episodes_data
 from envs.frames import frames_data
 from fathom.cli import main
 from fathom.display import Display
@@ -34,6 +35,8 @@ from perception.data.source import DataSource
 from perception.tasks import TASKS
 from perception.tasks.task import TaskData
 
+SCHEMES = {"domain": dialogue_data, "episodes": episodes_data, "frames": frames_data}
+STORIES = Path(__file__).parents[2] / "perception" / "tasks" / "few-stories.txt"
 SMALL = ["--embedding", "8", "--buckets", "64", "--hidden-size", "8", "--threads", "1"]
 
 
@@ -133,16 +136,20 @@ def _few(dataset: Any) -> Any:
     return few
 
 
-def _use_little_data(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def _use_little_data(kind: Any, config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a task load its default data once, and little of them."""
     load_data = kind.load_data
 
     @functools.cache
     def loaded() -> TaskData:
-        few = {"domain": {"sentences": 300}, "frames": {"frames": 30}}
+        few = {
+            "domain": {"sentences": 300},
+            "episodes": {"episodes": 150},
+            "frames": {"frames": 30},
+        }
         options = few.get(kind.default_data.partition(":")[0], {})
-        schemes = {"domain": dialogue_data, "frames": frames_data}
-        data = load_data(kind.Config(), DataSource(kind.default_data, options, schemes))
+        reference = str(STORIES) if kind.default_data == "babi" else kind.default_data
+        data = load_data(config, DataSource(reference, options, SCHEMES))
         return replace(data, train=_few(data.train), test=_few(data.test))
 
     monkeypatch.setattr(kind, "load_data", lambda *_: loaded())
@@ -156,11 +163,13 @@ def test_a_stopped_fit_of_every_task_ends_with_the_same_tensors(
 ) -> None:
     monkeypatch.setattr(task_learner, "_REPORT_SECONDS", 0.0)  # a report after every batch
     kind = task_class(name)
-    _use_little_data(kind, monkeypatch)
+    less = {"captions": {"scenes": 150}, "copy": {"sequences": 60, "longest": 4}}
+    config = kind.Config(epochs=2, **less.get(name, {}))
+    _use_little_data(kind, config, monkeypatch)
 
     def new(folder: str) -> RunFolder:
         options = FitOptions(name=folder, runs_dir=tmp_path, threads=1)
-        return new_fit(name, options, kind.Config(epochs=2), {}, lambda _: None)[0]
+        return new_fit(name, options, config, {}, lambda _: None)[0]
 
     whole, stopped = new("whole"), new("stopped")
     train(whole, Display(quiet=True))
