@@ -130,7 +130,8 @@ def refuse_paths(folder: Path, *values: object) -> None:
 def _refusal(folder: Path, what: str) -> str:
     return (
         f"{folder} would {what}, and its run.toml was not written on this machine, or was changed since:"
-        " look at that first, and if you trust it, add --trust (in Python, trust=True)"
+        " look at that first, and if you trust it, add --trust (in Python, trust=True), or make it count as written"
+        f" here by `fathom resume {folder} --trust`"
     )
 
 
