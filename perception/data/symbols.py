@@ -7,6 +7,8 @@ a form of its own.
 
 from __future__ import annotations
 
+import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -21,7 +23,7 @@ _UNKNOWN = "<unk>"
 _ALONE = r"[\p{P}\p{N}\p{Han}\p{Hiragana}\p{Katakana}]"
 
 
-class Symbols:
+class Symbols(ABC):
     """What knows symbols by number; those of texts begin with `SPECIAL`.
 
     Args:
@@ -32,9 +34,9 @@ class Symbols:
         self.symbols = symbols
         self.size = SPECIAL + len(symbols)
 
+    @abstractmethod
     def split(self, texts: Sequence[str]) -> list[list[int]]:
         """Numbers of the symbols of texts, without an end; unknown ones are `UNKNOWN`."""
-        raise NotImplementedError
 
     def join(self, numbers: Iterable[int]) -> str:
         """The text of numbers; numbers that stand for no symbol of a text are left out."""
@@ -109,8 +111,6 @@ class Subwords(Symbols):
         Args:
             size: the most symbols; rare characters are left out if there are more.
         """
-        import json
-
         from tokenizers import Tokenizer, models, trainers
 
         tokenizer = Tokenizer(models.BPE())

@@ -58,7 +58,7 @@ class ChitChatConfig:
     """Units of the encoder in each direction, and of the decoder; size of the vectors of subwords."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
     """Dropout probability."""
-    epochs: Epochs = 20
+    epochs: Epochs = 15
     """Passes over the training questions."""
     learning_rate: Annotated[float, Field(gt=0)] = 5e-3
     """Learning rate of Adam at its peak; it rises in the first twentieth of training, then falls to 0."""

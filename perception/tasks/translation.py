@@ -60,15 +60,15 @@ class TranslationConfig:
     """Size of the vectors of subwords, and of all layers; of the encoder's GRU in each direction."""
     layers: Annotated[int, Field(ge=1, le=100)] = 3
     """Layers of the encoder, and of the decoder (transformer)."""
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
     """Dropout probability."""
     beam: Annotated[int, Field(ge=1, le=100)] = 4
     """Beginnings of a translation that are kept in beam search; 1 is greedy."""
-    epochs: Epochs = 10
+    epochs: Epochs = 15
     """Passes over the training pairs."""
-    learning_rate: Annotated[float, Field(gt=0)] = 2e-3
+    learning_rate: Annotated[float, Field(gt=0)] = 5e-3
     """Learning rate of Adam at its peak; it rises in the first twentieth of training, then falls to 0."""
-    batch_size: PositiveInt = 64
+    batch_size: PositiveInt = 32
     """Pairs per update."""
 
 
