@@ -60,18 +60,18 @@ def clipping_picture() -> Figure:
     errors = recurrent_error(torch.from_numpy(np.stack([w, b], axis=-1))).numpy()
     figure = Figure((9, 4), layout="constrained", dpi=80)
     surface = figure.add_subplot(1, 2, 1, projection="3d")
-    surface.plot_surface(w, b, errors, cmap="viridis", rcount=60, ccount=60)
-    surface.view_init(elev=35, azim=-125)
+    surface.plot_surface(w, b, errors, cmap="viridis", rcount=100, ccount=100)
+    surface.view_init(elev=35, azim=55)
     surface.set(xlabel="w", ylabel="b", zlabel="error", title="a recurrent unit after 50 steps")
     axes = figure.add_subplot(1, 2, 2)
     axes.contourf(w, b, np.sqrt(errors), 20, cmap="Greys_r", alpha=0.5)
-    for clip, colour, name in ((None, "C3", "not clipped"), (_CLIP, "C0", f"clipped to {_CLIP:g}")):
+    for clip, colour, name in ((_CLIP, "C0", f"clipped to {_CLIP:g}"), (None, "C3", "not clipped")):
         path, norms = descent_path(clip)
         out = np.flatnonzero((path < (left, bottom)).any(1) | (path > (right, top)).any(1))
         shown = path[: out[0] + 1] if len(out) else path
         end = f"thrown to ({path[-1][0]:.0f}, {path[-1][1]:.0f})" if len(out) else "at the minimum"
         label = f"{name}: {end}, largest gradient {norms.max():.0f}"
-        axes.plot(*shown.T, "-o", color=colour, markersize=3, linewidth=1.2, label=label)
+        axes.plot(*shown.T, "-o", color=colour, markersize=2, linewidth=1, label=label)
     axes.plot(*_START, "s", color="white", markeredgecolor="black")
     axes.set(xlim=(left, right), ylim=(bottom, top), xlabel="w", ylabel="b")
     figure.legend(loc="outside lower right", frameon=False, fontsize=8)

@@ -31,5 +31,5 @@ def test_the_cliff_throws_gradient_descent_out_unless_the_gradient_is_clipped() 
 def test_the_picture_says_where_both_end() -> None:
     (legend,) = clipping_picture().legends
     texts = [text.get_text() for text in legend.get_texts()]
-    assert "thrown to" in texts[0]
-    assert "at the minimum" in texts[1]
+    assert "at the minimum" in texts[0]
+    assert "thrown to" in texts[1]
