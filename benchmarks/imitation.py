@@ -3,8 +3,9 @@
     pip install -e ".[imitation]"
     python benchmarks/imitation.py cartpole
     python benchmarks/imitation.py maze
+    python benchmarks/imitation.py lunar-lander  # after pip install "gymnasium[box2d]"
 
-The expert is a run of PPO: on CartPole it is trained first, by its preset; on the mazes it is
+The expert is a run of PPO: on CartPole and LunarLander it is trained first, by its preset; on the mazes it is
 `runs/reference/maze-ppo`. It plays episodes of training, `--episodes` says how many each agent may learn from,
 and every figure is the mean over unseen episodes, the environment's own return. Measurements are added to
 `benchmarks/results/imitation.json`, one for each agent, number of episodes and seed.
@@ -29,6 +30,7 @@ TESTED = 100
 TASKS: dict[str, dict[str, Any]] = {
     "cartpole": {"environment": "CartPole-v1", "expert": None, "must": 475},
     "maze": {"environment": "Fathom/Maze-v0", "expert": ROOT / "runs/reference/maze-ppo", "must": 0.95},
+    "lunar-lander": {"environment": "LunarLander-v3", "expert": None, "must": 200},
 }  # fmt: skip
 
 

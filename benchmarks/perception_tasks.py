@@ -48,6 +48,16 @@ def error_percent(result: Result) -> float:
     return 100 * (1 - score(result))
 
 
+def wrong_percent(result: Result) -> float:
+    """The score as a percentage."""
+    return 100 * score(result)
+
+
+def percent(name: str) -> Callable[[Result], float]:
+    """A further figure of the evaluation as a percentage."""
+    return lambda result: 100 * measure(name)(result)
+
+
 def measure(name: str) -> Callable[[Result], float]:
     """A further figure of the evaluation."""
     return lambda result: float(result["evaluation"]["measures"][name])
@@ -81,6 +91,8 @@ _TRANSFER = "transfer --data fashion-mnist --pretrained"
 _CONVNET = f"{_MNIST} --epochs 5 --shift 2 --name mnist"
 _FSDD = "speech --data free-spoken-digits --epochs 18 --batch-size 16"
 _COLOURS = f"{_CIFAR} --epochs 2 --name cifar"
+_SUMS = "arithmetic --digits 3 --examples 50000 --hidden-size 96 --batch-size 128 --epochs 7"
+_MULTI30K = "translation --data multi30k --hidden-size 256"
 
 ROWS = (
     Row("regression", "diabetes", "test MSE", score, "2900.2 (closed form)", ("regression",), 1),
@@ -185,12 +197,74 @@ ROWS = (
     ),
     *(
         Row(
+            f"reading, {hops} hop{'s' * (hops > 1)}", "bAbI, 1,000 questions a task, joint", "mean error, %",
+            wrong_percent, published, (f"reading --epochs 40 --linear-start 5 --hops {hops}",), 1,
+        )
+        for hops, published in (
+            (1, "25.8 (Sukhbaatar et al. 2015, without noise)"),
+            (2, "15.6 (the same)"),
+            (3, "12.4 (the same with noise, best of ten)"),
+        )
+    ),
+    *(
+        Row(
+            f"copy, {network}, length {length}", "random bits, learnt up to length 20", "wrong bits, %",
+            figure, "–", (f"copy{options}",), 2,
+        )
+        for network, options in (("NTM", ""), ("LSTM", " --network lstm --hidden-size 256"))
+        for length, figure in (
+            (20, wrong_percent), (40, percent("at length 40")), (80, percent("at length 80")),
+        )
+    ),
+    *(
+        Row(
+            f"captions, {network}", "scenes, new combinations", "exact match", score, "–",
+            (f"captions --network {network}",), 3,
+        )
+        for network in ("attention", "plain")
+    ),
+    Row(
+        "captions, attention on the object", "scenes, new combinations", "share",
+        measure("attention on the object"), "–", ("captions --network attention",), 3,
+    ),
+    *(
+        Row(
+            f"video-captions, {name}", name, "exact match", score, "–",
+            (f"video-captions --data episodes:{name}",), 3,
+        )
+        for name in ("maze", "pong")
+    ),
+    *(
+        Row(
             f"transfer, {name}, {labels}", f"Fashion-MNIST from {name}, {labels:,} labels",
             "frozen features − from scratch", measure("frozen over scratch"), "–",
             several(f"{_TRANSFER} {run} --labels {labels}", "--draw", range(draws)), 3, before,
         )
         for name, run, before in (("MNIST", "mnist", _CONVNET), ("CIFAR", "cifar", _COLOURS))
         for labels, draws in ((10, 20), (100, 10), (1000, 3))
+    ),
+    Row(
+        "arithmetic", "sums of up to 3 digits", "exact", score,
+        "0.99 (keras.io, LSTM, 50,000 sums, 100 epochs)", (_SUMS,), 4,
+    ),
+    *(
+        Row(
+            f"translation, {network}", "Multi30k, German to English", "BLEU, test 2016", score, published,
+            (f"{_MULTI30K} --network {network} --epochs {epochs}",), 1,
+        )
+        for network, epochs, published in (
+            ("rnn", 10, "14 (bentrevett)"), ("attention", 10, "28.3 (bentrevett)"),
+            ("transformer", 20, "–"),
+        )
+    ),
+    Row("translation", "2,000 pairs of Tatoeba", "BLEU, characters", score, "–", ("translation",), 1),
+    Row(
+        "chit-chat", "chitchat, all wordings", "right scenario", score, "–",
+        ("chit-chat --wordings 1000 --epochs 10",), 4,
+    ),
+    Row(
+        "chit-chat over TF-IDF", "chitchat, all wordings", "right scenario − TF-IDF's",
+        measure("above TF-IDF"), "–", ("chit-chat --wordings 1000 --epochs 10",), 4,
     ),
 )  # fmt: skip
 
@@ -254,10 +328,15 @@ def line(row: Row, fits: dict[str, Result]) -> str | None:
         spread = (
             f" ({mean - half:.{row.digits}f} to {mean + half:.{row.digits}f}, {len(values)} fits)"
         )
-    elif row.of in (score, error_percent) and len(results[0]["evaluation"]["interval"] or ()) == 2:
+    elif (
+        row.of in (score, error_percent, wrong_percent)
+        and len(results[0]["evaluation"]["interval"] or ()) == 2
+    ):
         ends = results[0]["evaluation"]["interval"]
         if row.of is error_percent:
             ends = [100 * (1 - end) for end in reversed(ends)]
+        elif row.of is wrong_percent:
+            ends = [100 * end for end in ends]
         spread = f" ({ends[0]:.{row.digits}f} to {ends[1]:.{row.digits}f})"
     command = row.commands[0]
     return (

@@ -31,6 +31,7 @@ for _id, _arguments in (
 
 DATA_SCHEMES = {
     "domain": "envs.dialogue.sentences:dialogue_data",
+    "episodes": "envs.episodes:episodes_data",
     "frames": "envs.frames:frames_data",
 }
 """Data that worlds offer to perception by `--data SCHEME:NAME`: scheme → "module:provider"."""

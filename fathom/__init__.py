@@ -17,6 +17,7 @@ import dataclasses
 import functools
 import importlib.util
 import sys
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from fathom.runs.run import Run
 
 __version__ = "0.2.0"
-__all__ = ["FathomError", "fit", "list_runs", "load", "resume", "train"]
+__all__ = ["FathomError", "fit", "inspect", "list_runs", "load", "resume", "train"]
 
 
 def _check_packages() -> None:
@@ -190,6 +191,55 @@ def resume(
     resumed = load(run, runs_dir, trust=trust)
     resumed.resume(steps, display=Display(quiet=not progress), **changes)
     return resumed
+
+
+def inspect(
+    run: str | Path | Run,
+    what: str = "layers",
+    *,
+    runs_dir: str | Path = "runs",
+    device: str = "auto",
+    checkpoint: int | str = "latest",
+    trust: bool = False,
+    **options: Any,
+) -> tuple[list[list[Any]], list[Path]]:
+    """Look inside a fit or an agent that sees images, and write pictures into the run's folder.
+
+    Args:
+        what: "layers", "filters", "saliency", "fool", "dream" or "style".
+        runs_dir: folder in which a run's name is looked up.
+        options: the other flags of `fathom inspect` as keywords: `layer`, `epsilon`, `images` …
+
+    Returns:
+        A table, whose first row is the head, and the files of the pictures and the video.
+
+    Raises:
+        FathomError: there is nothing to see, or an option does not fit.
+    """
+    from fathom.arguments import nearest
+    from fathom.commands.inspect import InspectFlags, options_of
+    from fathom.errors import one_sentence
+    from fathom.inspection.look import look
+
+    known = [item.name for item in dataclasses.fields(InspectFlags)]
+    if unknown := [name for name in options if name not in known]:
+        raise FathomError(f"there is no option {unknown[0]!r}{nearest(unknown[0], known)}")
+    for name in ("style", "content", "vgg"):
+        if isinstance(options.get(name), str):
+            options[name] = Path(options[name])
+    if "images" in options:
+        given = options["images"]
+        given = [given] if isinstance(given, (str, Path)) else given
+        options["images"] = tuple(Path(one) for one in given)
+    if "epsilon" in options:
+        given = options["epsilon"]
+        options["epsilon"] = (given,) if isinstance(given, float) else tuple(given)
+    try:
+        chosen = options_of(what, InspectFlags(**options))
+    except ValueError as error:
+        raise FathomError(one_sentence(error)) from error  # type: ignore[arg-type]
+    opened = load(run, runs_dir, trust=trust)
+    return look(opened, what, device, checkpoint, warnings.warn, chosen)
 
 
 def list_runs(runs_dir: str | Path = "runs") -> list[Run]:

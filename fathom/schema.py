@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import Annotated, Any
 
@@ -67,3 +68,20 @@ def read_json(data: bytes, schema: TypeAdapter[Any] | None = None) -> Any:
 
 
 _PLAIN: TypeAdapter[Any] = TypeAdapter(Plain)
+
+
+def plain_value(text: str) -> Any:
+    """Convert a text to a bool, None, an int, a finite float, a list or a dictionary if it is one."""
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    if text == "null":
+        return None
+    with contextlib.suppress(ValueError):
+        return int(text)
+    with contextlib.suppress(ValueError):
+        if math.isfinite(value := float(text)):  # JSON has no other numbers
+            return value
+    if text.startswith(("[", "{", '"')):
+        with contextlib.suppress(ValueError):
+            return read_json(text.encode())
+    return text

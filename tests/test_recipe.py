@@ -18,7 +18,9 @@ DOCS = ROOT / "docs"
 
 
 def load_script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("recipe", ROOT / "examples/studies/recipe.py")
+    folder = ROOT / "examples" / "studies"
+    sys.path.append(str(folder))  # as for a script
+    spec = importlib.util.spec_from_file_location("recipe", folder / "recipe.py")
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
@@ -82,6 +84,14 @@ def test_gradients_vanish_in_a_deep_sigmoid_network_only(found: dict[str, Any]) 
     assert sigmoid["gradient, first layer"] < 1e-3 * sigmoid["gradient, last hidden layer"]
     assert relu["gradient, first layer"] > 0.1 * relu["gradient, last hidden layer"]
     assert relu["training error"] < sigmoid["training error"] - 20
+
+
+def test_a_deep_sigmoid_network_needs_layers_that_were_learned_one_by_one(
+    found: dict[str, Any],
+) -> None:
+    errors = {row: columns["test error"] for row, columns in found["pretraining"].items()}
+    assert errors["sigmoid, layer by layer"] < errors["sigmoid, random"] - 20
+    assert errors["ReLU, random"] < errors["sigmoid, random"] - 20
 
 
 def test_nothing_is_learned_from_zeros(found: dict[str, Any]) -> None:

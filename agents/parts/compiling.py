@@ -12,7 +12,6 @@ from types import FunctionType, MethodType
 from typing import Any
 
 import torch
-from torch._inductor.runtime.cache_dir_utils import cache_dir, default_cache_dir
 
 LONG_TRAINING = 100_000
 """Trainings of at least this many agent steps are compiled, which takes some seconds."""
@@ -146,6 +145,11 @@ def _many_compilations() -> AbstractContextManager[Any]:
 @contextmanager
 def _mark() -> Iterator[None]:
     """Leave a mark on the disk while something is compiled."""
+    from torch._inductor.runtime.cache_dir_utils import (  # takes seconds
+        cache_dir,
+        default_cache_dir,
+    )
+
     cache = Path(cache_dir())
     cache.mkdir(parents=True, exist_ok=True)
     # Headers are always in the default folder.

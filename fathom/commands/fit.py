@@ -52,10 +52,10 @@ def run(words: list[str]) -> int:
             raise FathomError("fit needs a task, as in `fathom fit digits`")
         from fathom.commands._training import train_and_report
         from fathom.display import Display
-        from fathom.runs.config import plain_value
         from fathom.runs.launcher import new_fit
         from fathom.runs.task_learner import TaskLearner
         from fathom.runs.tasks import is_own, resolve_task, task_class
+        from fathom.schema import plain_value
 
         task = resolve_task(given[0])
         kind = task_class(task)

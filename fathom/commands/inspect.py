@@ -77,14 +77,13 @@ def run(words: list[str]) -> int:
         )
     flags: InspectFlags = parse(InspectFlags(), [*given[2:], *rest], f"fathom inspect {given[0]}")
     what = given[1] if len(given) > 1 else _meant(flags)
-    _check(what, flags)
+    options = options_of(what, flags)
     with quiet(flags.json) as out:
         from fathom.display import table
         from fathom.inspection.look import look
         from fathom.runs.run import Run
 
         loaded = Run.find(given[0], flags.runs_dir, flags.trust)
-        options: dict[str, Any] = {name: getattr(flags, name) for name in _TAKES[what]}
         rows, paths = look(loaded, what, flags.device, flags.checkpoint, warn, options)
         if flags.json:
             content = {"run": str(loaded.folder), "what": what, "table": rows}
@@ -102,8 +101,8 @@ def _meant(flags: InspectFlags) -> str:
     return "style" if flags.style or flags.content else "layers"
 
 
-def _check(what: str, flags: InspectFlags) -> None:
-    """Raise FathomError for a WHAT that there is not, or a flag that it does not take."""
+def options_of(what: str, flags: InspectFlags) -> dict[str, Any]:
+    """The flags that this look takes; FathomError for a WHAT that there is not, or a flag that it does not take."""
     if what not in _TAKES:
         raise FathomError(f"inspect shows {', '.join(_TAKES)}, not {what!r}")
     default = InspectFlags()
@@ -112,3 +111,4 @@ def _check(what: str, flags: InspectFlags) -> None:
         if not allowed and getattr(flags, name) != getattr(default, name):
             takers = " and ".join(one for one, names in _TAKES.items() if name in names)
             raise FathomError(f"{what} takes no --{name.replace('_', '-')}; {takers} would")
+    return {name: getattr(flags, name) for name in _TAKES[what]}

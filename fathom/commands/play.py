@@ -1,4 +1,4 @@
-"""Play Go against a player, or talk to a dialogue agent.
+"""Play Go against a player, or talk to a dialogue agent or a chat bot.
 
 PLAYER is a run, `random`, `playout`, `rave`, or the command line of a GTP program.
 """
@@ -32,7 +32,7 @@ USAGE = "play RUN"
 
 @dataclass(frozen=True, config=STRICT)
 class PlayFlags(GoFlags):
-    """Play Go in the terminal. `fathom play RUN --help` shows the flags of a chat if RUN's agent talks.
+    """Play Go in the terminal. `fathom play RUN --help` shows the flags of a chat if RUN talks.
 
     Rules are set by --env.size, --env.komi, --env.ko and --env.suicide.
     """
@@ -65,10 +65,27 @@ class ChatFlags:
     """Let a run from elsewhere import, start and read what its run.toml names."""
 
 
+@dataclass(frozen=True, config=STRICT)
+class ChitChatFlags:
+    """Talk to a fit of chit-chat."""
+
+    checkpoint: str = "latest"
+    """Which checkpoint: latest or its step."""
+    device: Device = "auto"
+    """Device of the network; auto takes the one it was fitted on."""
+    runs_dir: Path = Path("runs")
+    """Folder in which a run's name is looked up."""
+    trust: bool = False
+    """Let a run from elsewhere import what its run.toml names."""
+
+
 def run(words: list[str]) -> int:
-    given, rest = split_positional(words, [PlayFlags, ChatFlags])
-    dialogue = _dialogue_run(given, rest)
-    return _play_go(words) if dialogue is None else _chat(dialogue, [*given[1:], *rest])
+    given, rest = split_positional(words, [PlayFlags, ChatFlags, ChitChatFlags])
+    talking = _run_that_talks(given, rest)
+    if talking is None:
+        return _play_go(words)
+    chat = _chit_chat if talking.config.is_fit else _chat
+    return chat(talking, [*given[1:], *rest])
 
 
 def _play_go(words: list[str]) -> int:
@@ -99,8 +116,8 @@ def _play_go(words: list[str]) -> int:
     return 0
 
 
-def _dialogue_run(given: list[str], rest: list[str]) -> Run | None:
-    """Return the run that the first word names if its agent can be talked to."""
+def _run_that_talks(given: list[str], rest: list[str]) -> Run | None:
+    """Return the run that the first word names if it can be talked to."""
     if not given:
         return None
     from fathom.play.runs import find_run
@@ -109,9 +126,19 @@ def _dialogue_run(given: list[str], rest: list[str]) -> Run | None:
         run = find_run(given[0], runs_dir_in(rest))
     except FathomError:  # no run: perhaps a player of Go
         return None
+    from fathom.play.chit_chat import is_chit_chat
     from fathom.play.dialogue_session import is_dialogue
 
-    return run if is_dialogue(run) else None
+    return run if is_chit_chat(run) or is_dialogue(run) else None
+
+
+def _chit_chat(run: Run, words: list[str]) -> int:
+    flags: ChitChatFlags = parse(ChitChatFlags(), words, f"fathom play {run.folder}")
+    run.trust = flags.trust
+    from fathom.play.chit_chat import ChitChatTerminal
+
+    ChitChatTerminal(run.task(flags.device, flags.checkpoint)).run()
+    return 0
 
 
 def _chat(run: Run, words: list[str]) -> int:

@@ -58,6 +58,7 @@ def run(words: list[str]) -> int:
             text = ", ".join(
                 f"{name} {number(value) if isinstance(value, float) else value}"
                 for name, value in answer.items()
+                if value != item
             )
             print(printable(f"{item}: {text}"), file=out)
     return 0

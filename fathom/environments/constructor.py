@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import inspect
 import json
-import math
 import os
 import typing
 from collections.abc import Callable, Mapping
@@ -20,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from envs.atari import AtariConfig
 from fathom.environments.reporting import one_line
 from fathom.errors import FathomError, one_sentence
-from fathom.schema import read_json
+from fathom.schema import plain_value
 
 Value = Any
 """A value of JSON: a text, a number, a bool, None, or a list or dictionary of them."""
@@ -142,7 +140,7 @@ def argument_text(value: Any) -> str:
         value = value.item()
     if isinstance(value, (str, Path)):
         text = str(value)
-        return text if _plain(text) == text else json.dumps(text)
+        return text if plain_value(text) == text else json.dumps(text)
     try:
         return json.dumps(value, allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -168,7 +166,7 @@ def read_atari_arguments(reference: str, given: Mapping[str, str]) -> dict[str, 
     for name in given:
         if name not in names:
             raise FathomError(_unknown_argument(reference, name, names))
-    values = {name: _plain(str(text)) for name, text in given.items()}
+    values = {name: plain_value(str(text)) for name, text in given.items()}
     try:
         AtariConfig(**values)
     except ValidationError as error:
@@ -220,28 +218,11 @@ def _fits(adapter: TypeAdapter, value: Value) -> bool:
 def _value(name: str, text: str, hint: Any) -> Value:
     """Convert a flag's text to a value that fits the type `hint`; without a hint the text decides."""
     if hint is str:
-        quoted = _plain(text) if text.startswith('"') else text
+        quoted = plain_value(text) if text.startswith('"') else text
         return quoted if isinstance(quoted, str) else text
-    value, adapter = _plain(text), _adapter(hint)
+    value, adapter = plain_value(text), _adapter(hint)
     for candidate in (value, text):
         if adapter is None or _fits(adapter, candidate):
             return candidate
     kind = hint.__name__ if inspect.isclass(hint) else str(hint).replace("typing.", "")
     raise FathomError(f"--env.{name} must be of the type {kind}, not {text!r}")
-
-
-def _plain(text: str) -> Value:
-    """Convert a text to a bool, None, an int, a finite float, a list or a dictionary if it is one."""
-    if text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    if text == "null":
-        return None
-    with contextlib.suppress(ValueError):
-        return int(text)
-    with contextlib.suppress(ValueError):
-        if math.isfinite(value := float(text)):  # JSON has no other numbers
-            return value
-    if text.startswith(("[", "{", '"')):
-        with contextlib.suppress(ValueError):
-            return read_json(text.encode())
-    return text

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from PIL import Image
 
 from fathom.errors import FathomError
 from fathom.files import reporting_disk_errors
 from fathom.inspection import episodes, views
 from fathom.inspection.subject import FitSubject, Subject, subject_of
-from fathom.runs.pictures import save_pictures
+from fathom.runs.pictures import save_pictures, text_as_it_is
 from fathom.runs.process import MISFITS, misfit, random_generators, threads_for
 from fathom.runs.run import Run
 from perception.data.source import DataError
@@ -38,7 +34,7 @@ def look(
     """
     subject = subject_of(run, warn, device, checkpoint)
     try:
-        with threads_for(run.config), random_generators():
+        with threads_for(run.config), random_generators(), text_as_it_is():
             view = _view(subject, what, options)
     except DataError as error:
         raise FathomError(str(error)) from error
@@ -48,13 +44,6 @@ def look(
         ) from error
     with reporting_disk_errors(run.folder):
         paths = save_pictures(run, view.pictures)
-        for name, image in view.images.items():
-            folder, filename, buffer = run.files / "pictures", f"{name}.png", io.BytesIO()
-            folder.make()
-            pixels = (image.permute(1, 2, 0).cpu().numpy() * 255).round().astype(np.uint8)
-            Image.fromarray(pixels).save(buffer, "png")
-            folder.replace(filename, buffer.getvalue())
-            paths.append(run.pictures / filename)
         return view.table, [*paths, *view.videos]
 
 

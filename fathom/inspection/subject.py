@@ -22,13 +22,10 @@ from fathom.runs.run import Run
 from fathom.runs.task_learner import data_of, trained_task
 from perception.data.images import like_training_images
 from perception.inspection.network import Network
-from perception.networks.encoders import ImageEncoder, as_tensor, parts_of
+from perception.networks.encoders import LARGEST_BOUND, ImageEncoder, as_tensor, parts_of
 from perception.networks.planes import channels_last
 from perception.networks.precision import full_precision
 from perception.tasks.task import Task
-
-_LARGEST_BOUND = 1e9
-"""Larger bounds of pixels say nothing, as in `perception.networks.encoders`."""
 
 
 @dataclass(frozen=True)
@@ -202,7 +199,7 @@ def _agent(
 def _camera(run: Run, flat: gym.Space, part: int) -> Camera:
     space: Any = flat.spaces[part] if isinstance(flat, gym.spaces.Tuple) else flat
     low, high = float(space.low.min()), float(space.high.max())
-    if not -_LARGEST_BOUND <= low < high <= _LARGEST_BOUND:
+    if not -LARGEST_BOUND <= low < high <= LARGEST_BOUND:
         raise FathomError(
             f"{run.folder} cannot be inspected: the observation space of {run.config.environment} does not say"
             " between which numbers its pixels lie"

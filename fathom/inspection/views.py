@@ -32,9 +32,7 @@ class View:
 
     table: list[list[Any]]
     pictures: Mapping[str, Any] = field(default_factory=dict)
-    """Figures of matplotlib's."""
-    images: Mapping[str, torch.Tensor] = field(default_factory=dict)
-    """(3, height, width) in 0…1, written as they are."""
+    """By name, figures of matplotlib's, or images uint8 (height, width, 3)."""
     videos: list[Path] = field(default_factory=list)
     """Already written."""
 
@@ -170,7 +168,7 @@ def dream(subject: Subject, paths: Sequence[Path], layer: str, seed: int) -> Vie
     if not chosen.spatial:
         raise FathomError(
             f"{layer} takes images of one size only; layers that can dream are "
-            f"{', '.join(one.name for one in dreaming.convolutions(network))}"
+            f"{', '.join(one.name for one in layers_of(network) if one.spatial)}"
         )
     image = _photo(paths[0], MOST_PIXELS_DREAM, network.device)
     result, before, after = dreaming.dream(network, chosen, image, seed)
@@ -179,7 +177,7 @@ def dream(subject: Subject, paths: Sequence[Path], layer: str, seed: int) -> Vie
         ["layer", "mean square before", "after", "gain"],
         [chosen.name, f"{before:.4g}", f"{after:.4g}", gain],
     ]
-    return View(table, images={"inspect-dream": result})
+    return View(table, {"inspect-dream": _pixels(result)})
 
 
 def paint(subject: Subject, content: Path | None, style: Path | None, vgg: Path | None) -> View:
@@ -209,7 +207,12 @@ def paint(subject: Subject, content: Path | None, style: Path | None, vgg: Path 
         ["content", *(f"{loss:.4g}" for loss in result.content)],
         ["layers", kind, ""],
     ]
-    return View(table, images={"inspect-style": result.image})
+    return View(table, {"inspect-style": _pixels(result.image)})
+
+
+def _pixels(image: torch.Tensor) -> np.ndarray:
+    """An image (3, height, width) in 0…1 as uint8 (height, width, 3)."""
+    return (image.permute(1, 2, 0).cpu().numpy() * 255).round().astype(np.uint8)
 
 
 def _photo(path: Path, most: int, device: torch.device) -> torch.Tensor:

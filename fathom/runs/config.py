@@ -263,16 +263,6 @@ def check_hyperparameters(folder: Path, config: RunConfig, kind: type) -> None:
         raise FathomError(f"{folder / 'run.toml'} cannot be right: {error}") from error
 
 
-def plain_value(text: str) -> Value:
-    """Read a flag's text as a bool, an int or a float, and else leave it as it is."""
-    if text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    for kind in (int, float):
-        with contextlib.suppress(ValueError):
-            return kind(text)
-    return text
-
-
 def provenance(config: RunConfig) -> list[str]:
     """A line on initial weights that were another run's, and one for each change by `resume`."""
     lines = []

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-STRICT = ConfigDict(strict=True, allow_inf_nan=False, extra="forbid")
+from fathom.schema import STRICT
+
 Device = Literal["auto", "cpu", "cuda"]
 MOST = 1 << 53
 """Up to here the floating-point numbers that steps are plotted in tell whole numbers apart."""

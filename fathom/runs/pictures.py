@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -49,6 +50,15 @@ def video_of_snapshots(run: RunFolder) -> dict[str, np.ndarray]:
             continue
     pictures = [picture for picture in pictures if picture.shape == pictures[-1].shape]
     return {"training": np.stack(pictures)} if pictures else {}
+
+
+@contextmanager
+def text_as_it_is() -> Iterator[None]:
+    """Draw names of classes as they are, where matplotlib would take what is between dollar signs for a formula."""
+    import matplotlib
+
+    with matplotlib.rc_context({"text.parse_math": False}):
+        yield
 
 
 def save_pictures(run: RunFolder, pictures: Mapping[str, Any]) -> list[Path]:

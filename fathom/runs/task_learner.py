@@ -22,7 +22,7 @@ from fathom.runs.checkpoint import Progress
 from fathom.runs.config import RunConfig, Value, build_config, check_hyperparameters
 from fathom.runs.folder import RunFolder
 from fathom.runs.learner import ShouldStop
-from fathom.runs.pictures import save_pictures, save_snapshot, video_of_snapshots
+from fathom.runs.pictures import save_pictures, save_snapshot, text_as_it_is, video_of_snapshots
 from fathom.runs.process import (
     BUILDING,
     MISFITS,
@@ -120,7 +120,11 @@ class TaskLearner:
     def finish(self, progress: Progress, message: Callable[[str], None]) -> None:
         self.task.eval()
         try:
-            with random_generators(), reporting_task_errors(self.config.task, "pictures"):
+            with (
+                random_generators(),
+                reporting_task_errors(self.config.task, "pictures"),
+                text_as_it_is(),
+            ):
                 tests = self.task.batches(self.data.test, training=False)
                 examples = self.task.batches(self.data.train, training=False)
                 pictures = {**self.task.pictures(tests), **self.task.training_pictures(examples)}

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from perception.data.source import DataError, Location
-from perception.networks.seq2seq import Utterance, words_of
+from perception.networks.response_generation import Utterance, words_of
 from perception.networks.slot_filling import OUTSIDE, Sentence, tokenize_at
 
 _Row = TypeVar("_Row", Sentence, Utterance)

@@ -24,6 +24,7 @@ _ENDINGS = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp")
 _LABELLED = ("train", "train.npz", "images.tar.gz")
 """One of these in a folder makes it a labelled set; so do MNIST's IDX files."""
 _MOST_FILES = 1_000_000
+_MOST_BYTES = 1 << 32
 
 
 def load_unlabelled(source: DataSource) -> Images:
@@ -39,7 +40,7 @@ def load_unlabelled(source: DataSource) -> Images:
     location = source.locate(SHIPPED, HUB, INSTALLED)
     if location.kind != "path" or _is_labelled(location.path):
         return read_images(source)
-    images, others = _of_one_size(list(_loose(location.path)), location.path)
+    images, others = _of_one_size(_held(_loose(location.path), location.path), location.path)
     test = np.arange(len(images)) % 5 == 4
     labels = torch.zeros(len(images), dtype=torch.int64)
     origin: dict[str, Any] = {
@@ -87,6 +88,19 @@ def _loose(place: Path) -> Iterator[np.ndarray]:
                 "._"
             ):  # not macOS's notes
                 yield _pixels(path, str(path))
+
+
+def _held(images: Iterator[np.ndarray], place: Path) -> list[np.ndarray]:
+    """The images in memory; DataError where they would fill it."""
+    result, total = [], 0
+    for image in images:
+        total += image.nbytes
+        if total > _MOST_BYTES:
+            raise DataError(
+                f"{place} holds more than {_MOST_BYTES >> 30} GB of pixels; shrink the images first"
+            )
+        result.append(image)
+    return result
 
 
 def _pixels(file: Any, name: str) -> np.ndarray:

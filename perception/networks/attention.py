@@ -33,7 +33,17 @@ class Attention(nn.Module):
         Returns:
             Weighted sums of the keys (batch, n, key) and the weights (batch, n, m), which sum to 1 by row.
         """
-        both = self.query(queries).unsqueeze(2) + self.key(keys).unsqueeze(1)
+        return self.look(queries, keys, self.key(keys), there)
+
+    def look(
+        self,
+        queries: torch.Tensor,
+        keys: torch.Tensor,
+        projected: torch.Tensor,
+        there: torch.Tensor | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """`forward` with `self.key(keys)` computed before, once for the queries of many steps."""
+        both = self.query(queries).unsqueeze(2) + projected.unsqueeze(1)
         scores = self.score(both.tanh()).squeeze(3)
         if there is not None:
             scores = scores.masked_fill(~there.unsqueeze(1), -torch.inf)

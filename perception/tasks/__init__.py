@@ -9,12 +9,17 @@ if TYPE_CHECKING:
     from perception.tasks.task import Task
 
 TASKS: dict[str, str] = {
+    "arithmetic": "perception.tasks.arithmetic:Arithmetic",
     "autoencoder": "perception.tasks.autoencoder:Autoencoder",
+    "captions": "perception.tasks.captions:Captions",
+    "chit-chat": "perception.tasks.chit_chat:ChitChat",
+    "copy": "perception.tasks.copying:Copy",
     "descent": "perception.tasks.descent:Descent",
     "digits": "perception.tasks.digits:Digits",
     "gan": "perception.tasks.gan:GAN",
     "objects": "perception.tasks.objects:Objects",
     "pixels": "perception.tasks.pixels:Pixels",
+    "reading": "perception.tasks.reading:Reading",
     "regression": "perception.tasks.regression:Regression",
     "semi-supervised": "perception.tasks.semi_supervised:SemiSupervised",
     "sentiment": "perception.tasks.sentiment:Sentiment",
@@ -23,8 +28,10 @@ TASKS: dict[str, str] = {
     "speech": "perception.tasks.speech:Speech",
     "topics": "perception.tasks.topics:Topics",
     "transfer": "perception.tasks.transfer:Transfer",
+    "translation": "perception.tasks.translation:Translation",
     "utterances": "perception.tasks.response_generation:ResponseGeneration",
     "vae": "perception.tasks.vae:VAE",
+    "video-captions": "perception.tasks.video_captions:VideoCaptions",
     "word-vectors": "perception.tasks.word_vectors:WordVectors",
 }
 """Command-line name → "module:Class", imported when it is used."""

@@ -1,6 +1,6 @@
 """Response generation: sentences for dialogue acts, learnt from acts with sentences.
 
-The network and its paper are in `perception.networks.seq2seq`. The loss is the cross-entropy of each word
+The network and its paper are in `perception.networks.response_generation`. The loss is the cross-entropy of each word
 given the act and the words before. The score is the share of acts whose sentence has the right slots;
 BLEU-4 (sacrebleu) compares with the test's sentences for the act.
 """
@@ -14,25 +14,23 @@ import numpy as np
 import torch
 from pydantic import Field, PositiveInt
 from pydantic.dataclasses import dataclass
-from sacrebleu.metrics.bleu import BLEU
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import Dataset
 
 from perception.data.datasets import Rows, rows_of
 from perception.data.sentences import load_acts, origin
-from perception.networks.seq2seq import (
-    PADDING,
-    SPECIAL,
+from perception.networks.response_generation import (
     ResponseGenerator,
-    Seq2Seq,
     Utterance,
     placeholders,
     text_of,
     words_of,
 )
+from perception.networks.seq2seq import PADDING, SPECIAL, RecurrentSeq2Seq, Seq2Seq
+from perception.tasks.bleu import bleu, bleu_counts
+from perception.tasks.sequences import Attention, attention_picture
 from perception.tasks.task import (
     STRICT,
     DataError,
@@ -84,7 +82,7 @@ class ResponseGeneration(Task):
         super().__init__(config, metadata)
         acts, words = metadata["acts"], metadata["words"]
         sizes = (config.embedding, config.hidden_size, config.dropout)
-        self.network = Seq2Seq(SPECIAL + len(acts), SPECIAL + len(words), *sizes)
+        self.network = RecurrentSeq2Seq(SPECIAL + len(acts), SPECIAL + len(words), *sizes)
         self.average = AveragedModel(self.network, multi_avg_fn=warm_average(config.average))
         self.model = ResponseGenerator(cast(Seq2Seq, self.average.module), acts, words)
         """The averaged network with its vocabularies: what to use."""
@@ -146,8 +144,7 @@ class ResponseGeneration(Task):
 
     def train_step(self, batch: tuple[Tensor, Tensor], step: int) -> dict[str, Tensor]:
         acts, words = batch
-        scores = self.network(acts, words)
-        loss = F.cross_entropy(scores.flatten(0, 1), words.flatten(), ignore_index=PADDING)
+        loss = self.network.loss(acts, words)
         adam = self.optimizers["main"]
         adam.zero_grad()
         loss.backward()
@@ -182,30 +179,27 @@ class ResponseGeneration(Task):
             [kind, round(sum(values) / len(values), 4), len(values)]
             for kind, values in sorted(kinds.items())
         ]
+        texts = [[" ".join(words) for words in group] for group in references.values()]
+        counts = bleu_counts([" ".join(words) for words in sentences], texts)
         return {
             "slots right": Metric(right, table=[["act", "slots right", "acts"], *table]),
             "slots right at first try": Metric(at_once),
-            "BLEU": Metric(bleu_counts(sentences, list(references.values())), bleu),
+            "BLEU": Metric(counts, bleu),
         }
 
     def pictures(self, batches: Iterable[list[Utterance]]) -> dict[str, Figure]:
         """Attention of each word of two generated sentences to the symbols of their act."""
-        from matplotlib.figure import Figure
-
         acts = {tuple(utterance.act) for batch in batches for utterance in batch}
-        chosen = sorted(acts, key=lambda act: (-len(act), act))[:60:30]
-        figure = Figure((4 * len(chosen), 4.5), layout="constrained")
-        for place, act in enumerate(chosen, 1):
+        rows = []
+        for act in sorted(acts, key=lambda act: (-len(act), act))[:60:30]:
             words = self.model.sentence(act)[:25] or ["(nothing)"]
             numbers = [self.model.act_numbers(act)], [self.model.word_numbers(words)[:-1]]
             with torch.no_grad():
-                tensors = (torch.tensor(rows, device=self.device) for rows in numbers)
+                tensors = (torch.tensor(part, device=self.device) for part in numbers)
                 _, weights = self.model.network.decode(*tensors)
-            axes = figure.add_subplot(1, len(chosen), place)
-            axes.imshow(weights[0].cpu().numpy(), cmap="Blues", vmin=0, vmax=1, aspect="auto")
-            axes.set_xticks(range(len(act)), act, rotation=90, fontsize=8)
-            axes.set_yticks(range(len(words)), words, fontsize=8)
-        return {"attention": figure}
+            assert weights is not None
+            rows.append(Attention(list(act), words, weights[0].cpu().numpy()))
+        return {"attention": attention_picture(rows)}
 
     def predict(self, inputs: Sequence[Any]) -> list[dict[str, Any]]:
         """Sentences for acts, given as texts such as "user inform inform=city" or lists of symbols."""
@@ -220,26 +214,3 @@ class ResponseGeneration(Task):
             words = self.model.sentence(act)
             results.append({"act": list(act), "sentence": text_of(words)})
         return results
-
-
-_BLEU = BLEU(
-    tokenize="none", force=True, effective_order=True
-)  # effective order: for one sentence only
-
-
-def bleu_counts(
-    sentences: Sequence[Sequence[str]], references: Sequence[Sequence[Sequence[str]]]
-) -> np.ndarray:
-    """Rows (n, 10) of what corpus BLEU adds up: n-gram matches, n-grams, both lengths."""
-    rows = []
-    for words, others in zip(sentences, references, strict=True):
-        one = _BLEU.sentence_score(" ".join(words), [" ".join(other) for other in others])
-        rows.append([*one.counts, *one.totals, one.sys_len, one.ref_len])
-    return np.array(rows, np.int64).reshape(-1, 10)
-
-
-def bleu(counts: np.ndarray) -> float:
-    """BLEU-4 of a corpus, 0…1, from rows of `bleu_counts` (sacrebleu, no tokenisation, exponential smoothing)."""
-    total = counts.sum(axis=0).tolist()
-    result = BLEU.compute_bleu(total[:4], total[4:8], total[8], total[9], smooth_method="exp")
-    return float(result.score) / 100

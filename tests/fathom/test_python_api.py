@@ -63,6 +63,18 @@ def test_fit_predict_and_extend(tmp_path: Path) -> None:
         run.predict(["nowhere.png"])
     with pytest.raises(fathom.FathomError, match="fit of digits"):
         run.agent()
+    table, pictures = fathom.inspect(run, "filters", layer="network.12", seed=1)
+    assert table[0][0] == "layer"
+    assert all(path.is_file() for path in pictures)
+    for options, message in (
+        ({"layr": ""}, "did you mean layer"),
+        ({"what": "sail"}, "not 'sail'"),
+        ({"epsilon": 0.1}, "layers takes no"),
+        ({"what": "fool", "epsilon": 2.0}, "epsilon must be"),
+        ({"what": "dream", "images": "nowhere.png"}, "nowhere"),
+    ):
+        with pytest.raises(fathom.FathomError, match=message):
+            fathom.inspect(run, **options)  # type: ignore[arg-type]
 
 
 def test_training_in_a_thread(tmp_path: Path) -> None:

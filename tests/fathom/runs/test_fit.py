@@ -1,10 +1,12 @@
 """`fathom fit`: perception tasks in run folders."""
 
+import functools
 import json
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,12 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from torch.utils.data import Subset
 
 from agents import AGENTS
+from envs.dialogue.sentences import dialogue_data
+from envs.episodes import episodes_data
+from envs.frames import frames_data
 from fathom.cli import main
 from fathom.display import Display
 from fathom.errors import FathomError, Stopped
@@ -24,8 +30,13 @@ from fathom.runs.options import FitOptions
 from fathom.runs.run import Run
 from fathom.runs.runner import train
 from fathom.runs.tasks import task_class
+from perception.data.datasets import Tensors
+from perception.data.source import DataSource
 from perception.tasks import TASKS
+from perception.tasks.task import TaskData
 
+SCHEMES = {"domain": dialogue_data, "episodes": episodes_data, "frames": frames_data}
+STORIES = Path(__file__).parents[2] / "perception" / "tasks" / "few-stories.txt"
 SMALL = ["--embedding", "8", "--buckets", "64", "--hidden-size", "8", "--threads", "1"]
 
 
@@ -115,18 +126,50 @@ def test_a_killed_fit_ends_with_the_same_tensors(tmp_path: Path, data: Path) -> 
     assert evaluations[0] == evaluations[1]
 
 
+def _few(dataset: Any) -> Any:
+    """The first examples of a data set, enough for some batches."""
+    if isinstance(dataset, Tensors):
+        return Tensors(*(tensor[:300] for tensor in dataset.tensors))
+    few = Subset(dataset, range(min(300, len(dataset))))
+    if hasattr(dataset, "collate"):
+        few.collate = dataset.collate  # type: ignore[attr-defined]
+    return few
+
+
+def _use_little_data(kind: Any, config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a task load its default data once, and little of them."""
+    load_data = kind.load_data
+
+    @functools.cache
+    def loaded() -> TaskData:
+        few = {
+            "domain": {"sentences": 300},
+            "episodes": {"episodes": 150},
+            "frames": {"frames": 30},
+        }
+        options = few.get(kind.default_data.partition(":")[0], {})
+        reference = str(STORIES) if kind.default_data == "babi" else kind.default_data
+        data = load_data(config, DataSource(reference, options, SCHEMES))
+        return replace(data, train=_few(data.train), test=_few(data.test))
+
+    monkeypatch.setattr(kind, "load_data", lambda *_: loaded())
+    for name in ("pictures", "training_pictures"):  # which other tests draw
+        monkeypatch.setattr(kind, name, lambda *_: {})
+
+
 @pytest.mark.parametrize("name", TASKS)
 def test_a_stopped_fit_of_every_task_ends_with_the_same_tensors(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setattr(task_learner, "_REPORT_SECONDS", 0.0)  # a report after every batch
     kind = task_class(name)
-    few = {"domain": {"sentences": 300}, "frames": {"frames": 30}}
-    data = few.get(kind.default_data.partition(":")[0], {})
+    less = {"captions": {"scenes": 150}, "copy": {"sequences": 60, "longest": 4}}
+    config = kind.Config(epochs=2, **less.get(name, {}))
+    _use_little_data(kind, config, monkeypatch)
 
     def new(folder: str) -> RunFolder:
         options = FitOptions(name=folder, runs_dir=tmp_path, threads=1)
-        return new_fit(name, options, kind.Config(epochs=2), data, lambda _: None)[0]
+        return new_fit(name, options, config, {}, lambda _: None)[0]
 
     whole, stopped = new("whole"), new("stopped")
     train(whole, Display(quiet=True))

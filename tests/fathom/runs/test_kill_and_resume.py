@@ -18,21 +18,11 @@ from fathom.environments import resolve
 from fathom.files import Folder
 from fathom.transitions import record_transitions
 
-EXAMPLE = Path(__file__).parents[3] / "examples" / "corridor.py"
-
 TRAININGS = {
     "atari": (
         "dqn ALE/Pong-v5 --steps 2400 --segment-steps 800 --learning-starts 400 --batch-size 8"
         " --replay-capacity 1200 --target-update-interval 50 --n-step 3 --evaluation-episodes 0"
         " --cnn nips --hidden-size 64"
-    ),
-    "cartpole": (
-        "dqn CartPole-v1 --steps 12000 --segment-steps 3000 --replay-capacity 5000"
-        " --evaluation-episodes 2"
-    ),
-    "ppo": (
-        "ppo CartPole-v1 --steps 6000 --segment-steps 1500 --evaluation-episodes 2 --threads 1"
-        " --normalize-observations --normalize-rewards"
     ),
     "ppo with a mean image": (
         "ppo ALE/Pong-v5 --subtract-mean-image --steps 384 --segment-steps 128 --num-envs 2"
@@ -41,11 +31,7 @@ TRAININGS = {
     ),
     "recurrent ppo": (
         "ppo CartPole-v1 --steps 2400 --segment-steps 600 --evaluation-episodes 2 --threads 1"
-        " --memory gru --num-minibatches 4 --epochs 2"
-    ),
-    "file": (
-        f"ppo {EXAMPLE}:Corridor --steps 8000 --segment-steps 2000 --evaluation-episodes 2"
-        " --threads 1"
+        " --memory gru --num-minibatches 4 --epochs 2 --normalize-observations --normalize-rewards"
     ),
     "dialogue": (
         "dqn Fathom/Dialogue-v0 --env.slot_error 0.1 --env.intent_error 0.1 --steps 6000"
@@ -68,10 +54,6 @@ TRAININGS = {
     "adversarial imitation": (
         "gail CartPole-v1 --expert {expert} --steps 6000 --segment-steps 1500 --evaluation-episodes 2"
         " --normalize-rewards --threads 1"
-    ),
-    "self-play": (
-        "alphago Fathom/Go-v0 --env.size 5 --layers 4 --width 8 --num-envs 8 --simulations 4"
-        " --batch-size 16 --steps 1600 --segment-steps 400 --evaluation-episodes 2 --threads 1"
     ),
 }
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from fathom.cli import main
 from fathom.runs.folder import RunFolder
-from fathom.runs.pictures import SNAPSHOTS, video_of_snapshots
+from fathom.runs.pictures import SNAPSHOTS, text_as_it_is, video_of_snapshots
 
 FIT = [
     "fit",
@@ -60,3 +60,12 @@ def test_pictures_that_are_none_or_of_another_size_are_left_out(runs: Path) -> N
     Image.new("RGB", (5, 5)).save(folder / "000000000002.png")
     (folder / "notes.txt").write_text("mine")
     assert len(video_of_snapshots(run)["training"]) == frames
+
+
+def test_a_name_with_dollar_signs_is_drawn_as_it_is(tmp_path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    with text_as_it_is():
+        figure = Figure()
+        figure.text(0, 0, r"$\no{formula$")
+    figure.savefig(tmp_path / "name.png")  # a formula with such an error cannot be drawn

@@ -7,7 +7,7 @@ import pytest
 
 from perception.data.sentences import load, load_acts
 from perception.data.source import DataError
-from perception.networks.seq2seq import Utterance
+from perception.networks.response_generation import Utterance
 from perception.networks.slot_filling import Sentence, spans
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from perception.data import unlabelled
 from perception.data.images import load_images
 from perception.data.source import DataError, DataSource
 from perception.data.unlabelled import load_unlabelled
@@ -65,4 +66,14 @@ def test_what_holds_too_few_images_is_refused(tmp_path: Path) -> None:
         load_unlabelled(DataSource(str(tmp_path)))
     (tmp_path / "broken.tar").write_bytes(b"no archive" * 100)
     with pytest.raises(DataError, match="tar archive"):
+        load_unlabelled(DataSource(str(tmp_path)))
+
+
+def test_more_than_memory_should_hold_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unlabelled, "_MOST_BYTES", 11 * 8 * 8 * 3)
+    for number in range(12):
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{number}.png")
+    with pytest.raises(DataError, match="GB of pixels"):
         load_unlabelled(DataSource(str(tmp_path)))

@@ -7,22 +7,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-import sacrebleu
 
 from perception.data.source import DataError, DataSource
-from perception.networks.seq2seq import (
+from perception.networks.response_generation import (
     LONGEST,
     Utterance,
     placeholders,
     text_of,
     words_of,
 )
-from perception.tasks.response_generation import (
-    ResponseGeneration,
-    ResponseGenerationConfig,
-    bleu,
-    bleu_counts,
-)
+from perception.tasks.response_generation import ResponseGeneration, ResponseGenerationConfig
 
 SLOTS = ("city", "date", "price", "theater", "genre")
 CONFIG = ResponseGenerationConfig(
@@ -112,39 +106,3 @@ def test_words_and_text() -> None:
     assert words[3:5] == ["{start_time}", "o'clock"]
     assert text_of(words) == text
     assert placeholders(words_of("{b} or {a}, {b}!")) == ["a", "b", "b"]
-
-
-def _bleu(sentences: list[list[str]], references: list[list[list[str]]]) -> float:
-    return bleu(bleu_counts(sentences, references))
-
-
-def test_bleu_of_known_sentences() -> None:
-    reference = ["the", "cat", "is", "on", "the", "mat"]
-    assert _bleu([reference], [[["no"], reference]]) == pytest.approx(1.0)
-    longer = ["so", "the", "cat", "is", "on", "the", "mat"]
-    expected = (6 * 5 * 4 * 3 / (7 * 6 * 5 * 4)) ** 0.25
-    assert _bleu([longer], [[reference]]) == pytest.approx(expected)
-    shorter = ["cat", "is", "on", "the", "mat"]
-    assert _bleu([shorter], [[reference]]) == pytest.approx(np.exp(1 - 6 / 5))
-
-
-def test_bleu_from_counts_is_sacrebleu_s_of_the_corpus() -> None:
-    rng = np.random.default_rng(0)
-    words = np.array(["a", "b", "c", ".", "{city}"])
-    sentences = [rng.choice(words, 12).tolist() for _ in range(30)]
-    references = [[rng.choice(words, 11).tolist(), sentence[:9]] for sentence in sentences]
-    texts = [[" ".join(group[place]) for group in references] for place in range(2)]
-    expected = sacrebleu.corpus_bleu(
-        [" ".join(words) for words in sentences], texts, tokenize="none", force=True
-    )
-    counts = bleu_counts(sentences, references)
-    assert counts.shape == (30, 10)
-    assert bleu(counts) == pytest.approx(expected.score / 100)
-    half = counts[::2]
-    expected = sacrebleu.corpus_bleu(
-        [" ".join(words) for words in sentences[::2]],
-        [group[::2] for group in texts],
-        tokenize="none",
-        force=True,
-    )
-    assert bleu(half) == pytest.approx(expected.score / 100)

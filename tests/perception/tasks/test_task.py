@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from envs.dialogue.sentences import dialogue_data
+from envs.episodes import episodes_data
 from envs.frames import frames_data
 from perception.data.datasets import Rows, Tensors
 from perception.data.texts import TextRows
@@ -30,24 +32,48 @@ from perception.tasks.task import (
     optimizer_tensors,
 )
 
-SCHEMES = {"domain": dialogue_data, "frames": frames_data}
+SCHEMES = {"domain": dialogue_data, "episodes": episodes_data, "frames": frames_data}
 OPTIONS: dict[str, dict[str, Any]] = {
     "domain:movie": {"sentences": 150},
+    "episodes:maze": {"episodes": 150},
     "frames:atari": {"frames": 10},
 }
 """Little of the default data, where they are made."""
+CONFIGS: dict[str, dict[str, Any]] = {
+    "captions": {"scenes": 150},
+    "copy": {"sequences": 60, "longest": 4},
+}
+"""Little data, where the config says how much is made."""
 IMAGE_TASKS = (
-    *("autoencoder", "digits", "gan", "objects", "pixels", "semi-supervised", "transfer", "vae"),
+    *(
+        "autoencoder",
+        "captions",
+        "digits",
+        "gan",
+        "objects",
+        "pixels",
+        "semi-supervised",
+        "transfer",
+        "vae",
+    ),
 )
+HERE = Path(__file__).parent
+FEW = {"babi": HERE / "few-stories.txt"}
+"""Files of a few examples, where the default data are many."""
 Train = Callable[..., int]
+
+
+def _source(kind: type[Task]) -> DataSource:
+    """Little of a task's default data."""
+    reference = FEW.get(kind.default_data, kind.default_data)
+    return DataSource(str(reference), OPTIONS.get(kind.default_data, {}), SCHEMES)
 
 
 def _small(name: str) -> tuple[type[Task], Any, TaskData]:
     """A task with its default config and little of its default data."""
     kind = load_task(name)
-    config = kind.Config(epochs=2)
-    source = DataSource(kind.default_data, OPTIONS.get(kind.default_data, {}), SCHEMES)
-    data = kind.load_data(config, source)
+    config = kind.Config(epochs=2, **CONFIGS.get(name, {}))
+    data = kind.load_data(config, _source(kind))
     if isinstance(data.train, Tensors):
         data.train = Tensors(*(tensor[:150] for tensor in data.train.tensors))
     if isinstance(data.train, TextRows):
@@ -112,8 +138,8 @@ def test_a_state_loaded_into_another_instance_trains_to_the_same_bits(
 @pytest.mark.parametrize("name", TASKS)
 def test_data_and_their_checksum_are_the_same_again_and_metadata_are_json(name: str) -> None:
     kind = load_task(name)
-    config = kind.Config()
-    source = DataSource(kind.default_data, OPTIONS.get(kind.default_data, {}), SCHEMES)
+    config = kind.Config(**CONFIGS.get(name, {}))
+    source = _source(kind)
     one, other = kind.load_data(config, source), kind.load_data(config, source)
     assert one.checksum() == other.checksum()
     assert one.metadata == other.metadata == json.loads(json.dumps(one.metadata))

@@ -1,0 +1,96 @@
+"""Images with captions: scenes, and a folder of one's own."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from perception.data.scenes import (
+    COLOURS,
+    caption_numbers,
+    held_out,
+    load_captioned,
+    object_masks,
+    pixels,
+    scenes,
+    vocabulary,
+)
+from perception.data.source import DataError, DataSource
+
+
+def _pairs(caption: str) -> set[tuple[str, str]]:
+    words = caption.split()
+    return {(words[i + 1], words[i + 2]) for i, word in enumerate(words) if word == "a"}
+
+
+def test_test_scenes_have_combinations_that_training_never_has() -> None:
+    train, test = scenes(400, 1, test=False), scenes(60, 2, test=True)
+    seen = {pair for row in train for pair in _pairs(row.caption)}
+    assert not any(held_out(*pair) for pair in seen)
+    for row in test:
+        assert any(pair not in seen and held_out(*pair) for pair in _pairs(row.caption))
+    # Each part of a combination is known.
+    new = {pair for row in test for pair in _pairs(row.caption)}
+    for i in (0, 1):
+        assert {pair[i] for pair in new} <= {pair[i] for pair in seen}
+
+
+def test_words_name_what_is_at_their_masks_in_their_colour() -> None:
+    for row in scenes(30, 3, test=True):
+        words = row.caption.split()
+        assert len(row.objects) == words.count("a")
+        for place, mask in row.objects:
+            brightest = np.percentile(row.image[mask], 90, axis=0)
+            away = {name: np.abs(brightest - colour).sum() for name, colour in COLOURS.items()}
+            assert min(away, key=away.__getitem__) == words[place - 1]
+            rows, columns = np.nonzero(mask)
+            where = f"{'top' if rows.max() < 16 else 'bottom'} {'left' if columns.max() < 16 else 'right'}"
+            assert " ".join(words[place + 1 : place + 3]) == where
+
+
+def test_captions_and_masks_as_numbers() -> None:
+    words, longest = vocabulary(["A dog runs", "a cat"])
+    assert (words, longest) == (["a", "cat", "dog", "runs"], 3)
+    numbers = caption_numbers(["a cat", "a big dog runs far"], words, longest)
+    assert numbers.tolist() == [[3, 4, 2, 0], [3, 1, 5, 2]]
+    (row,) = scenes(1, 0, test=False)
+    masks = object_masks([row], 20, (8, 8))[0]
+    assert masks.any(dim=(1, 2)).nonzero()[:, 0].tolist() == [place for place, _ in row.objects]
+    place, mask = row.objects[0]
+    assert masks[place].sum() == mask.reshape(8, 4, 8, 4).any(axis=(1, 3)).sum()
+    assert pixels([row.image]).shape == (1, 3, 32, 32)
+
+
+def _folder(folder: Path, table: str, side: int = 8) -> Path:
+    for number in range(6):
+        Image.new("RGB", (side, 8), (40 * number, 0, 0)).save(folder / f"{number}.png")
+    (folder / "captions.csv").write_text(table)
+    return folder
+
+
+def test_a_folder_of_ones_own(tmp_path: Path) -> None:
+    rows = "".join(f"{n}.png,number {n}\n" for n in range(6))
+    data = load_captioned(DataSource(str(_folder(tmp_path, f"image,caption\n{rows}"))), 1)
+    assert [row.caption for row in data.train] == [f"number {n}" for n in (0, 1, 2, 3, 5)]
+    assert (data.test[0].caption, data.test[0].image[0, 0, 0]) == ("number 4", 160)
+
+
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [
+        ("file,caption\n", "columns named image and caption"),
+        ("image,caption\n", "1 to 100,000 rows"),
+        ("image,caption\n0.png,a\n", "5 are needed"),
+        ("image,caption\n" + "0.png,a\n" * 4 + "0.png, \n", "line 6: there is no caption"),
+        ("image,caption\n" + "0.png,a\n" * 4 + "../0.png,a\n", "line 6: the image must be within"),
+        ("image,caption\n" + "0.png,a\n" * 4 + "none.png,a\n", "no file"),
+        ("image,caption\n" + "0.png,a\n" * 4 + "big.png,a\n", "line 6: the image is 9×9"),
+    ],
+)
+def test_what_is_wrong_with_a_table_is_one_sentence(
+    tmp_path: Path, table: str, expected: str
+) -> None:
+    Image.new("RGB", (9, 9)).save(tmp_path / "big.png")
+    with pytest.raises(DataError, match=expected):
+        load_captioned(DataSource(str(_folder(tmp_path, table))), 1)
