@@ -89,6 +89,7 @@ _LEE = "semi-supervised --data mnist --method pseudo-labels --epochs 1 --width 1
 _DIGITS_CNN = "runs/reference/digits-cnn"
 _TRANSFER = "transfer --data fashion-mnist --pretrained"
 _CONVNET = f"{_MNIST} --epochs 5 --shift 2 --name mnist"
+_FSDD = "speech --data free-spoken-digits --epochs 18 --batch-size 16"
 _COLOURS = f"{_CIFAR} --epochs 2 --name cifar"
 _SUMS = "arithmetic --digits 3 --examples 50000 --hidden-size 96 --batch-size 128 --epochs 7"
 _MULTI30K = "translation --data multi30k --hidden-size 256 --batch-size 64"
@@ -115,6 +116,29 @@ ROWS = (
     Row(
         "topics, SNIPS", "SNIPS intents", "accuracy", score, "0.970 (Goo et al. 2018, other test set)",
         ("topics",),
+    ),
+    Row(
+        "sentiment", "sentence polarity, 10 folds", "accuracy", score, "0.761 (CNN-rand, Kim 2014)",
+        several("sentiment", "--fold", range(10)),
+    ),
+    *(
+        Row(
+            f"sentiment, {flags}", "sentence polarity, fold 0", "accuracy", score, "–",
+            (f"sentiment {flags}",),
+        )
+        for flags in (
+            "--network rnn", "--network rnn --clip 0", "--network lstm", "--bidirectional", "--layers 2",
+        )
+    ),
+    Row("speech", "300 spoken digits, shipped", "digit error rate", score, "–", ("speech",)),
+    Row("speech, FSDD", "3,000 spoken digits", "digit error rate", score, "–", (_FSDD,)),
+    *(
+        Row(
+            f"speech, FSDD without {speaker}", "3,000 spoken digits", f"digit error rate of {speaker}",
+            measure(f"digit error rate of {speaker}"), "–",
+            (f"{_FSDD} --held-out {speaker}".replace("--epochs 18", "--epochs 12"),),
+        )
+        for speaker in ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
     ),
     Row("digits", "8×8 digits", "error, %", error_percent, "–", several("digits", "--seed", range(4)), 2),
     Row(

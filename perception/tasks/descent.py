@@ -19,6 +19,7 @@ from torch.utils.data import Dataset
 
 from perception.data.datasets import Tensors
 from perception.data.surfaces import SURFACES, bfgs, ending, lowest_of, read_starts, start_of
+from perception.tasks.clipping import clipping_picture
 from perception.tasks.task import STRICT, DataSource, Epochs, Metric, Task, TaskData
 
 if TYPE_CHECKING:
@@ -156,7 +157,7 @@ class Descent(Task):
         return {"height above the minimum": Metric(heights.mean(axis=0), table=table)} | each
 
     def pictures(self, batches: Iterable[Any]) -> dict[str, Figure | np.ndarray]:
-        """The paths on contours, and a video of them."""
+        """The paths on contours, a video of them, and the cliff of a recurrent network."""
         from matplotlib.backends.backend_agg import FigureCanvasAgg
 
         count = int(self.updates) // int(self.stride) + 1
@@ -181,7 +182,7 @@ class Descent(Task):
                 line.set_visible(True)
                 figure.draw_artist(line)
             frames.append(np.asarray(canvas.buffer_rgba())[..., :3].copy())
-        return {"paths": still, "descent": np.stack(frames)}
+        return {"paths": still, "descent": np.stack(frames), "clipping": clipping_picture()}
 
     def _draw(self, path: np.ndarray) -> tuple[Figure, dict[tuple[int, int], Any]]:
         """Contours with paths (points, methods, starts, 2); also the lines by method and start."""

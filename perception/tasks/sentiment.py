@@ -21,7 +21,13 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import Dataset
 
-from perception.data.texts import TextRows, WordNumbers, length_batches, load_texts
+from perception.data.texts import (
+    TextRows,
+    WordNumbers,
+    length_batches,
+    load_texts,
+    network_inputs,
+)
 from perception.networks.text import TextRNN
 from perception.tasks.task import (
     STRICT,
@@ -125,10 +131,12 @@ class Sentiment(Task):
         if not training:
             yield from super().batches(dataset, training=False)
             return
-        assert isinstance(dataset, TextRows)
-        for chosen in length_batches(dataset.encoded, self.config.batch_size):
-            labels, texts, (words,) = dataset.__getitems__(chosen)
-            yield labels.to(self.device), texts, (words.to(self.device),)
+        every: Any = dataset
+        labels, texts, (words,) = every.__getitems__(list(range(len(every))))
+        for chosen in length_batches(words, self.config.batch_size):
+            (inputs,) = network_inputs(words[chosen])
+            some = [texts[number] for number in chosen]
+            yield labels[chosen].to(self.device), some, (inputs.to(self.device),)
 
     def forward(self, words: Tensor) -> Tensor:
         """Scores of the classes (n, classes) by the averaged network."""

@@ -163,7 +163,11 @@ def test_a_stopped_fit_of_every_task_ends_with_the_same_tensors(
 ) -> None:
     monkeypatch.setattr(task_learner, "_REPORT_SECONDS", 0.0)  # a report after every batch
     kind = task_class(name)
-    less = {"captions": {"scenes": 150}, "copy": {"sequences": 60, "longest": 4}}
+    less: dict[str, dict[str, Any]] = {
+        "captions": {"scenes": 150},
+        "copy": {"sequences": 60, "longest": 4},
+        "speech": {"hidden_size": 16, "batch_size": 32, "beam_width": 1},
+    }
     config = kind.Config(epochs=2, **less.get(name, {}))
     _use_little_data(kind, config, monkeypatch)
 

@@ -73,7 +73,7 @@ def test_a_path_is_kept_whole_however_long_it_gets() -> None:
     for number in (0, 1, 150, 300):
         assert torch.equal(task.path[number], kept[number * stride])
     pictures = task.pictures(task.batches(data.test, training=False))
-    assert list(pictures) == ["paths", "descent"]
+    assert list(pictures) == ["paths", "descent", "clipping"]
     frames: Any = pictures["descent"]
     assert frames.dtype == np.uint8
     assert not np.array_equal(frames[0], frames[30])

@@ -42,8 +42,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
 CONFIGS: dict[str, dict[str, Any]] = {
     "captions": {"scenes": 150},
     "copy": {"sequences": 60, "longest": 4},
+    "speech": {"hidden_size": 16, "batch_size": 32, "beam_width": 1},
 }
-"""Little data, where the config says how much is made."""
+"""Little data, where the config says how much is made, and little work."""
 IMAGE_TASKS = (
     *(
         "autoencoder",
