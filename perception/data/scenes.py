@@ -1,7 +1,7 @@
 """Images with captions: scenes made by code, of a world (`frames:NAME`), or one's own.
 
 A scene has one to three objects in its quarters, shapes and handwritten digits (scikit-learn's) in five colours, and a caption that
-names them in reading order. A fifth of the pairs of colour and object occur in test scenes only, and each
+names them in reading order. A seventh of the pairs of colour and object occurs in test scenes only, and each
 of these has one at least; their digits were written by other hands' samples than the training ones.
 
 A folder of one's own holds images of one size and the tables `train.csv` and `test.csv`, or only `captions.csv`, of which
@@ -95,7 +95,7 @@ def load_captioned(source: DataSource, count: int) -> CaptionedImages:
 
 def held_out(colour: str, thing: str) -> bool:
     """Whether a pair of colour and object is for test scenes only."""
-    return (3 * list(COLOURS).index(colour) + (*SHAPES, *DIGITS).index(thing)) % 5 == 0
+    return (3 * list(COLOURS).index(colour) + (*SHAPES, *DIGITS).index(thing)) % 7 == 0
 
 
 def scenes(count: int, seed: int, *, test: bool) -> list[Captioned]:

@@ -45,7 +45,7 @@ class CopyConfig:
     """Bits of a step."""
     hidden_size: Annotated[int, Field(ge=1, le=10_000)] = 100
     """Units of the controller (ntm), or of the LSTM."""
-    places: Annotated[int, Field(ge=3, le=10_000)] = 128
+    places: Annotated[int, Field(ge=3, le=10_000)] = 100
     """Places of the memory (ntm)."""
     width: Annotated[int, Field(ge=1, le=1_000)] = 20
     """Numbers in a place (ntm)."""
