@@ -51,7 +51,7 @@ class CopyConfig:
     """Numbers in a place (ntm)."""
     sequences: Annotated[int, Field(ge=1, le=1_000_000)] = 3_000
     """Training sequences of an epoch."""
-    epochs: Epochs = 10
+    epochs: Epochs = 5
     """Rounds of so many sequences, with an evaluation after each."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     """Learning rate of Adam; in the second half it falls linearly to 0."""
