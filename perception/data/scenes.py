@@ -39,7 +39,6 @@ DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight"
 PLACES = ("top left", "top right", "bottom left", "bottom right")
 SIDE = 32
 _OBJECTS = 3
-_TEST = 500
 _MOST_ROWS, _MOST_BYTES, _MOST_WORDS = 100_000, 1 << 29, 40
 
 
@@ -66,7 +65,7 @@ def load_captioned(source: DataSource, count: int) -> CaptionedImages:
     """Find, read or make images with captions.
 
     Args:
-        count: of training scenes, where the data are scenes.
+        count: of training scenes, where the data are scenes; a sixth as many are the test.
 
     Raises:
         DataError: there are none, or they cannot be used.
@@ -81,7 +80,8 @@ def load_captioned(source: DataSource, count: int) -> CaptionedImages:
         found = location.found
         if location.kind == "shipped":
             found, licence = "drawn by Fathom", "none; digits: CC BY 4.0 (UCI), with scikit-learn"
-            train, test = scenes(count, 1, test=False), scenes(_TEST, 2, test=True)
+            train = scenes(count, 1, test=False)
+            test = scenes(max(1, count // 6), 2, test=True)
         else:
             licence = "not stated"
             train, test = _own(location.path)

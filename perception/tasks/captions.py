@@ -50,7 +50,7 @@ class CaptionsConfig:
     width: Annotated[int, Field(ge=1, le=10_000)] = 64
     """Size of word vectors, state and attention."""
     scenes: Annotated[int, Field(ge=1, le=1_000_000)] = 3_000
-    """Scenes to learn from, where the data are scenes."""
+    """Scenes to learn from, where the data are scenes; a sixth as many are the test."""
     epochs: Epochs = 12
     """Passes over the training images."""
     learning_rate: Annotated[float, Field(gt=0)] = 3e-3
