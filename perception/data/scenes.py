@@ -1,8 +1,8 @@
 """Images with captions: scenes made by code, of a world (`frames:NAME`), or one's own.
 
 A scene has one to three objects in its quarters, shapes and handwritten digits (scikit-learn's) in five colours, and a caption that
-names them in reading order. A fifth of the pairs of colour and object occur in test scenes only, and each
-of these has one at least; their digits were written by other hands' samples than the training ones.
+names them in reading order. A fifth of the combinations of colour, object and place occurs in test scenes only, and each of
+these scenes has one at least; their digits are other images than those of training.
 
 A folder of one's own holds images of one size and the tables `train.csv` and `test.csv`, or only `captions.csv`, of which
 every fifth row is the test, with the columns `image` (a path within the folder) and `caption`.
@@ -39,7 +39,6 @@ DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight"
 PLACES = ("top left", "top right", "bottom left", "bottom right")
 SIDE = 32
 _OBJECTS = 3
-_TEST = 500
 _MOST_ROWS, _MOST_BYTES, _MOST_WORDS = 100_000, 1 << 29, 40
 
 
@@ -66,7 +65,7 @@ def load_captioned(source: DataSource, count: int) -> CaptionedImages:
     """Find, read or make images with captions.
 
     Args:
-        count: of training scenes, where the data are scenes.
+        count: of training scenes, where the data are scenes; a sixth as many are the test.
 
     Raises:
         DataError: there are none, or they cannot be used.
@@ -81,7 +80,8 @@ def load_captioned(source: DataSource, count: int) -> CaptionedImages:
         found = location.found
         if location.kind == "shipped":
             found, licence = "drawn by Fathom", "none; digits: CC BY 4.0 (UCI), with scikit-learn"
-            train, test = scenes(count, 1, test=False), scenes(_TEST, 2, test=True)
+            train = scenes(count, 1, test=False)
+            test = scenes(max(1, count // 6), 2, test=True)
         else:
             licence = "not stated"
             train, test = _own(location.path)
@@ -93,25 +93,28 @@ def load_captioned(source: DataSource, count: int) -> CaptionedImages:
 # -- scenes ----------------------------------------------------------------------------------------------
 
 
-def held_out(colour: str, thing: str) -> bool:
-    """Whether a pair of colour and object is for test scenes only."""
-    return (3 * list(COLOURS).index(colour) + (*SHAPES, *DIGITS).index(thing)) % 5 == 0
+def held_out(colour: str, thing: str, place: int) -> bool:
+    """Whether a combination of colour, object and place is for test scenes only."""
+    number = 3 * list(COLOURS).index(colour) + (*SHAPES, *DIGITS).index(thing) + place
+    return number % 5 == 0
 
 
 def scenes(count: int, seed: int, *, test: bool) -> list[Captioned]:
     """Scenes with captions; a seed and a count name them."""
     rng = np.random.default_rng(seed)
     pairs = [(colour, thing) for colour in COLOURS for thing in (*SHAPES, *DIGITS)]
-    seen = [pair for pair in pairs if not held_out(*pair)]
-    new = [pair for pair in pairs if held_out(*pair)]
+    seen = [[pair for pair in pairs if not held_out(*pair, place)] for place in range(len(PLACES))]
+    new = [[pair for pair in pairs if held_out(*pair, place)] for place in range(len(PLACES))]
     result = []
     for _ in range(count):
         number = int(rng.integers(1, _OBJECTS + 1))
-        chosen = [(pairs if test else seen)[i] for i in rng.integers(len(seen), size=number)]
-        if test:
-            chosen[int(rng.integers(number))] = new[int(rng.integers(len(new)))]
         places = sorted(rng.choice(len(PLACES), number, replace=False).tolist())
-        result.append(_scene(list(zip(chosen, places, strict=True)), rng, test))
+        unseen = places[int(rng.integers(number))] if test else -1
+        objects = []
+        for place in places:
+            choice = new[place] if place == unseen else pairs if test else seen[place]
+            objects.append((choice[int(rng.integers(len(choice)))], place))
+        result.append(_scene(objects, rng, test))
     return result
 
 

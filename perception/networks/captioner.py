@@ -15,13 +15,15 @@ class Captioner(nn.Module):
     Luong et al. 2015; the scoring of places is Bahdanau et al.'s. Without attention the mean of all places stands in its stead.
 
     Args:
-        words: known words; 0 pads, 2 ends a caption and begins the next.
+        words: known words; 0 pads, 1 is a word not known, 2 ends a caption and begins the next.
         features: numbers of each place.
         width: of word vectors, state and attention.
         attention: whether there is attention.
     """
 
-    END = 2
+    UNKNOWN, END = 1, 2
+    HIDDEN = 0.3
+    """Share of the words before that are hidden in training, so that words are chosen by what is seen."""
 
     def __init__(self, words: int, features: int, width: int, attention: bool) -> None:
         super().__init__()
@@ -29,9 +31,8 @@ class Captioner(nn.Module):
         self.begin = nn.Linear(features, width)
         self.gru = nn.GRU(width, width, batch_first=True)
         self.attention = Attention(width, features, width) if attention else None
-        self.word = nn.Sequential(
-            nn.Linear(width + features, width), nn.ReLU(), nn.Linear(width, words)
-        )
+        # Linear, so that a colour never seen with an object does not speak against it.
+        self.word = nn.Linear(width + features, words)
 
     def forward(self, places: Tensor, captions: Tensor) -> tuple[Tensor, Tensor | None]:
         """Scores of every word of captions, given the words before it.
@@ -44,6 +45,9 @@ class Captioner(nn.Module):
             Scores (n, length, words), and where the attention was, (n, length, places).
         """
         before = torch.cat([torch.full_like(captions[:, :1], self.END), captions[:, :-1]], dim=1)
+        if self.training:
+            hidden = torch.rand(before.shape, device=before.device) < self.HIDDEN
+            before = before.masked_fill(hidden & (before > 0), self.UNKNOWN)
         mean = places.mean(dim=1)
         states, _ = self.gru(self.embedding(before), torch.tanh(self.begin(mean)).unsqueeze(0))
         return self._words(states, places, mean)

@@ -4,7 +4,7 @@ With `--network attention` every word is chosen by the words before it and what 
 attention); with `plain` by the words and one vector of the whole image (Vinyals et al. 2015). The loss is the cross-entropy of each
 word, the score the share of captions without any mistake. Where data say what is where, so does a metric
 how much of the attention is on an object when it is named. Without `--data` the images are scenes with combinations of
-colour and object in the test that training never had.
+colour, object and place in the test that training never had.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class CaptionsConfig:
     width: Annotated[int, Field(ge=1, le=10_000)] = 64
     """Size of word vectors, state and attention."""
     scenes: Annotated[int, Field(ge=1, le=1_000_000)] = 3_000
-    """Scenes to learn from, where the data are scenes."""
+    """Scenes to learn from, where the data are scenes; a sixth as many are the test."""
     epochs: Epochs = 12
     """Passes over the training images."""
     learning_rate: Annotated[float, Field(gt=0)] = 3e-3

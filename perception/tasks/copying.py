@@ -45,13 +45,13 @@ class CopyConfig:
     """Bits of a step."""
     hidden_size: Annotated[int, Field(ge=1, le=10_000)] = 100
     """Units of the controller (ntm), or of the LSTM."""
-    places: Annotated[int, Field(ge=3, le=10_000)] = 128
+    places: Annotated[int, Field(ge=3, le=10_000)] = 100
     """Places of the memory (ntm)."""
     width: Annotated[int, Field(ge=1, le=1_000)] = 20
     """Numbers in a place (ntm)."""
     sequences: Annotated[int, Field(ge=1, le=1_000_000)] = 3_000
     """Training sequences of an epoch."""
-    epochs: Epochs = 10
+    epochs: Epochs = 5
     """Rounds of so many sequences, with an evaluation after each."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     """Learning rate of Adam; in the second half it falls linearly to 0."""

@@ -1,5 +1,6 @@
 """`fathom fit`: perception tasks in run folders."""
 
+import copy
 import functools
 import json
 import signal
@@ -14,7 +15,6 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
-from torch.utils.data import Subset
 
 from agents import AGENTS
 from envs.dialogue.sentences import dialogue_data
@@ -32,6 +32,7 @@ from fathom.runs.runner import train
 from fathom.runs.tasks import task_class
 from perception.data.datasets import Tensors
 from perception.data.source import DataSource
+from perception.data.texts import TextRows
 from perception.tasks import TASKS
 from perception.tasks.task import TaskData
 
@@ -127,13 +128,16 @@ def test_a_killed_fit_ends_with_the_same_tensors(tmp_path: Path, data: Path) -> 
 
 
 def _few(dataset: Any) -> Any:
-    """The first examples of a data set, enough for some batches."""
+    """The first examples of a large data set, enough for some batches."""
     if isinstance(dataset, Tensors):
         return Tensors(*(tensor[:300] for tensor in dataset.tensors))
-    few = Subset(dataset, range(min(300, len(dataset))))
-    if hasattr(dataset, "collate"):
-        few.collate = dataset.collate  # type: ignore[attr-defined]
-    return few
+    if isinstance(dataset, TextRows):
+        few = copy.copy(dataset)
+        few.texts, few.labels, few.encoded = (
+            part[:300] for part in (dataset.texts, dataset.labels, dataset.encoded)
+        )
+        return few
+    return dataset
 
 
 def _use_little_data(kind: Any, config: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from perception.networks.captioner import Captioner, Places, VideoCaptioner
 def test_a_made_caption_is_the_most_probable_word_by_word() -> None:
     torch.manual_seed(0)
     for attention in (True, False):
-        captioner = Captioner(7, 5, 8, attention)
+        captioner = Captioner(7, 5, 8, attention).eval()
         places = torch.randn(3, 4, 5)
         made, logs, weights = captioner.generate(places, 6)
         scores, seen = captioner(places, made)
