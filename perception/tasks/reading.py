@@ -135,7 +135,8 @@ class Reading(Task):
             kinds.append(kind.cpu())
         errors = torch.cat(wrong).double().numpy()
         rows, numbers = torch.cat(looked).double().numpy(), torch.cat(kinds).numpy()
-        name = f"{self.config.hops} hops, {weights_of(self.network):,} weights"
+        hops = f"{self.config.hops} hop{'s' * (self.config.hops > 1)}"
+        name = f"{hops}, {weights_of(self.network):,} weights"
         table: list[list[Any]] = [["task", name, "linear, words", "most frequent answer"]]
         for kind, there in _groups(self.metadata["kinds"], numbers):
             others = self.metadata["baselines"].get(kind, ["", ""])
