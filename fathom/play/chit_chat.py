@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
+from fathom.errors import FathomError
 from fathom.play.dialogue_session import clean
+from fathom.runs.process import MISFITS, misfit
 
 if TYPE_CHECKING:
     from fathom.runs.run import Run
@@ -38,11 +40,18 @@ class ChitChatTerminal:
         self._ask = ask or (lambda: self.console.input("[bold]you[/]  "))
 
     def run(self) -> None:
-        """Talk until the person leaves, by a word such as "quit" or the end of the input."""
+        """Talk until the person leaves, by a word such as "quit" or the end of the input.
+
+        Raises:
+            FathomError: the task cannot answer.
+        """
         self.console.print(Text("quit leaves.", style="dim"))
         while (line := self._line()) is not None:
             if line:
-                answer = self.task.predict([line])[0]["answer"]
+                try:
+                    answer = self.task.predict([line])[0]["answer"]
+                except MISFITS as error:  # the metadata of another task
+                    raise FathomError(f"the fit cannot answer: {misfit(error)}") from error
                 self.console.print(Text.assemble(("bot", "bold cyan"), "  ", clean(answer)))
 
     def _line(self) -> str | None:

@@ -47,6 +47,11 @@ def load_conversations(source: DataSource, language: str, personality: str, word
         path = found[0]
     is_table = path.suffix.lower() == ".tsv"
     train, test = split(read_pairs(path) if is_table else read_qna(path), wordings)
+    if train and not test:
+        raise DataError(
+            f"{source.reference} has no answer with {_TEST_EVERY} wordings of its question or more, of which"
+            " every fifth is the test"
+        )
     licence = _LICENCES.get(Path(source.reference).name, "not stated")
     origin = {"name": source.reference, "found": location.found, "licence": licence}
     return Pairs(train, test, origin | {"file": path.name})

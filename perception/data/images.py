@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -48,6 +49,11 @@ _MOST_PIXELS = 50_000_000
 _MOST_CLASSES = 10_000
 _MOST_MODEL_PIXELS = 1 << 20
 _MOST_CHANNELS = 64
+BROKEN = (
+    *(OSError, ValueError, TypeError, AttributeError, LookupError, SyntaxError, EOFError),
+    *(struct.error, Image.DecompressionBombError),
+)
+"""What Pillow raises for files that it cannot read."""
 
 
 @dataclass
@@ -337,14 +343,7 @@ def read_image(item: Any, name: str | None = None) -> Image.Image:
         raise
     except FileNotFoundError as error:
         raise DataError(f"there is no file {name}") from error
-    except (
-        OSError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        SyntaxError,
-        Image.DecompressionBombError,
-    ) as error:
+    except BROKEN as error:
         raise DataError(f"{name} is no image that can be read: {error}") from error
 
 

@@ -14,7 +14,6 @@ what shares a text with the test is not learnt from.
 
 from __future__ import annotations
 
-import gzip
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,7 +34,6 @@ _LICENCES = {
 }
 _TEST_SHARE, _MOST_TESTS = 10, 1000
 _LONGEST_LINE = 10_000
-_MOST_BYTES = 1 << 29
 
 
 @dataclass
@@ -126,34 +124,13 @@ def read_lines(path: Path) -> list[str]:
     Raises:
         DataError: it cannot be read or is too large, or a line is longer than 10,000 characters.
     """
-    lines = [line.strip() for line in _text(path).removesuffix("\n").split("\n")]
+    lines = [line.strip() for line in read_text(path).removesuffix("\n").split("\n")]
     for number, line in enumerate(lines, 1):
         if len(line) > _LONGEST_LINE:
             raise DataError(
                 f"{path}, line {number}: {len(line):,} characters, and a line may have {_LONGEST_LINE:,}"
             )
     return lines
-
-
-def _text(path: Path) -> str:
-    try:
-        size = path.stat().st_size
-        if path.suffix == ".gz":
-            with gzip.open(path) as file:
-                data = file.read(_MOST_BYTES + 1)
-            size = len(data)
-    except (OSError, EOFError, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{path} cannot be read: {reason}") from error
-    if size > _MOST_BYTES:
-        raise DataError(f"{path} has more than {_MOST_BYTES >> 20} MiB of text")
-    if path.suffix != ".gz":
-        return read_text(path)
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise DataError(f"{path}, line {line}: not UTF-8") from None
 
 
 def read_pairs(path: Path) -> list[Pair]:

@@ -1,4 +1,4 @@
-"""Images with captions: scenes made by code, of a world (`frames:NAME`), or one's own.
+"""Images with captions: scenes made by code, frames of episodes (`episodes:NAME`), or one's own.
 
 A scene has one to three objects in its quarters, shapes and handwritten digits (scikit-learn's) in five colours, and a caption that
 names them in reading order. A fifth of the combinations of colour, object and place occurs in test scenes only, and each of
@@ -264,6 +264,18 @@ def vocabulary(captions: Sequence[str]) -> tuple[list[str], int]:
     """The words of captions, and the number of words of the longest, 40 at most."""
     words = sorted({word for caption in captions for word in words_of(caption)})
     return words, min(_MOST_WORDS, max(len(words_of(caption)) for caption in captions))
+
+
+def longest_of(metadata: Mapping[str, Any]) -> int:
+    """The number of words of the longest caption that a model writes, from its metadata.
+
+    Raises:
+        ValueError: it is none that `vocabulary` gives.
+    """
+    longest = metadata["longest"]
+    if type(longest) is not int or not 1 <= longest <= _MOST_WORDS:
+        raise ValueError(f"a caption has 1 to {_MOST_WORDS} words, not {longest!r}")
+    return longest
 
 
 def caption_numbers(captions: Sequence[str], words: Sequence[str], longest: int) -> Tensor:

@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import functools
 import io
-import lzma
 import re
 import tarfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -24,10 +22,12 @@ import torch
 from torch import Tensor
 
 from perception.data.source import DataError, DataSource
+from perception.data.tables import decode_text, read_bytes, read_text
 from perception.data.texts import WordNumbers
 
 SHIPPED = {"babi": "Fathom"}
-_MOST_BYTES = 1 << 27
+_MOST_STATEMENTS, _MOST_QUESTIONS = 1_000, 300_000
+"""Of a story, and of all of them."""
 _MOST_WORDS = 64
 """Of a statement; longer ones are cut."""
 _KINDS = (
@@ -96,6 +96,8 @@ def load_stories(source: DataSource) -> Stories:
             del stories[4::5]
             part = "train"
         parts[part] += [one for story in stories for one in story]
+        if sum(map(len, parts.values())) > _MOST_QUESTIONS:
+            raise DataError(f"{path} has more than {_MOST_QUESTIONS:,} questions")
     for part, questions in parts.items():
         if not questions:
             wanted = (
@@ -116,7 +118,7 @@ _USE = {"train": "learn from", "test": "test with"}
 def _files(path: Path) -> Iterator[tuple[str, str]]:
     """Names and texts of the files, training and test."""
     if path.is_file():
-        yield path.name, _text(path)
+        yield path.name, read_text(path)
         return
     packed = sorted(path.glob("*.tar.gz"))
     if len(packed) == 1:
@@ -124,53 +126,32 @@ def _files(path: Path) -> Iterator[tuple[str, str]]:
         return
     for one in sorted([*path.glob("*.txt"), *path.glob("*.txt.xz")]):
         if _part_of(one.name):
-            yield one.name, _text(one)
+            yield one.name, read_text(one)
 
 
 def _part_of(name: str) -> str | None:
     return next((part for part in ("train", "test") if part in name.lower()), None)
 
 
-def _text(path: Path) -> str:
-    try:
-        with lzma.open(path) if path.suffix == ".xz" else path.open("rb") as file:
-            data = file.read(_MOST_BYTES + 1)
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (lzma.LZMAError, EOFError) as error:
-        raise DataError(f"{path} is no .xz file that can be read: {error}") from error
-    return _decoded(data, str(path))
-
-
 def _packed(archive: Path) -> Iterator[tuple[str, str]]:
     """The same from a tar archive, which is not unpacked."""
+    data = io.BytesIO(read_bytes(archive))
     try:
-        with tarfile.open(archive) as tar:
+        with tarfile.open(fileobj=data, mode="r:") as tar:
             for one in tar:
                 name = PurePosixPath(one.name).name
                 if one.isfile() and name.endswith(".txt") and _part_of(name):
                     file = tar.extractfile(one) or io.BytesIO()
-                    yield name, _decoded(file.read(_MOST_BYTES + 1), f"{archive}:{name}")
-    except OSError as error:
-        raise DataError(f"{archive} cannot be read: {error.strerror or error}") from error
-    except (tarfile.TarError, EOFError, zlib.error) as error:
+                    yield name, decode_text(file.read(), archive / name)
+    except (OSError, tarfile.TarError) as error:
         raise DataError(f"{archive} is no tar archive that can be read: {error}") from error
-
-
-def _decoded(data: bytes, name: str) -> str:
-    if len(data) > _MOST_BYTES:
-        raise DataError(f"{name} is larger than {_MOST_BYTES >> 20} MB")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise DataError(f"{name}, line {line}: not UTF-8") from None
 
 
 def _stories(text: str, name: str, is_babi: bool) -> Iterator[list[Question]]:
     """The questions of each story."""
     story: dict[str, str] = {}
     asked: list[tuple[int, list[str]]] = []
+    count = 0
     for place, line in enumerate([*text.split("\n"), "1 "], 1):
         line = line.strip()
         if not line:
@@ -186,6 +167,10 @@ def _stories(text: str, name: str, is_babi: bool) -> Iterator[list[Question]]:
             story, asked = {}, []
         if "\t" not in rest:
             story[number] = rest
+            if len(story) > _MOST_STATEMENTS:
+                raise DataError(
+                    f"{name}, line {place}: a story has at most {_MOST_STATEMENTS:,} statements"
+                )
             continue
         cells = [cell.strip() for cell in rest.split("\t")]
         if not cells[0] or not cells[1]:
@@ -194,6 +179,9 @@ def _stories(text: str, name: str, is_babi: bool) -> Iterator[list[Question]]:
         if not story:
             raise DataError(f"{name}, line {place}: a question needs a statement before it")
         asked.append((len(story), cells))
+        count += 1
+        if count > _MOST_QUESTIONS:
+            raise DataError(f"{name} has more than {_MOST_QUESTIONS:,} questions")
 
 
 def _questions(
@@ -203,12 +191,13 @@ def _questions(
     statements = tuple(story.values())
     places = {number: place for place, number in enumerate(story)}
     every = " ".join(statements).lower() if is_babi else ""
+    told = functools.cache(lambda before: statements[:before])
     result = []
     for before, (question, answer, *supports) in asked:
         numbers = " ".join(supports).split()
         found = tuple(places[number] for number in numbers if places.get(number, before) < before)
         kind = _kind(question.lower(), every) if is_babi else ""
-        result.append(Question(statements[:before], question, answer, found, kind))
+        result.append(Question(told(before), question, answer, found, kind))
     return result
 
 
@@ -242,8 +231,8 @@ def encode(
         memory: only so many statements of a story are kept, the last ones.
 
     Returns:
-        stories: int16 (n, memory, words), the last statement first.
-        questions: int16 (n, words).
+        stories: int16 (int32 for more than 32,768 words) (n, memory, words), the last statement first.
+        questions: the same, (n, words).
         supports: bool (n, memory), which of the statements the answer follows from.
     """
     places: dict[str, int] = {"": 0}
@@ -257,7 +246,7 @@ def encode(
         for place in one.supports:
             if len(one.story) - 1 - place < memory:
                 supports[i, len(one.story) - 1 - place] = True
-    table = words(list(places)).to(torch.int16)
+    table = words(list(places)).to(torch.int16 if words.size <= 1 << 15 else torch.int32)
     return table[torch.from_numpy(rows)], table[torch.from_numpy(asked)], torch.from_numpy(supports)
 
 

@@ -8,8 +8,11 @@ holds `train.csv` and `test.csv`; of a single file a fifth of the rows is the te
 from __future__ import annotations
 
 import csv
+import gzip
 import io
+import lzma
 import math
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,19 +23,39 @@ import numpy as np
 from perception.data.source import DataError, DataSource
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
+_MOST_BYTES = 1 << 29
 _NAMES = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "vertical bars"}
 
 
-def read_text(path: Path) -> str:
-    """A text file in UTF-8, with or without a byte-order mark.
+def read_bytes(path: Path) -> bytes:
+    """The content of a file, which may be compressed (`.gz`, `.xz`).
 
     Raises:
-        DataError: it cannot be read, is empty, or has another encoding.
+        DataError: it cannot be read, or has more than 512 MiB.
     """
+    opened: Any = {".gz": gzip.open, ".xz": lzma.open}.get(path.suffix.lower(), open)
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+        with opened(path, "rb") as file:
+            data: bytes = file.read(_MOST_BYTES + 1)
+    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{path} cannot be read: {reason}") from error
+    if len(data) > _MOST_BYTES:
+        raise DataError(f"{path} has more than {_MOST_BYTES >> 20} MiB")
+    return data
+
+
+def read_text(path: Path) -> str:
+    """A text file in UTF-8, with or without a byte-order mark, which may be compressed (`.gz`, `.xz`).
+
+    Raises:
+        DataError: it cannot be read, is empty or too large, or has another encoding.
+    """
+    return decode_text(read_bytes(path), path)
+
+
+def decode_text(data: bytes, path: Path) -> str:
+    """The bytes of a text file as `read_text` gives them."""
     if not data.strip():
         raise DataError(f"{path} is empty")
     try:
@@ -56,7 +79,7 @@ def read_table(path: Path) -> list[tuple[int, list[str]]]:
         DataError: it cannot be read, is empty, or has another delimiter.
     """
     text, delimiter = read_text(path), _DELIMITERS[path.suffix.lower()]
-    head = next(line for line in text.splitlines() if line.strip())
+    head = next((line for line in text.splitlines() if line.strip()), "")
     if delimiter not in head:
         for other, name in _NAMES.items():
             if other in head:
@@ -67,9 +90,12 @@ def read_table(path: Path) -> list[tuple[int, list[str]]]:
     quoting: Any = csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting)
     try:
-        return [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+        rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
     except csv.Error as error:
         raise DataError(f"{path}, line {reader.line_num}: {error}") from None
+    if not rows:
+        raise DataError(f"{path} is empty")
+    return rows
 
 
 # -- tables of numbers -----------------------------------------------------------------------------------

@@ -15,13 +15,16 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageSequence
 
-from perception.data.images import read_image
+from perception.data.images import BROKEN, read_image
 from perception.data.scenes import captions_of
 from perception.data.source import DataError, DataSource
 
 _LONG_SIDE = 48
 _KEPT = 64
 _MOST_FRAMES, _MOST_PIXELS = 100_000, 1 << 24
+_MOST_PIXELS_IN_ALL = 1 << 34
+"""Of all frames of a video: about 8,000 of 1920×1080 pixels."""
+_MOST_BYTES = 1 << 29
 
 
 @dataclass
@@ -50,15 +53,27 @@ def load_videos(source: DataSource, frames: int) -> CaptionedVideos:
     else:
         location = source.locate()
         found, licence = location.found, "not stated"
-        train, test = (
-            [(read_video(row.path, frames), row.caption) for row in part]
-            for part in captions_of(location.path, "video")
-        )
-        size = train[0][0].shape[2:0:-1]
-        train, test = ([(scaled(video, size), text) for video, text in part] for part in (train, test))  # fmt: skip
+        train, test = _own(location.path, frames)
     sizes = {"train": len(train), "test": len(test)}
     origin = {"name": source.reference, "found": found, "licence": licence, **made, **sizes}
     return CaptionedVideos(train, test, origin)
+
+
+def _own(
+    folder: Path, frames: int
+) -> tuple[list[tuple[np.ndarray, str]], list[tuple[np.ndarray, str]]]:
+    """Training and test videos of a folder, all of the size of the first."""
+    train, test = captions_of(folder, "video")
+    result: list[tuple[np.ndarray, str]] = []
+    for row in [*train, *test]:
+        video = read_video(row.path, frames)
+        video = scaled(video, result[0][0].shape[2:0:-1]) if result else video
+        if (len(train) + len(test)) * video.size > _MOST_BYTES:
+            raise DataError(
+                f"{frames} frames of each video of {folder} take more than {_MOST_BYTES >> 20} MB"
+            )
+        result.append((video, row.caption))
+    return result[: len(train)], result[len(train) :]
 
 
 def spread(video: np.ndarray, frames: int) -> np.ndarray:
@@ -96,11 +111,20 @@ def read_video(item: Any, frames: int) -> np.ndarray:
         raise DataError(f"there is no file {path}")
     kept: list[np.ndarray] = []
     every = 1
+    pixels = 0
     for number, frame in enumerate(_gif(path) if _is_image(path) else _film(path)):
+        pixels += frame.width * frame.height
         if number >= _MOST_FRAMES:
             raise DataError(f"{path} has more than {_MOST_FRAMES:,} frames")
+        if pixels > _MOST_PIXELS_IN_ALL:
+            raise DataError(
+                f"{path} is too long: {number:,} frames have more than {_MOST_PIXELS_IN_ALL >> 30}"
+                " billion pixels"
+            )
         if number % every == 0:
-            kept.append(_shrunk(frame))
+            kept.append(_shrunk(np.asarray(read_image(frame, str(path)).convert("RGB"))))
+            if kept[-1].shape != kept[0].shape:
+                raise DataError(f"{path} has frames of different sizes")
         if len(kept) > 2 * max(_KEPT, frames):  # half as many, evenly
             kept, every = kept[::2], 2 * every
     if not kept:
@@ -112,11 +136,11 @@ def _is_image(path: Path) -> bool:
     try:
         with Image.open(path):
             return True
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except BROKEN:
         return False
 
 
-def _gif(path: Path) -> Iterator[np.ndarray]:
+def _gif(path: Path) -> Iterator[Image.Image]:
     try:
         with Image.open(path) as image:
             if image.width * image.height > _MOST_PIXELS:
@@ -124,14 +148,14 @@ def _gif(path: Path) -> Iterator[np.ndarray]:
                     f"{path} has frames of more than {_MOST_PIXELS >> 20} million pixels"
                 )
             for frame in ImageSequence.Iterator(image):
-                yield np.asarray(read_image(frame.copy(), str(path)).convert("RGB"))
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+                yield frame.copy()
+    except BROKEN as error:
         if isinstance(error, DataError):
             raise
         raise DataError(f"{path} is no video that can be read: {error}") from error
 
 
-def _film(path: Path) -> Iterator[np.ndarray]:
+def _film(path: Path) -> Iterator[Image.Image]:
     import imageio_ffmpeg
 
     try:
@@ -140,8 +164,10 @@ def _film(path: Path) -> Iterator[np.ndarray]:
         if width * height > _MOST_PIXELS:
             raise DataError(f"{path} has frames of more than {_MOST_PIXELS >> 20} million pixels")
         for data in stream:
-            yield np.frombuffer(data, np.uint8).reshape(height, width, 3)
-    except (OSError, RuntimeError, KeyError, StopIteration) as error:
+            yield Image.frombuffer("RGB", (width, height), data)
+    except (OSError, RuntimeError, KeyError, ValueError, StopIteration) as error:
+        if isinstance(error, DataError):
+            raise
         raise DataError(f"{path} is no video that can be read") from error
 
 

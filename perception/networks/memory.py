@@ -70,7 +70,8 @@ class MemoryNetwork(nn.Module):
             Scores (n, answers) and attention (n, hops, memory).
         """
         there = (stories > 0).any(dim=2)
-        longest = max(1, int(there.any(dim=0).sum()))
+        used = there.any(dim=0).nonzero()
+        longest = 1 + int(used.max()) if len(used) else 1
         there, stories = there[:, :longest], stories[:, :longest]
         if times is None:
             times = torch.arange(longest, device=stories.device).expand(len(stories), -1)

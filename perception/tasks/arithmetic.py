@@ -85,6 +85,7 @@ class Arithmetic(Task):
     @classmethod
     def load_data(cls, config: ArithmeticConfig, source: DataSource) -> TaskData:
         if source.reference == cls.default_data:
+            source.locate({cls.default_data: "Fathom"})  # refuses options
             pairs = sums(config.digits, config.examples)
         else:
             pairs = load_pairs(source)

@@ -25,6 +25,7 @@ from perception.data.images import input_name, like_training_images, shape_of
 from perception.data.scenes import (
     caption_numbers,
     load_captioned,
+    longest_of,
     object_masks,
     pixels,
     vocabulary,
@@ -69,7 +70,7 @@ class Captions(Task):
     def __init__(self, config: CaptionsConfig, metadata: Mapping[str, Any]) -> None:
         super().__init__(config, metadata)
         self.words: list[str] = ["", "?", ".", *metadata["words"]]
-        self.longest: int = metadata["longest"]
+        self.longest = longest_of(metadata)
         attention = config.network == "attention"
         _, height, width = shape_of(metadata)
         self.places = Places(height, width, config.features, not attention)
@@ -211,8 +212,9 @@ def _ratio(rows: np.ndarray) -> float:
 def nearest_caption(train: Tensors, test: Tensors) -> list[float]:
     """Exact match and word F1 of the caption of the training image that is most alike, by squared difference of every fourth pixel."""
     images, other = (data.tensors[0][..., ::2, ::2].flatten(1).float() for data in (train, test))
-    distances = images.square().sum(dim=1) - 2 * other @ images.T
-    rows = agreement(train.tensors[1][distances.argmin(dim=1)], test.tensors[1])
+    squares = images.square().sum(dim=1)
+    nearest = [(squares - 2 * part @ images.T).argmin(dim=1) for part in other.split(1000)]
+    rows = agreement(train.tensors[1][torch.cat(nearest)], test.tensors[1])
     return [round(float(value), 4) for value in rows.mean(axis=0)]
 
 
@@ -232,7 +234,8 @@ def attention_picture(
     _, _, height, width = images.shape
     words = [text.split() for text in texts]
     columns = 1 if attention is None else 1 + max(len(row) for row in words)
-    figure = Figure((max(4, 0.62 * columns), 0.8 * len(images) * height / width))
+    high = 0.8 * min(4.0, max(0.25, height / width))
+    figure = Figure((max(4, 0.62 * columns), high * len(images)))
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, columns if attention is not None else 5), ylim=(len(images), 0))
     axes.axis("off")

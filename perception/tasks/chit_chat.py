@@ -48,7 +48,7 @@ class ChitChatConfig:
     """Of the data `chitchat`."""
     personality: Literal["caring", "enthusiastic", "friendly", "professional", "witty"] = "friendly"
     """Of the data `chitchat`: who answers."""
-    wordings: PositiveInt = 30
+    wordings: Annotated[int, Field(ge=5)] = 30
     """Most wordings of the questions of an answer that are used; a fifth of them is the test."""
     network: Literal["rnn", "attention"] = "rnn"
     """Whether the decoder knows the encoder's last states only, or looks at all that was read."""

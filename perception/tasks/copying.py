@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _TESTED = 64
 """Test sequences of each length."""
+_MOST_STATES = 1 << 18
+"""Units, or places of the memory, times steps that a training sequence has to be written in."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -67,6 +69,12 @@ class Copy(Task):
 
     def __init__(self, config: CopyConfig, metadata: Mapping[str, Any]) -> None:
         super().__init__(config, metadata)
+        most = _MOST_STATES // max(config.hidden_size, config.places)
+        if config.longest * config.repeats > most:
+            raise ValueError(
+                f"{config.longest} steps, repeated {config.repeats} times, are too long for a network of this"
+                f" size: at most {most:,} steps"
+            )
         marks = 1 if config.repeats == 1 else 2
         inputs, outputs = config.bits + marks, config.bits + marks - 1
         self.network: TuringMachine | Recurrent = (

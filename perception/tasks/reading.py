@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _SHOWN_QUESTIONS, _SHOWN_STATEMENTS = 7, 10
+_LARGEST_BASELINE = 1 << 27
+"""Numbers that the linear model may learn from."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -92,8 +94,8 @@ class Reading(Task):
         parts = []
         for questions in (stories.train, stories.test):
             told, asked, supports = encode(questions, words, config.memory)
-            numbers = torch.tensor([_number(answers, one.answer) for one in questions])
-            kind = torch.tensor([_number(kinds, one.kind) for one in questions])
+            numbers = _numbers(answers, [one.answer for one in questions])
+            kind = _numbers(kinds, [one.kind for one in questions])
             parts.append(Tensors(told, asked, numbers, supports, kind))
         train, test = parts
         metadata = {
@@ -212,9 +214,10 @@ def _words(question: Question) -> list[str]:
     return words_of(" ".join((*question.story, question.question)))
 
 
-def _number(names: Sequence[str], name: str) -> int:
-    """Place of a name; -1 where it is not there."""
-    return names.index(name) if name in names else -1
+def _numbers(names: Sequence[str], wanted: Sequence[str]) -> Tensor:
+    """Places of names, int64; -1 for one that is not there."""
+    places = {name: place for place, name in enumerate(names)}
+    return torch.tensor([places.get(name, -1) for name in wanted])
 
 
 def _natural(kind: str) -> tuple[int, str]:
@@ -243,22 +246,26 @@ def _groups(kinds: Sequence[str], numbers: np.ndarray) -> list[tuple[str, np.nda
 
 def baselines(
     train: Tensors, test: Tensors, words: int, answers: int, kinds: Sequence[str]
-) -> dict[str, list[float]]:
+) -> dict[str, list[Any]]:
     """Errors in per cent of a linear model and of the most frequent answer, by kind of question.
 
     The linear model is scikit-learn's ridge classifier; its inputs are which words are in the question, the last
-    statement, and the story.
+    statement, and the story. It is left out ("–") where these would be too many.
     """
     from sklearn.linear_model import RidgeClassifier
 
     targets, truth = train.tensors[2].numpy(), test.tensors[2].numpy()
     frequent = np.bincount(targets, minlength=answers).argmax()
     predicted = np.full(len(truth), frequent)
-    if answers > 1:
+    too_large = max(len(targets), len(truth)) * max(3 * words, answers) > _LARGEST_BASELINE
+    if answers > 1 and not too_large:
         model = RidgeClassifier(solver="cholesky").fit(_bags(train, words), targets)
         predicted = model.predict(_bags(test, words))
     return {
-        kind: [_percent((one != truth)[there]) for one in (predicted, frequent)]
+        kind: [
+            "–" if too_large else _percent((predicted != truth)[there]),
+            _percent((frequent != truth)[there]),
+        ]
         for kind, there in _groups(kinds, test.tensors[4].numpy())
     }
 

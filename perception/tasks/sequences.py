@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 LONGEST = 100
 """Symbols after which a text is cut."""
 _POOL = 50
-_WRITTEN_AT_ONCE, _TESTED_AT_ONCE = 128, 256
+_WRITTEN_AT_ONCE, _TESTED_AT_ONCE = 512, 256
+"""Beginnings of sequences that are written in one batch, and pairs in a batch of the test."""
 _CHINESE_FONTS = (
     "Noto Sans CJK SC",
     "WenQuanYi Zen Hei",
@@ -106,7 +107,7 @@ def written(
     numbers = sources(texts, LONGEST)
     lengths = (numbers != PADDING).sum(dim=1)
     result: list[Hypothesis] = [Hypothesis([], 0.0)] * len(texts)
-    for chosen in lengths.argsort(stable=True).split(_WRITTEN_AT_ONCE):
+    for chosen in lengths.argsort(stable=True).split(min(128, max(1, _WRITTEN_AT_ONCE // beam))):
         batch = numbers[chosen, : int(lengths[chosen].max())].long()
         hypotheses = beam_search(
             network, batch.to(network.word_bias.device), beam, min(longest, LONGEST + 1)
@@ -151,6 +152,8 @@ def nearest_answers(
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
+    if not any(terms(question) for question, _ in pairs):
+        return [pairs[0][1]] * len(questions)
     vectorizer = TfidfVectorizer(analyzer=terms)
     known = vectorizer.fit_transform([question for question, _ in pairs]).T.tocsc()
     asked = vectorizer.transform(questions)

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 BANDS = 40
 """Of the mel scale."""
+_MOST_PREFIXES = 100_000
+"""That the beam search may look at in a frame."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -100,6 +102,11 @@ class Speech(Task):
         self.characters: list[str] = metadata["characters"]
         self.numbers = {character: number for number, character in enumerate(self.characters, 1)}
         symbols, states = 1 + len(self.characters), 2 * config.hidden_size
+        if config.beam_width * symbols > _MOST_PREFIXES:
+            raise ValueError(
+                f"a beam of {config.beam_width:,} prefixes with {symbols:,} symbols takes too long: the product"
+                f" may be {_MOST_PREFIXES:,}"
+            )
         self.features = LogMel(RATE, BANDS)
         self.encoder = SpeechEncoder(BANDS, config.hidden_size, config.layers, config.dropout)
         self.ctc = nn.Linear(states, symbols)
@@ -124,6 +131,10 @@ class Speech(Task):
                 )
         test = speech.test
         if speech.joins:
+            if len({row.text for row in speech.train}) < 2:
+                raise DataError(
+                    f"all recordings of {source.reference} to learn from are of one digit"
+                )
             rng = np.random.default_rng(config.split_seed)
             unseen = [row for row in test if row.speaker == config.held_out]
             seen = [row for row in test if row.speaker != config.held_out]

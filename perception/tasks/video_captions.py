@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from perception.data.datasets import Tensors
 from perception.data.images import shape_of
-from perception.data.scenes import caption_numbers, pixels, vocabulary
+from perception.data.scenes import caption_numbers, longest_of, pixels, vocabulary
 from perception.data.videos import load_videos, read_video, scaled
 from perception.networks.captioner import VideoCaptioner
 from perception.networks.classifiers import weights_of
@@ -59,7 +59,7 @@ class VideoCaptions(Task):
     def __init__(self, config: VideoCaptionsConfig, metadata: Mapping[str, Any]) -> None:
         super().__init__(config, metadata)
         self.words: list[str] = ["", "?", ".", *metadata["words"]]
-        self.longest: int = metadata["longest"]
+        self.longest = longest_of(metadata)
         _, height, width = shape_of(metadata)
         self.video, self.last_frame = (
             VideoCaptioner(len(self.words), height, width, config.features, config.width)

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from fathom.cli import main
+from fathom.errors import FathomError
+from fathom.play.chit_chat import ChitChatTerminal
 
 
 def test_a_fit_of_chit_chat_is_talked_to(
@@ -28,3 +30,12 @@ def test_a_fit_of_chit_chat_is_talked_to(
     assert main(["play", str(tmp_path / "bot")]) == 0
     assert main(["play", str(tmp_path / "bot"), "--checkpoint", "7"]) == 2
     assert "7" in capsys.readouterr().err
+
+
+def test_a_fit_that_cannot_answer_says_so() -> None:
+    class Broken:
+        def predict(self, inputs: list[str]) -> list[dict[str, str]]:
+            raise TypeError("no number")
+
+    with pytest.raises(FathomError, match="cannot answer: TypeError: no number"):
+        ChitChatTerminal(Broken(), ask=lambda: "hello").run()

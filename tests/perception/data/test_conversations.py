@@ -80,3 +80,10 @@ def test_a_broken_file_is_refused_with_its_line(text: str, sentence: str, tmp_pa
 def test_a_folder_without_the_personality_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"has no english/qna_chitchat_witty\.qna; give a"):
         load_conversations(DataSource(str(tmp_path)), "english", "witty", 30)
+
+
+def test_answers_with_too_few_wordings_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "talk.tsv"
+    path.write_text("".join(f"question {n}\tanswer {n % 3}\n" for n in range(12)))
+    with pytest.raises(DataError, match="no answer with 5 wordings of its question"):
+        load_conversations(DataSource(str(path)), "english", "friendly", 30)

@@ -3,6 +3,7 @@
 import io
 import os
 import tarfile
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -219,3 +220,21 @@ def test_a_recording_at_another_speed_is_shorter_and_higher() -> None:
     peak = np.abs(np.fft.rfft(fast.samples)).argmax() / len(fast.samples) * RATE
     assert peak == pytest.approx(500, abs=3)
     assert (at_speed(row, 1.0).samples == row.samples).all()
+
+
+def test_loud_samples_are_cut_and_many_channels_read_in_parts(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, _tone(rate=16_000) * 1e38, 16_000, subtype="FLOAT")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.abs(read_audio(path)).max() == 32_767
+    sound = _tone(40)  # longer than a part
+    soundfile.write(path, np.stack([sound, sound, -sound, sound], axis=1), RATE, subtype="FLOAT")
+    assert np.array_equal(read_audio(path), (sound / 2 * 32768).round().astype(np.int16))
+
+
+def test_somebody_without_whom_there_is_no_test_is_not_held_out(tmp_path: Path) -> None:
+    for name in ("7_ann_0.wav", "8_ann_9.wav", "7_bob_9.wav"):
+        (tmp_path / name).write_bytes(_wav(_tone()))
+    with pytest.raises(DataError, match=r"without ann .* has no recordings to test with"):
+        load_speech(DataSource(str(tmp_path)), held_out="ann")

@@ -1,12 +1,16 @@
 """Stories with questions: files, and their numbers."""
 
+import gzip
+import io
 import lzma
+import tarfile
 from collections import Counter
 from pathlib import Path
 
 import pytest
 import torch
 
+from perception.data import stories as module
 from perception.data.source import DataError, DataSource
 from perception.data.stories import encode, load_stories, question_of, word_numbers
 from perception.data.texts import WordNumbers
@@ -64,8 +68,40 @@ def test_what_is_wrong_with_a_file_is_one_sentence(
     with pytest.raises(DataError, match=expected):
         load_stories(DataSource(str(path)))
     path.rename(tmp_path / "s.txt.xz")
-    with pytest.raises(DataError, match=r"no \.xz file"):
+    with pytest.raises(DataError, match=r"s\.txt\.xz cannot be read"):
         load_stories(DataSource(f"{path}.xz"))
+
+
+def test_what_is_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "s.txt"
+    path.write_text("".join(f"{n} Ann sat.\n" for n in range(1, 1002)))
+    with pytest.raises(DataError, match="line 1001: a story has at most 1,000 statements"):
+        load_stories(DataSource(str(path)))
+    path.write_text(STORY * 9)
+    monkeypatch.setattr(module, "_MOST_QUESTIONS", 17)
+    with pytest.raises(DataError, match="has more than 17 questions"):
+        load_stories(DataSource(str(path)))
+
+
+def test_an_archive_is_read_and_a_broken_one_refused(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "all.tar.gz", "w:gz") as tar:
+        for name in ("en/my_train.txt", "en/my_test.txt"):
+            info = tarfile.TarInfo(name)
+            info.size = len(STORY)
+            tar.addfile(info, io.BytesIO(STORY.encode()))
+    stories = load_stories(DataSource(str(tmp_path)))
+    assert (len(stories.train), len(stories.test)) == (2, 2)
+    whole = (tmp_path / "all.tar.gz").read_bytes()
+    for content in (whole[:50], lzma.compress(b""), gzip.compress(b"no archive" * 99)):
+        (tmp_path / "all.tar.gz").write_bytes(content)
+        with pytest.raises(DataError, match=r"cannot be read|no tar archive"):
+            load_stories(DataSource(str(tmp_path)))
+
+
+def test_more_words_than_int16_has_are_told_apart() -> None:
+    words = WordNumbers([str(n) for n in range(40_000)], 4)
+    stories, _, _ = encode([question_of("39999 sat. Who?", "a test")], words, 1)
+    assert stories[0, 0, 0] == 40_001
 
 
 def test_the_last_statements_come_first_as_numbers() -> None:

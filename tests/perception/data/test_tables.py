@@ -1,12 +1,16 @@
 """Reading tables."""
 
+import gzip
+import lzma
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from perception.data import tables
 from perception.data.source import DataError, DataSource
-from perception.data.tables import load_numbers, read_table
+from perception.data.tables import load_numbers, read_table, read_text
 
 
 def test_a_table_has_line_numbers_quotes_and_any_line_ends(tmp_path: Path) -> None:
@@ -41,6 +45,8 @@ def test_another_split_seed_is_another_test() -> None:
     [
         (b"", "is empty"),
         (b" \n\n", "is empty"),
+        (b"\xef\xbb\xbf", "is empty"),
+        (b",,\n", "is empty"),
         (b"a;b;y\n1;2;3\n", "semicolons between its columns, and a .csv file must have commas"),
         (b"a\tb\ty\n1\t2\t3\n", "has tabs between"),
         (b"a|y\n1|3\n", "vertical bars"),
@@ -71,6 +77,18 @@ def test_a_table_that_cannot_be_used_is_one_sentence(
     assert expected in str(error.value)
     assert "\n" not in str(error.value)
     assert "a.csv" in str(error.value)
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress, lzma.compress])
+def test_a_text_larger_than_the_bound_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compress: Callable[[bytes], bytes]
+) -> None:
+    path = tmp_path / {bytes: "a.txt", gzip.compress: "a.gz", lzma.compress: "a.xz"}[compress]
+    path.write_bytes(compress(b"a" * (2 << 20)))
+    assert read_text(path) == "a" * (2 << 20)
+    monkeypatch.setattr(tables, "_MOST_BYTES", 1 << 20)
+    with pytest.raises(DataError, match="has more than 1 MiB"):
+        read_text(path)
 
 
 def test_what_is_no_table_is_refused(tmp_path: Path) -> None:

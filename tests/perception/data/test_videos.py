@@ -1,5 +1,6 @@
 """Videos of one's own."""
 
+import contextlib
 from pathlib import Path
 
 import imageio_ffmpeg
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from perception.data import videos
 from perception.data.source import DataError, DataSource
 from perception.data.videos import load_videos, read_video
 
@@ -67,3 +69,29 @@ def test_what_is_no_video_is_refused(tmp_path: Path, content: bytes, name: str) 
     with pytest.raises(DataError) as error:
         read_video(tmp_path / name, 2)
     assert "\n" not in str(error.value)
+
+
+def test_broken_images_with_frames_are_refused(tmp_path: Path) -> None:
+    path = _gif(tmp_path / "v.gif", 3)
+    whole = path.read_bytes()
+    for length in range(13, len(whole), 7):
+        path.write_bytes(whole[:length])
+        with contextlib.suppress(DataError):
+            read_video(path, 2)
+    pages = [Image.new("RGB", (20, 20)), Image.new("RGB", (30, 10))]
+    pages[0].save(tmp_path / "v.tiff", save_all=True, append_images=pages[1:])
+    with pytest.raises(DataError, match="frames of different sizes"):
+        read_video(tmp_path / "v.tiff", 2)
+
+
+def test_what_takes_too_long_or_too_much_memory_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = _gif(tmp_path / "v.gif", 5)
+    (tmp_path / "captions.csv").write_text("video,caption\n" + "v.gif,bright\n" * 5)
+    monkeypatch.setattr(videos, "_MOST_BYTES", 5 * 2 * 32 * 48 * 3 - 1)
+    with pytest.raises(DataError, match=r"2 frames of each video of .* take more than"):
+        load_videos(DataSource(str(tmp_path)), 2)
+    monkeypatch.setattr(videos, "_MOST_PIXELS_IN_ALL", 4 * 32 * 48)
+    with pytest.raises(DataError, match="is too long: 4 frames"):
+        read_video(path, 2)

@@ -24,6 +24,15 @@ def test_a_batch_answers_as_each_story_alone(tying: Any) -> None:
     assert torch.allclose(attention[:1, :, :2], seen, atol=1e-5)
 
 
+def test_statements_without_words_hide_no_older_ones() -> None:
+    torch.manual_seed(0)
+    network = MemoryNetwork(9, 4, 6, 2, 5, "adjacent")
+    stories = torch.randint(1, 9, (1, 3, 4))
+    stories[0, :2] = 0
+    _, attention = network(stories, torch.randint(1, 9, (1, 4)))
+    assert attention.tolist() == [[[0, 0, 1], [0, 0, 1]]]
+
+
 def test_one_hop_is_the_formula_of_the_paper() -> None:
     torch.manual_seed(0)
     width = 3

@@ -54,3 +54,8 @@ def test_pairs_of_one_s_own_are_learnt(fit: Callable[..., Arithmetic], tmp_path:
     ]
     with pytest.raises(DataError, match="'bee' has the character 'e', which was never learnt from"):
         task.predict(["bee"])
+
+
+def test_made_sums_take_no_options_of_data() -> None:
+    with pytest.raises(DataError, match=r"take no option \(digits given\)"):
+        Arithmetic.load_data(ArithmeticConfig(), DataSource("addition", {"digits": 3}))

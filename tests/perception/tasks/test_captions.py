@@ -1,14 +1,23 @@
 """Captions of images."""
 
+import io
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from perception.data.scenes import scenes
-from perception.tasks.captions import Captions, CaptionsConfig, agreement, looked_at
+from perception.tasks.captions import (
+    Captions,
+    CaptionsConfig,
+    agreement,
+    attention_picture,
+    looked_at,
+)
 from perception.tasks.task import DataSource
+from perception.tasks.video_captions import VideoCaptions, VideoCaptionsConfig
 
 
 def test_captions_agree_in_their_words() -> None:
@@ -51,3 +60,18 @@ def test_without_attention_there_is_none_to_report() -> None:
     task = Captions(config, data.metadata).eval()
     metrics = task.evaluate(task.batches(data.test, training=False))
     assert set(metrics) == {"exact match", "word F1"}
+
+
+@pytest.mark.parametrize("longest", [0, 41, 10**12, "3", 2.0, None])
+def test_metadata_of_no_length_of_a_caption_are_refused(longest: object) -> None:
+    metadata = {"words": ["a"], "shape": [3, 8, 8], "longest": longest, "images": 1, "videos": 1}
+    with pytest.raises(ValueError, match="a caption has 1 to 40 words"):
+        Captions(CaptionsConfig(), metadata)
+    with pytest.raises(ValueError, match="a caption has 1 to 40 words"):
+        VideoCaptions(VideoCaptionsConfig(), metadata)
+
+
+@pytest.mark.parametrize("shape", [(900, 1), (1, 900)])
+def test_long_images_are_drawn(shape: tuple[int, int]) -> None:
+    images = np.zeros((2, 3, *shape), np.uint8)
+    attention_picture(images, ["a", "b c"], None).savefig(io.BytesIO(), bbox_inches="tight")

@@ -60,3 +60,10 @@ def test_what_is_no_sequence_of_bits_is_refused(text: str) -> None:
 def test_there_are_no_other_data() -> None:
     with pytest.raises(DataError):
         Copy.load_data(CopyConfig(), DataSource("/tmp"))
+
+
+def test_sequences_that_take_too_long_for_the_size_are_refused() -> None:
+    Copy(CopyConfig(longest=1_000, hidden_size=8, network="lstm"), {"updates": 1})
+    for config in (CopyConfig(longest=1_000, repeats=100), CopyConfig(longest=100, places=10_000)):
+        with pytest.raises(ValueError, match="are too long for a network of this size"):
+            Copy(config, {"updates": 1})

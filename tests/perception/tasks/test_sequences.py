@@ -70,3 +70,7 @@ def test_the_nearest_answer_is_that_of_the_most_similar_question() -> None:
 def test_attention_to_signs_that_no_font_has_is_drawn(tmp_path: object) -> None:
     row = Attention(["$", "我", "end"], ["a_b", "{x}"], np.full((2, 3), 1 / 3))
     attention_picture([row] * 3).savefig(f"{tmp_path}/attention.png")
+
+
+def test_without_any_term_the_first_answer_is_the_nearest() -> None:
+    assert nearest_answers([("!", "a"), ("?", "b")], ["?", "word"], terms_of) == ["a", "a"]

@@ -153,3 +153,14 @@ def test_masks_take_few_bands_and_frames_and_nothing_else() -> None:
     assert frames.sum(dim=1).max() == 8
     assert torch.equal(part == 0, bands.unsqueeze(2) | frames.unsqueeze(1))
     assert (whole == 1).all()
+
+
+def test_one_digit_alone_and_a_search_without_end_are_refused(tmp_path: Path) -> None:
+    for index in range(6):
+        tone = _tone(0, np.random.default_rng(0))
+        soundfile.write(tmp_path / f"7_ann_{index}.wav", tone, RATE)
+    with pytest.raises(DataError, match="are of one digit"):
+        Speech.load_data(SMALL, DataSource(str(tmp_path)))
+    metadata = {"characters": [chr(n) for n in range(5_000)], "recordings": 1, "joins": False}
+    with pytest.raises(ValueError, match="a beam of 1,000 prefixes with 5,001 symbols"):
+        Speech(SpeechConfig(beam_width=1_000), metadata)
