@@ -293,6 +293,11 @@ def caption_numbers(captions: Sequence[str], words: Sequence[str], longest: int)
     return result
 
 
+def caption_text(numbers: Tensor, words: Sequence[str]) -> str:
+    """The known words of a row of `caption_numbers`."""
+    return " ".join(words[number - 3] for number in numbers.tolist() if number > 2)
+
+
 def object_masks(rows: Sequence[Captioned], longest: int, cells: tuple[int, int]) -> Tensor:
     """Where the object is that each word names, bool (n, longest + 1, *cells); all False for other words."""
     places, named = [], []

@@ -124,7 +124,9 @@ class Subwords(Symbols):
         return {"symbols": symbols, "joins": [list(pair) for pair in model["merges"]]}
 
     def split(self, texts: Sequence[str]) -> list[list[int]]:
-        return [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
+        # What came as no UTF-8 from a command line has surrogates, which become question marks.
+        whole = [text.encode("utf-8", "replace").decode() for text in texts]
+        return [encoding.ids for encoding in self._tokenizer.encode_batch(whole)]
 
 
 def _pre_tokenizer() -> Any:

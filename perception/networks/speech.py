@@ -105,11 +105,6 @@ class SpeechEncoder(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.rnn = PaddedRNN("gru", hidden_size, hidden_size, layers, dropout=dropout)
 
-    @staticmethod
-    def states_of(frames: Tensor) -> Tensor:
-        """The numbers of states for numbers of frames."""
-        return (frames + 3) // 4
-
     def forward(self, spectrograms: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
         """States (n, longest, 2 · hidden), 0 after the end, and their numbers (n,).
 

@@ -20,6 +20,7 @@ from torch.utils.data import Dataset
 from perception.data.datasets import Rows, Tensors
 from perception.data.pairs import Pair, Pairs, load_pairs
 from perception.data.symbols import Characters
+from perception.networks.classifiers import weights_of
 from perception.networks.seq2seq import RecurrentSeq2Seq
 from perception.tasks.sequences import (
     LONGEST,
@@ -123,7 +124,7 @@ class Arithmetic(Task):
 
     def evaluate(self, batches: Iterable[list[Pair]]) -> dict[str, Metric]:
         right = np.concatenate([self._right(batch) for batch in batches])
-        weights = sum(parameter.numel() for parameter in self.parameters())
+        weights = weights_of(self)
         table = [
             ["model", "exact"],
             [f"{self.config.network}, {weights:,} weights", round(float(right.mean()), 4)],

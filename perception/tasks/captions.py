@@ -24,6 +24,7 @@ from perception.data.datasets import Tensors
 from perception.data.images import input_name, like_training_images, shape_of
 from perception.data.scenes import (
     caption_numbers,
+    caption_text,
     load_captioned,
     longest_of,
     object_masks,
@@ -50,7 +51,7 @@ class CaptionsConfig:
     """Numbers of each place of the image."""
     width: Annotated[int, Field(ge=1, le=10_000)] = 64
     """Size of word vectors, state and attention."""
-    scenes: Annotated[int, Field(ge=1, le=1_000_000)] = 3_000
+    scenes: Annotated[int, Field(ge=1, le=100_000)] = 3_000
     """Scenes to learn from, where the data are scenes; a sixth as many are the test."""
     epochs: Epochs = 12
     """Passes over the training images."""
@@ -69,12 +70,12 @@ class Captions(Task):
 
     def __init__(self, config: CaptionsConfig, metadata: Mapping[str, Any]) -> None:
         super().__init__(config, metadata)
-        self.words: list[str] = ["", "?", ".", *metadata["words"]]
+        self.words: list[str] = metadata["words"]
         self.longest = longest_of(metadata)
         attention = config.network == "attention"
         _, height, width = shape_of(metadata)
         self.places = Places(height, width, config.features, not attention)
-        self.captioner = Captioner(len(self.words), config.features, config.width, attention)
+        self.captioner = Captioner(3 + len(self.words), config.features, config.width, attention)
         adam = torch.optim.Adam(self.parameters(), config.learning_rate, fused=True)
         self.optimizers = {"main": adam}
         self.updates = config.epochs * -(-metadata["images"] // config.batch_size)
@@ -146,16 +147,13 @@ class Captions(Task):
         """Test images with their captions, and where each word looks."""
         images = next(iter(batches))[0][:_SHOWN]
         made, _, weights = self.captioner.generate(self.places(images), self.longest)
-        texts = [self._text(row) for row in made]
+        texts = [caption_text(row, self.words) for row in made]
         if weights is None:
             return {"captions": attention_picture(images.cpu().numpy(), texts, None)}
         light = weights.flatten(0, 1).view(-1, 1, *self.places.grid)
         light = F.interpolate(light, tuple(images.shape[2:]), mode="bilinear")
         light = light.view(*weights.shape[:2], *images.shape[2:])
         return {"captions": attention_picture(images.cpu().numpy(), texts, light.cpu().numpy())}
-
-    def _text(self, numbers: Tensor) -> str:
-        return " ".join(self.words[number] for number in numbers.tolist() if number > 2)
 
     @torch.no_grad()
     def predict(self, inputs: Sequence[Any]) -> list[dict[str, Any]]:
@@ -167,7 +165,11 @@ class Captions(Task):
         places = self.places(torch.stack(images).to(self.device))
         made, logs, _ = self.captioner.generate(places, self.longest)
         return [
-            {"input": input_name(item), "caption": self._text(row), "probability": round(p, 4)}
+            {
+                "input": input_name(item),
+                "caption": caption_text(row, self.words),
+                "probability": round(p, 4),
+            }
             for item, row, p in zip(inputs, made, logs.exp().tolist(), strict=True)
         ]
 

@@ -21,6 +21,7 @@ from perception.data.conversations import load_conversations
 from perception.data.datasets import Rows, Tensors
 from perception.data.pairs import Pair
 from perception.data.symbols import Subwords
+from perception.networks.classifiers import weights_of
 from perception.networks.seq2seq import RecurrentSeq2Seq
 from perception.tasks.sequences import (
     LONGEST,
@@ -122,7 +123,7 @@ class ChitChat(Task):
     def evaluate(self, batches: Iterable[list[Pair]]) -> dict[str, Metric]:
         right = np.concatenate([self._right(batch) for batch in batches])
         nearest = np.array(self.metadata["nearest"], float)
-        weights = sum(parameter.numel() for parameter in self.parameters())
+        weights = weights_of(self)
         table: list[Sequence[Any]] = [
             ["model", "right scenario", "95 % interval"],
             [f"sequence to sequence, {weights:,} weights", *share_with_interval(right)],

@@ -28,6 +28,7 @@ from perception.data.texts import (
     load_texts,
     network_inputs,
 )
+from perception.networks.classifiers import weights_of
 from perception.networks.text import TextRNN
 from perception.tasks.task import (
     STRICT,
@@ -159,7 +160,7 @@ class Sentiment(Task):
 
     def evaluate(self, batches: Iterable[Any]) -> dict[str, Metric]:
         predictions = text_predictions(self, batches)
-        weights = sum(parameter.numel() for parameter in self.network.parameters())
+        weights = weights_of(self.network)
         name = f"{self.config.layers}-layer {self.config.network}"
         name = f"bidirectional {name}" if self.config.bidirectional else name
         accuracy = round(float(predictions.correct.mean()), 4)

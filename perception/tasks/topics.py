@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from perception.data.texts import TextRows, Tfidf, WordNumbers, load_texts
+from perception.networks.classifiers import weights_of
 from perception.networks.text import BagOfTerms, TextCNN, TextRNN
 from perception.tasks.task import STRICT, DataSource, Epochs, Metric, Task, TaskData
 from perception.tasks.text_classification import (
@@ -113,7 +114,7 @@ class Topics(Task):
 
     def evaluate(self, batches: Iterable[Any]) -> dict[str, Metric]:
         predictions = text_predictions(self, batches)
-        weights = sum(parameter.numel() for parameter in self.parameters())
+        weights = weights_of(self)
         accuracy = round(float(predictions.correct.mean()), 4)
         models = [
             ["model", "accuracy"],

@@ -22,6 +22,7 @@ from torch.utils.data import Dataset
 from perception.data.datasets import Rows, Tensors
 from perception.data.pairs import Pair, Pairs, load_pairs
 from perception.data.symbols import Subwords
+from perception.networks.classifiers import weights_of
 from perception.networks.seq2seq import RecurrentSeq2Seq, Seq2Seq
 from perception.networks.transformer import Transformer
 from perception.tasks.bleu import bleu, bleu_counts
@@ -126,7 +127,7 @@ class Translation(Task):
 
     def evaluate(self, batches: Iterable[list[Pair]]) -> dict[str, Metric]:
         counts = np.concatenate([self._counts(batch) for batch in batches])
-        weights = sum(parameter.numel() for parameter in self.parameters())
+        weights = weights_of(self)
         table = [
             ["model", "BLEU"],
             [f"{self.config.network}, {weights:,} weights", round(percent_bleu(counts), 2)],

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from perception.data.datasets import Tensors
 from perception.data.images import shape_of
-from perception.data.scenes import caption_numbers, longest_of, pixels, vocabulary
+from perception.data.scenes import caption_numbers, caption_text, longest_of, pixels, vocabulary
 from perception.data.videos import load_videos, read_video, scaled
 from perception.networks.captioner import VideoCaptioner
 from perception.networks.classifiers import weights_of
@@ -58,11 +58,11 @@ class VideoCaptions(Task):
 
     def __init__(self, config: VideoCaptionsConfig, metadata: Mapping[str, Any]) -> None:
         super().__init__(config, metadata)
-        self.words: list[str] = ["", "?", ".", *metadata["words"]]
+        self.words: list[str] = metadata["words"]
         self.longest = longest_of(metadata)
         _, height, width = shape_of(metadata)
         self.video, self.last_frame = (
-            VideoCaptioner(len(self.words), height, width, config.features, config.width)
+            VideoCaptioner(3 + len(self.words), height, width, config.features, config.width)
             for _ in range(2)
         )
         adam = torch.optim.Adam(self.parameters(), config.learning_rate, fused=True)
@@ -157,16 +157,13 @@ class VideoCaptions(Task):
                 axes.imshow(frame, extent=extent, aspect="auto", interpolation="nearest")
             lines = (("video", made[i], 0.3), ("last frame", still[i], 0.7))
             for name, row, below in lines:
-                text = f"{name}: {self._text(row)}"
+                text = f"{name}: {caption_text(row, self.words)}"
                 colour = "black" if torch.equal(row, captions[i]) else "crimson"
                 axes.text(
                     0.03, i + share + below * (1 - share), text, fontsize=7.5, va="center",
                     color=colour, parse_math=False,
                 )  # fmt: skip
         return {"videos": figure}
-
-    def _text(self, numbers: Tensor) -> str:
-        return " ".join(self.words[number] for number in numbers.tolist() if number > 2)
 
     def predict(self, inputs: Sequence[Any]) -> list[dict[str, Any]]:
         """Captions of videos: GIF files, files that ffmpeg reads, or arrays uint8 (frames, height, width, 3)."""
@@ -178,7 +175,7 @@ class VideoCaptions(Task):
         return [
             {
                 "input": None if isinstance(item, np.ndarray) else str(item),
-                "caption": self._text(row),
+                "caption": caption_text(row, self.words),
                 "probability": round(probability, 4),
             }
             for item, row, probability in zip(inputs, made, logs.exp().tolist(), strict=True)

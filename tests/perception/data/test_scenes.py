@@ -10,6 +10,7 @@ from perception.data.scenes import (
     COLOURS,
     PLACES,
     caption_numbers,
+    caption_text,
     held_out,
     load_captioned,
     object_masks,
@@ -58,6 +59,7 @@ def test_captions_and_masks_as_numbers() -> None:
     assert (words, longest) == (["a", "cat", "dog", "runs"], 3)
     numbers = caption_numbers(["a cat", "a big dog runs far"], words, longest)
     assert numbers.tolist() == [[3, 4, 2, 0], [3, 1, 5, 2]]
+    assert [caption_text(row, words) for row in numbers] == ["a cat", "a dog"]
     (row,) = scenes(1, 0, test=False)
     masks = object_masks([row], 20, (8, 8))[0]
     assert masks.any(dim=(1, 2)).nonzero()[:, 0].tolist() == [place for place, _ in row.objects]

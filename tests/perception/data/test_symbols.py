@@ -51,6 +51,11 @@ def test_texts_become_a_padded_tensor_and_long_ones_are_cut() -> None:
     assert characters([], 3).shape == (0, 1)
 
 
+def test_what_came_as_no_utf_8_is_read_as_question_marks() -> None:
+    subwords = Subwords(**Subwords.fit(["who? you? he?"] * 3, 50))
+    assert subwords.split(["who\udcff"]) == subwords.split(["who?"])
+
+
 @pytest.mark.parametrize("joins", [[["a", "x"]], [["b", "a"]]])
 def test_joins_of_unknown_symbols_are_refused(joins: list[list[str]]) -> None:
     with pytest.raises(ValueError, match="no symbols for the join"):
