@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from perception.data.images import read_image
 from perception.data.source import DataError, DataSource
-from perception.data.tables import read_table
+from perception.data.tables import file_in, read_table
 from perception.data.texts import words_of
 
 SHIPPED = {"scenes": "Fathom"}
@@ -248,12 +248,10 @@ def _table(folder: Path, name: str, column: str) -> list[CaptionRow]:
         where = f"{folder / name}, line {line}"
         if len(cells) != len(head):
             raise DataError(f"{where}: {len(cells)} cells for {len(head)} columns")
-        path, caption = folder / cells[head.index(column)], cells[head.index("caption")]
+        name, caption = cells[head.index(column)], cells[head.index("caption")]
         if not words_of(caption):
             raise DataError(f"{where}: there is no caption")
-        if not path.resolve().is_relative_to(folder.resolve()):
-            raise DataError(f"{where}: the {column} must be within the folder")
-        result.append(CaptionRow(path, caption, where))
+        result.append(CaptionRow(file_in(folder, name, where), caption, where))
     return result
 
 

@@ -20,7 +20,6 @@ Tags are IOB, or BILOU or BIOES: U-x and S-x are B-x of a single token, L-x and 
 
 from __future__ import annotations
 
-import gzip
 import json
 import zlib
 from collections.abc import Callable, Sequence
@@ -28,6 +27,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from perception.data.source import DataError, Location
+from perception.data.tables import read_bytes
 from perception.networks.response_generation import Utterance, words_of
 from perception.networks.slot_filling import OUTSIDE, Sentence, tokenize_at
 
@@ -95,12 +95,7 @@ def _own(
 
 
 def _text(path: Path) -> str:
-    try:
-        data = path.read_bytes()
-        data = gzip.decompress(data) if path.suffix == ".gz" else data
-    except (OSError, EOFError, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{path} cannot be read: {reason}") from error
+    data = read_bytes(path)
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:

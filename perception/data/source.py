@@ -64,7 +64,7 @@ class DataSource:
     def absolute(self) -> DataSource:
         """The same source with existing paths made absolute, valid in any working directory."""
         head, name = (f"{self.scheme}:", self._name) if self.scheme else ("", self.reference)
-        if not name or not Path(name).exists() or (self.scheme and not Path(name).is_file()):
+        if not name or not os.path.exists(name) or (self.scheme and not Path(name).is_file()):
             return self
         return replace(self, reference=head + str(Path(name).resolve()))
 
@@ -121,11 +121,11 @@ class DataSource:
                 f"such as {self._known()}"
             )
         path = Path(self.reference)
-        if self.reference and path.exists():
+        if self.reference and os.path.exists(path):
             return Location("path", str(path), str(path.resolve()))
         home = os.environ.get("FATHOM_DATA")
         kept = Path(home) / self.reference if home else None
-        if self.reference and kept is not None and kept.exists():
+        if self.reference and kept is not None and os.path.exists(kept):
             return Location("path", str(kept), f"{kept} (FATHOM_DATA)")
         if package := (shipped or {}).get(self.reference):
             return Location("shipped", self.reference, f"shipped with {package}")

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from perception.data.source import DataError, DataSource, Location
-from perception.data.tables import read_table
+from perception.data.tables import file_in, read_table
 
 RATE = 8000
 """Samples a second, of what ships and of what networks read."""
@@ -202,11 +202,7 @@ def _own(folder: Path) -> list[Recording]:
         text = " ".join(row["text"].lower().split())
         if not 0 < len(text) <= _MOST_TEXT:
             raise DataError(f"{where}: a text has 1 to {_MOST_TEXT} characters, not {len(text)}")
-        path = folder / row["file"]
-        if not path.resolve().is_relative_to(folder.resolve()):
-            raise DataError(f"{where}: {row['file']!r} is outside the folder")
-        if not path.is_file():
-            raise DataError(f"{where}: there is no file {row['file']!r}")
+        path = file_in(folder, row["file"], where)
         try:
             samples = read_audio(path)
         except DataError as error:

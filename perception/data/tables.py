@@ -12,6 +12,7 @@ import gzip
 import io
 import lzma
 import math
+import os
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -96,6 +97,24 @@ def read_table(path: Path) -> list[tuple[int, list[str]]]:
     if not rows:
         raise DataError(f"{path} is empty")
     return rows
+
+
+def file_in(folder: Path, name: str, where: str) -> Path:
+    """A file within a folder, which a table there names.
+
+    Args:
+        where: file and line of the table, for errors.
+
+    Raises:
+        DataError: there is none, or it is outside.
+    """
+    # Path.resolve and Path.is_file raise errors for loops of links and for long names.
+    path = folder / name
+    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
+        raise DataError(f"{where}: {name!r} is outside the folder")
+    if not os.path.isfile(path):
+        raise DataError(f"{where}: there is no file {name!r}")
+    return path
 
 
 # -- tables of numbers -----------------------------------------------------------------------------------

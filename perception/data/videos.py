@@ -7,6 +7,7 @@ Of each video a few frames are taken, evenly over its time, and shrunk to 48 pix
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,7 +108,7 @@ def read_video(item: Any, frames: int) -> np.ndarray:
     if not isinstance(item, str | Path) or not str(item):
         raise DataError(f"a video is a file or an array of frames, not {item!r}")
     path = Path(item)
-    if not path.is_file():
+    if not os.path.isfile(path):  # False also for a name that is too long
         raise DataError(f"there is no file {path}")
     kept: list[np.ndarray] = []
     every = 1

@@ -89,8 +89,13 @@ def test_a_folder_of_ones_own(tmp_path: Path) -> None:
         ("image,caption\n", "1 to 100,000 rows"),
         ("image,caption\n0.png,a\n", "5 are needed"),
         ("image,caption\n" + "0.png,a\n" * 4 + "0.png, \n", "line 6: there is no caption"),
-        ("image,caption\n" + "0.png,a\n" * 4 + "../0.png,a\n", "line 6: the image must be within"),
-        ("image,caption\n" + "0.png,a\n" * 4 + "none.png,a\n", "no file"),
+        ("image,caption\n" + "0.png,a\n" * 4 + "../0.png,a\n", "line 6: .* is outside the folder"),
+        (
+            "image,caption\n" + "0.png,a\n" * 4 + "none.png,a\n",
+            "line 6: there is no file 'none.png'",
+        ),
+        ("image,caption\n" + "0.png,a\n" * 4 + "a" * 300 + ",a\n", "line 6: there is no file"),
+        ("image,caption\n" + "0.png,a\n" * 4 + "loop.png,a\n", "line 6: there is no file"),
         ("image,caption\n" + "0.png,a\n" * 4 + "big.png,a\n", "line 6: the image is 9×9"),
     ],
 )
@@ -98,5 +103,6 @@ def test_what_is_wrong_with_a_table_is_one_sentence(
     tmp_path: Path, table: str, expected: str
 ) -> None:
     Image.new("RGB", (9, 9)).save(tmp_path / "big.png")
+    (tmp_path / "loop.png").symlink_to("loop.png")
     with pytest.raises(DataError, match=expected):
         load_captioned(DataSource(str(_folder(tmp_path, table))), 1)

@@ -94,3 +94,8 @@ def test_paths_are_made_absolute_and_names_are_not(tmp_path: Path) -> None:
     own = DataSource("letters:file.yaml", {}, SCHEMES).absolute()
     assert own.reference == f"letters:{tmp_path / 'file.yaml'}"
     assert DataSource("letters:folder", {}, SCHEMES).absolute().reference == "letters:folder"
+
+
+def test_a_name_too_long_for_a_file_is_not_found() -> None:
+    with pytest.raises(DataError, match="no data 'aaa"):
+        DataSource("a" * 5_000).absolute().locate(SHIPPED)

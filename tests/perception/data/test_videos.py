@@ -62,6 +62,12 @@ def test_a_folder_of_ones_own_with_videos_of_several_sizes(tmp_path: Path) -> No
     assert data.test[0][0].shape == (2, 32, 48, 3)
 
 
+@pytest.mark.parametrize("name", ["none.gif", "a" * 300, "a\0b", ""])
+def test_what_is_no_file_is_refused(name: str) -> None:
+    with pytest.raises(DataError, match=r"no file|a video is a file"):
+        read_video(name, 2)
+
+
 @pytest.mark.parametrize("content", [b"", b"GIF89a", b"no video at all", b"\0" * 1000])
 @pytest.mark.parametrize("name", ["v.gif", "v.mp4"])
 def test_what_is_no_video_is_refused(tmp_path: Path, content: bytes, name: str) -> None:
