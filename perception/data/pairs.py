@@ -34,6 +34,7 @@ _LICENCES = {
 }
 _TEST_SHARE, _MOST_TESTS = 10, 1000
 _LONGEST_LINE = 10_000
+_MOST_PAIRS = 2_000_000
 
 
 @dataclass
@@ -48,6 +49,9 @@ class Pairs:
         for part, pairs in (("learn from", self.train), ("test with", self.test)):
             if not pairs:
                 raise DataError(f"{self.origin['name']} has no pairs of texts to {part}")
+        count = len(self.train) + len(self.test)
+        if count > _MOST_PAIRS:
+            raise DataError(f"{self.origin['name']} has {count:,} pairs, more than {_MOST_PAIRS:,}")
         self.origin |= {"train": len(self.train), "test": len(self.test)}
 
     def swapped(self) -> Pairs:

@@ -119,7 +119,7 @@ def read_video(item: Any, frames: int) -> np.ndarray:
             raise DataError(f"{path} has more than {_MOST_FRAMES:,} frames")
         if pixels > _MOST_PIXELS_IN_ALL:
             raise DataError(
-                f"{path} is too long: {number:,} frames have more than {_MOST_PIXELS_IN_ALL >> 30}"
+                f"{path} is too long: {number + 1:,} frames have more than {_MOST_PIXELS_IN_ALL >> 30}"
                 " billion pixels"
             )
         if number % every == 0:

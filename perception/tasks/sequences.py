@@ -158,8 +158,9 @@ def nearest_answers(
     known = vectorizer.fit_transform([question for question, _ in pairs]).T.tocsc()
     asked = vectorizer.transform(questions)
     answers = []
-    for at in range(0, len(questions), 100):
-        nearest = np.asarray((asked[at : at + 100] @ known).argmax(axis=1)).ravel()
+    size = max(1, min(100, 10_000_000 // len(pairs)))
+    for at in range(0, len(questions), size):
+        nearest = np.asarray((asked[at : at + size] @ known).argmax(axis=1)).ravel()
         answers += [pairs[place][1] for place in nearest]
     return answers
 

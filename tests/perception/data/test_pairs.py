@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from perception.data import pairs as module
 from perception.data.pairs import load_pairs, read_pairs, split
 from perception.data.source import DataError, DataSource
 
@@ -103,6 +104,12 @@ def test_folders_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
     refused("not UTF-8")
     (tmp_path / "train.tsv").rename(tmp_path / "train.en.gz")
     refused("train.en.gz cannot be read")
+
+
+def test_too_many_pairs_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MOST_PAIRS", 1_935)
+    with pytest.raises(DataError, match="tatoeba has 1,936 pairs, more than 1,935"):
+        load_pairs(DataSource("tatoeba"))
 
 
 @pytest.mark.skipif(not MULTI30K.is_dir(), reason="Multi30k is not in FATHOM_DATA")
