@@ -59,6 +59,7 @@ class ChitChatTerminal:
         try:
             line = clean(self._ask())
         except EOFError:
+            self.console.print()
             return None
         except UnicodeDecodeError:
             return "�"

@@ -218,7 +218,7 @@ def trained_agent(
     if run.config.is_fit:
         raise FathomError(
             f"{run.folder} is a fit of {run.config.task}, which plays no episodes: it can be evaluated"
-            " and can predict"
+            " and can predict; `fathom play` talks with fits of chit-chat"
         )
     check_hyperparameters(run.folder, run.config, agent_class(run.config.agent).Config)
     config = dataclasses.replace(run.config, device=inference_device(run.config, device))

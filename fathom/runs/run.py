@@ -185,9 +185,16 @@ class Run(RunFolder):
     ) -> builtins.list[dict[str, Any]]:
         """What a fitted task says of inputs of one's own; see the task for what it takes.
 
+        Args:
+            inputs: a list of them; a text or a path alone is a list of one.
+
         Raises:
             FathomError: an input cannot be used.
         """
+        if isinstance(inputs, (str, Path)):
+            inputs = [inputs]
+        if not isinstance(inputs, Sequence):
+            raise FathomError(f"inputs are given as a list, such as [{inputs!r}]")
         task = self.task(device)
         try:
             with random_generators(), reporting_task_errors(self.config.task, "predict"):

@@ -66,7 +66,7 @@ def decode_text(data: bytes, path: Path) -> str:
         line = data[: error.start].count(b"\n") + 1
         raise DataError(
             f"{path}, line {line}: not UTF-8; if it is {looks}, convert it by"
-            f" `iconv -f {looks} -t utf-8 {path.name}`"
+            f" `iconv -f {looks} -t utf-8 {path} > {path.stem}-utf8{path.suffix}`"
         ) from None
     if "\0" in text:
         raise DataError(f"{path} is no text file: it has null characters")

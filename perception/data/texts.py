@@ -17,8 +17,7 @@ import re
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -89,8 +88,12 @@ def load_texts(
         if source.reference in _ELSEWHERE:
             raise DataError(f"{error}; {_ELSEWHERE[source.reference]}") from None
         raise
-    split = partial(_split, test_share=test_share, seed=split_seed, fold=fold)
-    train, test = _parts(sentences.folder_of(location), split)
+    folder = sentences.folder_of(location)
+    train, test = _parts(folder)
+    if test is None:
+        train, test = _split(train, str(folder), test_share, split_seed, fold)
+    elif fold:
+        raise DataError(f"{source.reference} says which texts are the test, so there is no --fold")
     classes = sorted({label for _, label in train})
     if len(classes) < 2:
         raise DataError(
@@ -115,24 +118,20 @@ def load_texts(
     )
 
 
-_Split = Callable[[Rows, str], tuple[Rows, Rows]]
-"""Training and test rows of rows; the text is what they are called in sentences about them."""
-
-
-def _parts(path: Path, split: _Split) -> tuple[Rows, Rows]:
-    """Training and test rows of a folder or a file."""
+def _parts(path: Path) -> tuple[Rows, Rows | None]:
+    """Training and test rows of a folder or a file; of what has to be split, all rows and None."""
     if path.is_file():
-        return split(_read(path), str(path))
+        return _read(path), None
     if (path / "R8.txt").is_file():
         return _reuters(path)
     if (path / "sentence_polarity.zip").is_file():
-        return split(_polarity(path / "sentence_polarity.zip"), str(path))
+        return _polarity(path / "sentence_polarity.zip"), None
     known = [one for one in sorted(path.iterdir()) if one.suffix.lower() in _ENDINGS]
     train, test = ([one for one in known if one.stem.lower() == part] for part in ("train", "test"))
     if train and test and not _is_tagged(train[0]):
         return _read(train[0]), _read(test[0])
     if len(known) == 1 and not _is_tagged(known[0]):
-        return split(_read(known[0]), str(path))
+        return _read(known[0]), None
     try:
         tagged = sentences.load(path)
     except DataError as error:

@@ -61,6 +61,10 @@ def test_fit_predict_and_extend(tmp_path: Path) -> None:
     assert [line["steps"] for line in again.evaluations()] == [steps, 2 * steps]
     with pytest.raises(fathom.FathomError, match="nowhere"):
         run.predict(["nowhere.png"])
+    with pytest.raises(fathom.FathomError, match="no file nowhere"):
+        run.predict("nowhere.png")  # a list of one
+    with pytest.raises(fathom.FathomError, match="as a list"):
+        run.predict(3)  # type: ignore[arg-type]
     with pytest.raises(fathom.FathomError, match="fit of digits"):
         run.agent()
     table, pictures = fathom.inspect(run, "filters", layer="network.12", seed=1)

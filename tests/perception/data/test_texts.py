@@ -92,6 +92,14 @@ def test_one_s_own_texts_are_read_in_each_form(tmp_path: Path, name: str, conten
         }
 
 
+def test_what_says_what_is_the_test_has_no_folds(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        (tmp_path / f"{part}.csv").write_text("text,label\nyes,a\nno,b\n")
+    assert len(load_texts(DataSource(str(tmp_path)), fold=0).test) == 2
+    with pytest.raises(DataError, match="no --fold"):
+        load_texts(DataSource(str(tmp_path)), fold=1)
+
+
 def test_a_folder_says_what_is_the_test(tmp_path: Path) -> None:
     (tmp_path / "train.tsv").write_text(_SMS)
     (tmp_path / "test.jsonl").write_text('{"text": "ok", "label": "ham"}\n')
