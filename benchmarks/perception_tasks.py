@@ -210,7 +210,7 @@ ROWS = (
     *(
         Row(
             f"copy, {network}, length {length}", "random bits, learnt up to length 20", "wrong bits, %",
-            figure, "–", (f"copy --epochs 10{options}",), 2,
+            figure, "–", (f"copy --longest 20 --bits 8 --places 128 --epochs 10{options}",), 2,
         )
         for network, options in (("NTM", ""), ("LSTM", " --network lstm --hidden-size 256"))
         for length, figure in (

@@ -39,15 +39,15 @@ class CopyConfig:
 
     network: Literal["ntm", "lstm"] = "ntm"
     """Neural Turing machine, or LSTM."""
-    longest: Annotated[int, Field(ge=1, le=1_000)] = 20
+    longest: Annotated[int, Field(ge=1, le=1_000)] = 6
     """Longest training sequence, in steps."""
     repeats: Annotated[int, Field(ge=1, le=100)] = 1
     """A sequence is to be repeated up to so often."""
-    bits: Annotated[int, Field(ge=1, le=100)] = 8
+    bits: Annotated[int, Field(ge=1, le=100)] = 4
     """Bits of a step."""
     hidden_size: Annotated[int, Field(ge=1, le=10_000)] = 100
     """Units of the controller (ntm), or of the LSTM."""
-    places: Annotated[int, Field(ge=3, le=10_000)] = 100
+    places: Annotated[int, Field(ge=3, le=10_000)] = 32
     """Places of the memory (ntm)."""
     width: Annotated[int, Field(ge=1, le=1_000)] = 20
     """Numbers in a place (ntm)."""
