@@ -224,16 +224,17 @@ def inspect(
     known = [item.name for item in dataclasses.fields(InspectFlags)]
     if unknown := [name for name in options if name not in known]:
         raise FathomError(f"there is no option {unknown[0]!r}{nearest(unknown[0], known)}")
+    for name in ("images", "epsilon"):  # one stands for a list of one
+        if name in options:
+            given = options[name]
+            options[name] = tuple(given) if isinstance(given, (list, tuple)) else (given,)
+    if "images" in options:
+        options["images"] = tuple(
+            Path(one) if isinstance(one, str) else one for one in options["images"]
+        )
     for name in ("style", "content", "vgg"):
         if isinstance(options.get(name), str):
             options[name] = Path(options[name])
-    if "images" in options:
-        given = options["images"]
-        given = [given] if isinstance(given, (str, Path)) else given
-        options["images"] = tuple(Path(one) for one in given)
-    if "epsilon" in options:
-        given = options["epsilon"]
-        options["epsilon"] = (given,) if isinstance(given, float) else tuple(given)
     try:
         chosen = options_of(what, InspectFlags(**options))
     except ValueError as error:

@@ -36,6 +36,8 @@ def read_bytes(path: Path) -> bytes:
     """
     opened: Any = {".gz": gzip.open, ".xz": lzma.open}.get(path.suffix.lower(), open)
     try:
+        if path.is_fifo():  # opening one may wait for ever
+            raise DataError(f"{path} is a pipe: data are read from a file, more than once")
         with opened(path, "rb") as file:
             data: bytes = file.read(_MOST_BYTES + 1)
     except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:

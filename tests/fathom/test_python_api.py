@@ -74,7 +74,9 @@ def test_fit_predict_and_extend(tmp_path: Path) -> None:
         ({"layr": ""}, "did you mean layer"),
         ({"what": "sail"}, "not 'sail'"),
         ({"epsilon": 0.1}, "layers takes no"),
-        ({"what": "fool", "epsilon": 2.0}, "epsilon must be"),
+        ({"what": "fool", "epsilon": 2}, "epsilon must be"),
+        ({"what": "fool", "epsilon": "much"}, "epsilon must be"),
+        ({"what": "dream", "images": 3}, "images: .* not 3"),
         ({"what": "dream", "images": "nowhere.png"}, "nowhere"),
     ):
         with pytest.raises(fathom.FathomError, match=message):

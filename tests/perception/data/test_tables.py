@@ -2,6 +2,7 @@
 
 import gzip
 import lzma
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -100,3 +101,9 @@ def test_what_is_no_table_is_refused(tmp_path: Path) -> None:
     (tmp_path / "test.csv").write_text("b,y\n1,2\n")
     with pytest.raises(DataError, match="different columns"):
         load_numbers(DataSource(str(tmp_path)))
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    with pytest.raises(DataError, match="is a pipe"):
+        read_text(tmp_path / "pipe.csv")
