@@ -47,6 +47,8 @@ _CLASSES = {
 """Names of classes that the files only number."""
 _MOST_PIXELS = 50_000_000
 _MOST_CLASSES = 10_000
+MOST_BYTES = 4 << 30
+"""Bytes that images of one data set may take in memory, and files of it unpacked."""
 _MOST_MODEL_PIXELS = 1 << 20
 _MOST_CHANNELS = 64
 BROKEN = (
@@ -177,9 +179,18 @@ def _digits() -> tuple[np.ndarray, ...]:
     return train, train_labels, test, test_labels
 
 
+def too_large(place: Path) -> DataError:
+    """The error of images that would fill the memory."""
+    return DataError(
+        f"{place} holds more than {MOST_BYTES >> 30} GB of pixels; shrink the images first"
+    )
+
+
 def _npz(path: Path) -> tuple[np.ndarray, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as file:
+            if sum(member.file_size for member in file.zip.infolist()) > MOST_BYTES:
+                raise too_large(path)
             images, labels = file["images"], file["labels"]
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
@@ -207,8 +218,10 @@ def _idx(folder: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
         path = folder / f"{part}-{kind}-idx{dimensions}-ubyte"
         path = path if path.is_file() else path.with_name(f"{path.name}.gz")
         try:
-            data = path.read_bytes()
-            data = gzip.decompress(data) if path.suffix == ".gz" else data
+            with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+                data = file.read(MOST_BYTES + 1)
+            if len(data) > MOST_BYTES:
+                raise too_large(path)
             if data[:4] != bytes((0, 0, 8, dimensions)):
                 raise ValueError("it does not begin like one")
             sizes = np.frombuffer(data, ">i4", dimensions, 4)
@@ -247,7 +260,13 @@ def _packed_images(archive: Path) -> Iterator[ImageFile]:
     """The same from a tar archive, which is not unpacked."""
     try:
         with tarfile.open(archive) as tar:
-            files = {one.name: tar.extractfile(one).read() for one in tar if one.isfile()}  # type: ignore[union-attr]
+            files, total = {}, 0
+            for one in tar:
+                if one.isfile():
+                    total += one.size
+                    if total > MOST_BYTES:
+                        raise too_large(archive)
+                    files[one.name] = tar.extractfile(one).read()  # type: ignore[union-attr]
     except OSError as error:
         raise DataError(f"{archive} cannot be read: {error.strerror or error}") from error
     except (tarfile.TarError, EOFError, zlib.error) as error:
@@ -265,6 +284,7 @@ def _class_folders(
     images: dict[str, list[np.ndarray]] = {"train": [], "test": []}
     names: dict[str, list[str]] = {"train": [], "test": []}
     first: tuple[int, ...] | None = None
+    total = 0
     for part, kind, path, file in files:
         image = np.asarray(read_image(file, path).convert("RGB"))
         first = first or image.shape
@@ -273,6 +293,9 @@ def _class_folders(
                 f"{path} is {image.shape[1]}×{image.shape[0]}, other images are "
                 f"{first[1]}×{first[0]}: all must be of one size"
             )
+        total += image.nbytes
+        if total > MOST_BYTES:
+            raise too_large(place)
         images[part].append(image)
         names[part].append(kind)
     classes = sorted(set(names["train"]))

@@ -17,14 +17,22 @@ from typing import Any
 import numpy as np
 import torch
 
-from perception.data.images import HUB, INSTALLED, SHIPPED, Images, read_image, read_images
+from perception.data.images import (
+    HUB,
+    INSTALLED,
+    MOST_BYTES,
+    SHIPPED,
+    Images,
+    read_image,
+    read_images,
+    too_large,
+)
 from perception.data.source import DataError, DataSource
 
 _ENDINGS = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp")
 _LABELLED = ("train", "train.npz", "images.tar.gz")
 """One of these in a folder makes it a labelled set; so do MNIST's IDX files."""
 _MOST_FILES = 1_000_000
-_MOST_BYTES = 1 << 32
 
 
 def load_unlabelled(source: DataSource) -> Images:
@@ -95,10 +103,8 @@ def _held(images: Iterator[np.ndarray], place: Path) -> list[np.ndarray]:
     result, total = [], 0
     for image in images:
         total += image.nbytes
-        if total > _MOST_BYTES:
-            raise DataError(
-                f"{place} holds more than {_MOST_BYTES >> 30} GB of pixels; shrink the images first"
-            )
+        if total > MOST_BYTES:
+            raise too_large(place)
         result.append(image)
     return result
 

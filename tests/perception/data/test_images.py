@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
+from perception.data import images
 from perception.data.images import (
     INSTALLED,
     ink_box,
@@ -139,6 +140,29 @@ def test_class_folders_are_read_from_a_tar_archive_too(tmp_path: Path) -> None:
         archive.write_bytes(content)
         with pytest.raises(DataError, match=r"no tar archive that can be read|cannot be read"):
             load_images(DataSource(str(packed)))
+
+
+@pytest.mark.parametrize("form", ["npz", "folders", "tar", "idx"])
+def test_images_that_would_fill_the_memory_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    """In compressed files, too, which say nothing of it by their size."""
+    place = tmp_path / "data"
+    place.mkdir()
+    if form == "npz":
+        _npz(place)
+    elif form == "idx":
+        head = bytes((0, 0, 8, 3)) + np.array((5, 4, 4), ">i4").tobytes()
+        (place / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(head + bytes(80)))
+    else:
+        home = _folders(place if form == "folders" else tmp_path)
+        if form == "tar":
+            with tarfile.open(place / "images.tar.gz", "w:gz") as tar:
+                for part in ("train", "test"):
+                    tar.add(home / part, part)
+    monkeypatch.setattr(images, "MOST_BYTES", 90)
+    with pytest.raises(DataError, match="GB of pixels"):
+        load_images(DataSource(str(place)))
 
 
 @pytest.mark.parametrize("zipped", [True, False])

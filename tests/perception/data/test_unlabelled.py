@@ -72,7 +72,7 @@ def test_what_holds_too_few_images_is_refused(tmp_path: Path) -> None:
 def test_more_than_memory_should_hold_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(unlabelled, "_MOST_BYTES", 11 * 8 * 8 * 3)
+    monkeypatch.setattr(unlabelled, "MOST_BYTES", 11 * 8 * 8 * 3)
     for number in range(12):
         Image.new("RGB", (8, 8)).save(tmp_path / f"{number}.png")
     with pytest.raises(DataError, match="GB of pixels"):
