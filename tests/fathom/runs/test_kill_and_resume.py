@@ -20,27 +20,17 @@ from fathom.transitions import record_transitions
 
 TRAININGS = {
     "atari": (
-        "dqn ALE/Pong-v5 --steps 2400 --segment-steps 800 --learning-starts 400 --batch-size 8"
-        " --replay-capacity 1200 --target-update-interval 50 --n-step 3 --evaluation-episodes 0"
+        "dqn ALE/Pong-v5 --steps 1200 --segment-steps 400 --learning-starts 200 --batch-size 8"
+        " --replay-capacity 600 --target-update-interval 50 --n-step 3 --evaluation-episodes 0"
         " --cnn nips --hidden-size 64"
     ),
-    "ppo with a mean image": (
-        "ppo ALE/Pong-v5 --subtract-mean-image --steps 384 --segment-steps 128 --num-envs 2"
-        " --rollout-steps 16 --num-minibatches 2 --epochs 1 --cnn nips --hidden-size 16"
-        " --evaluation-episodes 0 --threads 1"
-    ),
     "recurrent ppo": (
-        "ppo CartPole-v1 --steps 2400 --segment-steps 600 --evaluation-episodes 2 --threads 1"
+        "ppo CartPole-v1 --steps 1200 --segment-steps 300 --evaluation-episodes 2 --threads 1"
         " --memory gru --num-minibatches 4 --epochs 2 --normalize-observations --normalize-rewards"
     ),
     "dialogue": (
-        "dqn Fathom/Dialogue-v0 --env.slot_error 0.1 --env.intent_error 0.1 --steps 6000"
-        " --segment-steps 1500 --expert-steps 2000 --learning-starts 500 --evaluation-episodes 2 --threads 1"
-    ),
-    "imagined dialogue": (
-        "dyna-q Fathom/Dialogue-v0 --env.slot_error 0.1 --env.intent_error 0.1 --steps 3200"
-        " --segment-steps 800 --expert-steps 1000 --learning-starts 400 --train-frequency 32"
-        " --evaluation-episodes 2 --threads 1"
+        "dqn Fathom/Dialogue-v0 --env.slot_error 0.1 --env.intent_error 0.1 --steps 3000"
+        " --segment-steps 750 --expert-steps 1000 --learning-starts 300 --evaluation-episodes 2 --threads 1"
     ),
     "expert games, then self-play": (
         "alphago Fathom/Go-v0 --env.size 5 --expert-games {games} --expert-share 0.5 --layers 4"
