@@ -198,7 +198,7 @@ def _value(path: Path, canaries: Path, rng: random.Random) -> str:
     if path.suffix == ".json":
         content = json.loads(path.read_text())
         described = _replace(content, rng)
-        if "sha256" in content and isinstance(content, dict):
+        if isinstance(content, dict) and "sha256" in content:
             content.pop("sha256")
             text = json.dumps(content, sort_keys=True)
             content["sha256"] = hashlib.sha256(text.encode()).hexdigest()
