@@ -257,7 +257,8 @@ def test_collections_and_archives_may_be_compressed(
     records = list(map(write_game, played.values()))
     (tmp_path / f"all.sgf.{ending}").write_bytes(packed.compress(b"\n".join(records)))
     names = [name for name, game in stream(tmp_path) if isinstance(game, Game)]
-    assert names == ["all.sgf", *(f"all.sgf, game {n}" for n in range(2, len(played) + 1))]
+    called = f"all.sgf.{ending}/all.sgf"
+    assert names == [called, *(f"{called}, game {n}" for n in range(2, len(played) + 1))]
     with tarfile.open(tmp_path / f"all.tar.{ending}", f"w:{ending}") as tar:  # type: ignore[call-overload]
         tar.add(fill(tmp_path / "plain", played), "inside")
     assert len(list(stream(tmp_path / f"all.tar.{ending}"))) == len(played)
