@@ -223,7 +223,7 @@ class GoSession:
             board = replay(self.rules, self.setup, moves[:count], self._first)
             if board.over:
                 continue
-            self._note_rate(board, self.player.choose(board, budget))
+            self._note_rate(board, self.player.advise(board, budget))
             yield
 
     def save(self, path: Path) -> None:
@@ -268,7 +268,7 @@ class GoSession:
         self.message = "Taken back."
 
     def _hint(self) -> None:
-        move = self.player.choose(self.board, self.budget)
+        move = self.player.advise(self.board, self.budget)
         if move.action is None:
             self.message = f"{self.player.name} would resign."
             return
