@@ -29,9 +29,10 @@ class Inside:
         self._subject = subject
 
     def begin(self) -> Iterator[Reply]:
-        fit = isinstance(self._subject, FitSubject)
-        names = [row[0] for row in layers(self._subject).table[1:]]
-        looks = ["filters", "saliency"] if fit and self._subject.classified else ["filters"]
+        subject = self._subject
+        names = [row[0] for row in layers(subject).table[1:]]
+        classified = isinstance(subject, FitSubject) and subject.classified
+        looks = ["filters", "saliency"] if classified else ["filters"]
         yield {"type": "inside", "layers": names, "looks": looks}
 
     def tick(self) -> Iterator[Reply]:

@@ -12,6 +12,7 @@ import contextlib
 import functools
 import io
 import json
+import logging
 import struct
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -23,6 +24,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from envs.hooks import WorldError
 from fathom.errors import FathomError, printable
+
+_log = logging.getLogger("uvicorn.error")
 
 MOST_SESSIONS = 8
 """Sessions at a time, of all visitors."""
@@ -58,11 +61,24 @@ class Live(Protocol):
         """Release what is held."""
 
 
-class Seats:
-    """How many sessions there may be at a time."""
+Warn = Callable[[str], None]
+Start = Callable[[Warn], Live]
 
-    def __init__(self, count: int = MOST_SESSIONS) -> None:
-        self.free = count
+
+def _begin(start: Start, warn: Warn) -> Live:
+    """Make a session. Each computes with one thread: several share the cores, and pictures are small."""
+    import torch
+
+    torch.set_num_threads(1)
+    return start(warn)
+
+
+class Seats:
+    """How many sessions there may be at a time, and how long one may be left alone."""
+
+    def __init__(self, count: int = MOST_SESSIONS, idle_seconds: float = IDLE_SECONDS) -> None:
+        self.count = self.free = count
+        self.idle_seconds = idle_seconds
 
     @contextlib.contextmanager
     def seat(self) -> Iterator[bool]:
@@ -84,21 +100,19 @@ class _LeftError(Exception):
 async def serve(
     socket: WebSocket,
     seats: Seats,
-    start: Callable[[], Live],
+    start: Start,
     gone: Callable[[], str] = lambda: "",
-    idle_seconds: float = IDLE_SECONDS,
 ) -> None:
     """Play one session over a WebSocket, until one side leaves.
 
     Args:
-        start: makes the session, in its thread; FathomError if it cannot.
+        start: makes the session, in its thread, and may warn the person; FathomError if it cannot.
         gone: the note to give once what is played with is no longer there; empty while it is.
-        idle_seconds: without a message, after which the session ends.
     """
     await socket.accept()
     with seats.seat() as seated, contextlib.suppress(_LeftError):
         if not seated:
-            text = f"{MOST_SESSIONS} sessions are open, and that is all there can be: close one, or try again later."
+            text = f"{seats.count} sessions are open, and that is all there can be: close one, or try again later."
             await _send(socket, note(text))
             await _close(socket, TRY_AGAIN_LATER)
             return
@@ -107,7 +121,7 @@ async def serve(
         inbox: asyncio.Queue[str | None] = asyncio.Queue(32)
         reader = asyncio.create_task(_read(socket, inbox))
         try:
-            await _session(socket, thread, inbox, start, gone, idle_seconds)
+            await _session(socket, thread, inbox, start, gone, seats.idle_seconds)
         finally:
             reader.cancel()
             thread.shutdown(wait=False)
@@ -117,7 +131,7 @@ async def _session(
     socket: WebSocket,
     thread: ThreadPoolExecutor,
     inbox: asyncio.Queue[str | None],
-    start: Callable[[], Live],
+    start: Start,
     gone: Callable[[], str],
     idle_seconds: float,
 ) -> None:
@@ -125,7 +139,10 @@ async def _session(
     live: Live | None = None
     told = False
     try:
-        live = await run(start)
+        warnings: list[str] = []
+        live = await run(_begin, start, warnings.append)
+        for sentence in warnings:
+            await _send(socket, note(sentence))
         await _send_all(socket, run, live.begin())
         heard = next_tick = time.monotonic()
         while True:
@@ -157,6 +174,13 @@ async def _session(
                 await _send(socket, note(str(error)))
     except (FathomError, WorldError) as error:
         await _send(socket, note(str(error)))
+    except _LeftError:
+        raise
+    except (
+        Exception
+    ):  # a fault of ours, or of a user's own code that is not run through our wrappers
+        _log.exception("a session failed")
+        await _send(socket, note("This session failed; the terminal of `fathom watch` says why."))
     finally:
         if live is not None:
             await asyncio.shield(run(live.close))
@@ -216,9 +240,7 @@ def note(sentence: str) -> Message:
     return {"type": "note", "text": printable(" ".join(sentence.split()))}
 
 
-def with_pictures(
-    message: Mapping[str, Any], pictures: Sequence[np.ndarray | bytes]
-) -> bytes:
+def with_pictures(message: Mapping[str, Any], pictures: Sequence[np.ndarray | bytes]) -> bytes:
     """A message together with pictures, (height, width, 3) uint8 or PNG each, in one binary message.
 
     Four bytes with the length of the JSON, big-endian; the JSON, whose `pictures` are their lengths in bytes; the
