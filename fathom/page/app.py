@@ -16,7 +16,9 @@ from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
 from fathom.errors import FathomError
-from fathom.page import playing, watching
+from fathom.page import playing, starting, watching
+from fathom.page.curves import CurveStore
+from fathom.page.jobs import Jobs
 from fathom.page.registry import NoSuchRunError, Registry
 from fathom.page.security import SameOrigin, host_names
 from fathom.page.site import HERE, Site, refused
@@ -36,16 +38,20 @@ def create_app(
         token: what a browser has to show; None where the page is reached from this machine only.
         hosts: host names that it answers to; those of this machine's loopback if none.
     """
-    site = Site(Registry(runs_dir), read_only)
+    site = Site(Registry(runs_dir), CurveStore(), Jobs(), read_only)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        yield
+        try:
+            yield
+        finally:
+            site.jobs.close()
 
     app = Starlette(
         routes=[
             Mount("/static", StaticFiles(directory=HERE / "static"), name="static"),
             *watching.routes(),
+            *([] if read_only else starting.routes()),
             *playing.routes(),
         ],
         middleware=[
@@ -56,7 +62,11 @@ def create_app(
             ),
             Middleware(SameOrigin, token=token),
         ],
-        exception_handlers={FathomError: _failed, HTTPException: _missing},
+        exception_handlers={
+            FathomError: _failed,
+            OSError: _changed,
+            HTTPException: _missing,
+        },
         lifespan=lifespan,
     )
     app.state.site = site
@@ -65,6 +75,10 @@ def create_app(
 
 def _failed(request: Request, error: Exception) -> Response:
     return refused(request, error)
+
+
+def _changed(request: Request, error: Exception) -> Response:
+    return refused(request, FathomError("its files cannot be read, or changed at this moment"))
 
 
 def _missing(request: Request, error: Exception) -> Response:

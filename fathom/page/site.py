@@ -11,6 +11,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.templating import Jinja2Templates
 
 from fathom.errors import printable
+from fathom.page.curves import CurveStore
+from fathom.page.jobs import Jobs
 from fathom.page.registry import NoSuchRunError, Registry
 
 HERE = Path(__file__).parent
@@ -22,6 +24,8 @@ class Site:
     """One page; `site_of(request)` gives it to a route."""
 
     registry: Registry
+    curves: CurveStore
+    jobs: Jobs
     read_only: bool
     """Nothing may be started, stopped or written."""
 

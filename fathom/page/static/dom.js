@@ -61,3 +61,50 @@ export function note(text) {
   byId("notes").append(line);
   setTimeout(() => line.remove(), 8000);
 }
+
+/**
+ * A score with its interval, such as 19.8 (18.5 to 21).
+ * @param {{mean: number, low: number, high: number}} score
+ */
+export function interval(score) {
+  return `${number(score.mean)} (${number(score.low)} to ${number(score.high)})`;
+}
+
+/**
+ * How long ago a time was.
+ * @param {number} seconds since 1970
+ */
+export function ago(seconds) {
+  const passed = Math.max(0, Date.now() / 1000 - seconds);
+  if (passed < 60) return "now";
+  if (passed < 3600) return `${Math.floor(passed / 60)} min ago`;
+  if (passed < 48 * 3600) return `${Math.floor(passed / 3600)} h ago`;
+  return new Date(seconds * 1000).toISOString().slice(0, 10);
+}
+
+const STATES = { running: "good", paused: "warn", finished: "faint", broken: "bad" };
+const SIGNS = { running: "▶", paused: "❚❚", finished: "✓", broken: "✗" };
+
+/**
+ * The state of a run in a word, and why where it is broken.
+ * @param {{state: keyof STATES, why: string}} run
+ * @returns {Node[]}
+ */
+export function stateOf(run) {
+  const word = el("span", { class: `state ${STATES[run.state]}` }, el("span", { "aria-hidden": "true" }, SIGNS[run.state]), ` ${run.state}`);
+  return run.why ? [word, el("div", { class: "why" }, run.why)] : [word];
+}
+
+/**
+ * A button that copies a text.
+ * @param {string} text
+ * @param {string} label
+ */
+export function copying(text, label) {
+  const button = el("button", { "aria-label": label, onclick: async () => {
+    await navigator.clipboard.writeText(text);
+    button.textContent = "Copied";
+    setTimeout(() => { button.textContent = "Copy"; }, 1500);
+  } }, "Copy");
+  return button;
+}
