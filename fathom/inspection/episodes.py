@@ -28,6 +28,8 @@ LEVELS = (1, 2, 4, 8)
 """Default ε of attacks on an agent, in grey levels of 255."""
 _SIDE, _PANEL = 504, 264
 """Pixels of the attended frame, and of the panel beside it."""
+_SIDE_LIVE = 252
+"""Pixels of the attended frame while it is played."""
 _STILLS = 6
 _STEPS = 60
 """Steps into the episode whose frame is shown attacked."""
@@ -114,7 +116,7 @@ def _frames(
 
 def _frame(subject: AgentSubject, moment: Moment, largest: float, spread: float) -> np.ndarray:
     """The newest frame that the agent saw with its attention; beside it the screen, and bars of the actions."""
-    shade = _shaded(moment.image, moment.occlusion / largest, subject.network.stacked)
+    shade = _shaded(moment.image, moment.occlusion / largest, subject.network.stacked, _SIDE)
     size = (shade.shape[1], shade.shape[0])
     canvas = Image.new("RGB", (_SIDE + _PANEL, _SIDE), "white")
     place = ((_SIDE - size[0]) // 2, (_SIDE - size[1]) // 2)
@@ -126,10 +128,10 @@ def _frame(subject: AgentSubject, moment: Moment, largest: float, spread: float)
     return np.asarray(canvas)
 
 
-def _shaded(image: Tensor, heat: np.ndarray, stacked: bool) -> np.ndarray:
-    """The newest frame of an image under a map (height, width), 1 the most, enlarged; uint8 (h, w, 3)."""
+def _shaded(image: Tensor, heat: np.ndarray, stacked: bool, side: int) -> np.ndarray:
+    """The newest frame of an image under a map (height, width), 1 the most; uint8, its longest side as given."""
     height, width = heat.shape
-    scale = _SIDE / max(height, width)
+    scale = side / max(height, width)
     size = (round(width * scale), round(height * scale))
     seen = Image.fromarray((as_colours(image, stacked) * 255).astype(np.uint8))
     mask = Image.fromarray(np.clip(heat, 0, 1).astype(np.float32))
@@ -160,7 +162,7 @@ def attended(
     else:
         heat = saliency.occlusion_map(scores_of, image[0], saliency.squared_change).cpu().numpy()
     largest = max(0.97 * largest, float(np.quantile(heat, 0.995)), 1e-12)
-    return _shaded(image[0], heat / largest, subject.network.stacked), largest
+    return _shaded(image[0], heat / largest, subject.network.stacked, _SIDE_LIVE), largest
 
 
 def _draw_bars(

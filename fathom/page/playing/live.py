@@ -149,7 +149,12 @@ async def _session(
             interval, now = live.interval, time.monotonic()
             wait = idle_seconds if interval is None else min(idle_seconds, next_tick - now)
             try:
-                text = await asyncio.wait_for(inbox.get(), max(0.0, wait))
+                # Without time to wait, `wait_for` would not even look: a slow game could not be stopped.
+                text = (
+                    await asyncio.wait_for(inbox.get(), wait)
+                    if inbox.empty()
+                    else inbox.get_nowait()
+                )
             except TimeoutError:
                 now = time.monotonic()
                 if now - heard >= idle_seconds:

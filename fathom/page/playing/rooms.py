@@ -19,7 +19,6 @@ from fathom.page.registry import NoSuchRunError, Registry
 from fathom.page.site import site_of, view
 
 if TYPE_CHECKING:
-    from fathom.runs.config import RunConfig
     from fathom.runs.run import Run
 
 OPPONENTS = {
@@ -30,6 +29,8 @@ OPPONENTS = {
 """Players of Go that are no runs."""
 _NOT_BY_KEYBOARD = ("Fathom/Go", "Fathom/Dialogue", "Fathom/TcBot")
 """Starts of environments that nobody plays by keyboard."""
+MOST_LISTED = 300
+"""Runs that the lobby lists, those that changed last; each is played from its own page, too."""
 _CHECKPOINT = re.compile("latest|best|[0-9]{1,15}")
 
 
@@ -48,18 +49,21 @@ INSIDE = Room("inside", "What the network sees")
 _ROOMS = {room.name: room for room in (GO, CHAT, GAME, INSIDE)}
 
 
-def rooms_of(config: RunConfig) -> list[Room]:
-    """The ways to play with a run; whether its network can be looked into turns out on the way."""
-    from fathom.play.chit_chat import TASK
+def rooms_of(is_fit: bool, learner: str, source: str) -> list[Room]:
+    """The ways to play with a run; whether its network can be looked into turns out on the way.
 
-    if config.is_fit:
-        return [CHAT] if config.task == TASK else [INSIDE]
-    environment = config.environment.rpartition(":")[2]
+    Args:
+        learner, source: as of `RunConfig`.
+    """
+    if is_fit:
+        return [CHAT] if learner == "chit-chat" else [INSIDE]
+    environment = source.rpartition(":")[2]
     if environment.startswith("Fathom/Go"):
         return [GO]
     if environment.startswith("Fathom/Dialogue"):
         return [CHAT]
-    return [GAME, INSIDE]
+    # Agents see no images in our own worlds but Go's, whose board is too small to be looked into.
+    return [GAME] if environment.startswith("Fathom/") else [GAME, INSIDE]
 
 
 # -- pages ------------------------------------------------------------------------------------------
@@ -67,28 +71,24 @@ def rooms_of(config: RunConfig) -> list[Room]:
 
 def lobby(request: Request) -> Response:
     """What there is to play with."""
+    found = site_of(request).registry.rows()
+    playable = [row for row in found["rows"] if row["state"] != "broken"]
+    playable.sort(key=lambda row: row["changed"], reverse=True)
     rows = []
-    registry = site_of(request).registry
-    for run_id, path in registry.paths().items():
-        try:
-            config = _config(registry, run_id)
-        except (FathomError, OSError):  # a broken run is a note on the page of runs
-            continue
-        learner = config.task if config.is_fit else f"{config.agent} in {config.environment}"
-        rows.append((run_id, printable(path), printable(learner), rooms_of(config)))
-    rows.sort(key=lambda row: row[1])
+    for row in playable[:MOST_LISTED]:
+        is_fit = row["kind"] == "fit"
+        learner = row["learner"] if is_fit else f"{row['learner']} in {row['source']}"
+        rooms = rooms_of(is_fit, row["learner"], row["source"])
+        rows.append((row["id"], row["path"], learner, rooms))
     return view(
         request,
         "play.html",
         title="Play",
         rows=rows,
+        more=len(playable) > MOST_LISTED or not found["complete"],
         opponents=OPPONENTS,
         environments=_environments(),
     )
-
-
-def _config(registry: Registry, run_id: str) -> RunConfig:
-    return registry.open(run_id).config
 
 
 def room_page(request: Request) -> Response:
@@ -154,7 +154,8 @@ async def play(socket: WebSocket) -> None:
         if room is GO and what in OPPONENTS:
             return _go(_opponent(what))
         run = registry.open(what)
-        if room not in rooms_of(run.config):
+        config = run.config
+        if room not in rooms_of(config.is_fit, config.learner, config.source):
             raise FathomError(f"{printable(run.name)} is not for this: choose another way to play")
         try:
             return _MAKERS[room](run, warn, checkpoint)

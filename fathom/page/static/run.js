@@ -43,9 +43,10 @@ function table(table) {
 /** @param {any} run */
 function showFacts(run) {
   section("state", [run.state, run.why], () => stateOf(run));
-  section("actions", [run.state], () => [
+  section("actions", [run.state, run.rooms], () => [
     run.state === "paused" && !readOnly ? el("button", { onclick: () => post(`/api/runs/${id}/resume`, {}, "It goes on from its last checkpoint.") }, "Resume") : null,
     el("a", { class: "button", href: `/compare?runs=${id}` }, "Compare"),
+    ...(run.rooms ?? []).map((/** @type {string[]} */ [room, title]) => el("a", { class: "button", href: `/play/${room}/${id}` }, title)),
   ]);
   section("facts", [run.steps, run.score, run.seconds, run.provenance], () => [table({
     [run.kind === "fit" ? "Task" : "Agent"]: run.learner,

@@ -72,8 +72,8 @@ export class Board {
   build(size) {
     this.size = size;
     const end = size - 1;
-    const root = svg("svg", { viewBox: `-1.2 -1.2 ${size + 1.4} ${size + 1.4}`, class: "goban", role: "group", "aria-label": `Board of ${size} by ${size}; the arrow keys walk over it` });
-    root.append(svg("rect", { class: "wood", x: -1.2, y: -1.2, width: size + 1.4, height: size + 1.4 }));
+    const root = svg("svg", { viewBox: `-1.2 -1.2 ${size + 0.8} ${size + 0.8}`, class: "goban", role: "group", "aria-label": `Board of ${size} by ${size}; the arrow keys walk over it` });
+    root.append(svg("rect", { class: "wood", x: -1.2, y: -1.2, width: size + 0.8, height: size + 0.8 }));
     for (let k = 0; k < size; k++) {
       root.append(svg("path", { class: "line", d: `M0 ${k}H${end}M${k} 0V${end}` }));
       root.append(svg("text", { class: "name", x: k, y: -0.65, "aria-hidden": "true" }, COLUMNS[k]));

@@ -47,7 +47,7 @@ function belief(one) {
     ? [el("meter", { min: 0, max: 1, value: one.chance, "aria-label": `probability of ${one.slot}` }), ` ${Math.round(100 * one.chance)} %`]
     : [];
   return el("tr", {},
-    el("th", { scope: "row" }, one.slot), el("td", {}, one.best ?? ""), el("td", {}, ...chance),
+    el("th", { scope: "row" }, one.slot), el("td", {}, one.best ?? ""), el("td", { class: "chance" }, ...chance),
     el("td", {}, one.second ? `${one.second} ${Math.round(100 * one.second_chance)} %` : ""),
     el("td", {}, notes.filter(Boolean).join(", ")));
 }

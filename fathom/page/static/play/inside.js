@@ -31,7 +31,7 @@ function show(message, pictures) {
   byId("pictures").replaceChildren(...pictures.map((picture, k) => {
     const canvas = el("canvas", { role: "img", "aria-label": message.titles[k] });
     painter(canvas)(picture);
-    return el("figure", {}, canvas, el("figcaption", {}, message.titles[k]));
+    return el("figure", {}, el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": `${message.titles[k]}, scrolled` }, canvas), el("figcaption", {}, message.titles[k]));
   }));
   const [head, ...rows] = message.table;
   byId("table").replaceChildren(

@@ -1,0 +1,179 @@
+"""Playing over a WebSocket: what is sent, what is refused, and what a visitor can use up."""
+
+import json
+import shutil
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+from starlette.testclient import TestClient, WebSocketTestSession
+from starlette.websockets import WebSocketDisconnect
+
+from fathom.page.app import create_app
+from fathom.page.playing import live
+from fathom.page.playing.live import Seats
+from fathom.page.registry import id_of
+
+RUNS = Path("runs")
+HOST = "127.0.0.1:8000"
+
+
+@pytest.fixture(scope="module")
+def app() -> Starlette:
+    return create_app(RUNS, read_only=True)
+
+
+class Talk:
+    """One person's side of a session."""
+
+    def __init__(self, socket: WebSocketTestSession) -> None:
+        self.socket = socket
+
+    def hear(self) -> dict[str, Any]:
+        """The next message; its pictures as PNG under `png`."""
+        received = self.socket.receive()
+        if received["type"] == "websocket.close":
+            raise WebSocketDisconnect(received["code"])
+        if received.get("text") is not None:
+            return json.loads(received["text"])
+        data = received["bytes"]
+        end = 4 + struct.unpack(">I", data[:4])[0]
+        message = json.loads(data[4:end])
+        message["png"] = []
+        for size in message["pictures"]:
+            message["png"].append(data[end : end + size])
+            end += size
+        assert end == len(data)
+        return message
+
+    def tell(self, what: str, **more: Any) -> dict[str, Any]:
+        """Send a message; gives the answer that is none of a player still thinking."""
+        self.socket.send_text(json.dumps({"do": what, **more}))
+        while (answer := self.hear()).get("thinking"):
+            pass
+        return answer
+
+    def play(self, point: str) -> dict[str, Any]:
+        """A move in Go, the answer to it, and the state after both."""
+        self.tell("play", point=point)
+        return self.hear()
+
+
+@contextmanager
+def _talk(app: Starlette, path: str, origin: str = f"http://{HOST}") -> Iterator[Talk]:
+    client = TestClient(app)
+    with client.websocket_connect(
+        f"ws://{HOST}/play/{path}/live", headers={"Origin": origin}
+    ) as socket:
+        yield Talk(socket)
+
+
+def _free(state: dict[str, Any]) -> str:
+    """A point that is empty."""
+    action = state["stones"].index(0)
+    return f"{'ABCDEFGHJ'[action % 9]}{9 - action // 9}"
+
+
+def test_two_players_do_not_disturb_each_other(app: Starlette) -> None:
+    with _talk(app, "go/random") as one, _talk(app, "go/random") as other:
+        assert one.hear()["moves"] == other.hear()["moves"] == 0
+        assert one.play("E5")["moves"] == 2
+        assert other.play("C3")["moves"] == 2
+        state = one.play(_free(one.tell("score")))
+        assert state["moves"] == 4 and state["stones"][40] == 1
+        state = other.tell("undo")
+        assert state["moves"] == 0 and not any(state["stones"])
+
+
+def test_a_game_of_go_goes_out_as_sgf_and_comes_in_again(app: Starlette) -> None:
+    with _talk(app, "go/random") as one:
+        one.hear()
+        state = one.play("E5")
+        text = one.tell("sgf")["text"]
+        assert text.startswith("(;") and "B[ee]" in text
+        one.tell("new", size=5, colour="black", seconds=0)
+        assert one.tell("load", sgf=text)["stones"] == state["stones"]
+        assert one.tell("load", sgf="hello")["type"] == "note"
+        assert one.tell("resign")["result"] == "W+R"
+        assert one.tell("play", point="A1")["type"] == "note"
+
+
+def test_what_makes_no_sense_is_a_sentence_and_the_game_goes_on(app: Starlette) -> None:
+    with _talk(app, "go/random") as one:
+        one.hear()
+        for text in ("", "[]", "{", '{"do": 3}', '{"do": "fly"}', '{"do": "play", "point": 7}'):
+            one.socket.send_text(text)
+            assert one.hear()["type"] == "note"
+        assert "no point" in one.tell("play", point="Z99")["text"]
+        assert "number" in one.tell("new", size="big")["text"]
+        assert one.play("E5")["moves"] == 2
+        one.socket.send_text(json.dumps({"do": "play", "point": "x" * live.MOST_TEXT}))
+        with pytest.raises(WebSocketDisconnect):
+            one.hear()
+
+
+def test_a_game_by_keyboard_is_handed_over_and_back(app: Starlette) -> None:
+    with _talk(app, f"game/{id_of('reference/maze-ppo')}") as one:
+        game, frame = one.hear(), one.hear()
+        assert game["actions"] == ["UP", "RIGHT", "DOWN", "LEFT"] and game["waits"]
+        assert frame["png"][0].startswith(b"\x89PNG") and len(frame["scores"]) == 4
+        key = dict((action, keys) for keys, action in game["keys"])[frame["choice"]]
+        frame = one.tell("keys", held=key, pressed=True)
+        assert frame["steps"] == 1 and frame["person"]
+        frame = one.tell("hand over")
+        while not frame["end"]:  # the agent goes on by itself
+            assert not frame["person"]
+            frame = one.hear()
+        assert frame["end"] == "terminated" and frame["return"] > 0
+        assert one.tell("new")["steps"] == 0
+        assert one.tell("saliency", kind="gradient")["type"] in ("note", "frame")
+
+
+def test_a_run_that_is_removed_while_it_is_played_with_is_a_note(tmp_path: Path) -> None:
+    shutil.copytree(RUNS / "reference/maze-ppo", tmp_path / "maze")
+    with _talk(create_app(tmp_path), f"game/{id_of('maze')}") as one:
+        one.hear()
+        frame = one.hear()
+        shutil.rmtree(tmp_path / "maze")
+        assert "removed" in one.tell("act", action=frame["choice"])["text"]
+        assert one.hear()["steps"] == 1
+        assert one.tell("act", action=frame["choice"])["steps"] == 2
+    with _talk(create_app(tmp_path), f"game/{id_of('maze')}") as one:
+        assert "no such run" in one.hear()["text"]
+
+
+def test_what_is_no_game_is_refused(app: Starlette, tmp_path: Path) -> None:
+    with _talk(app, f"go/{id_of('reference/maze-ppo')}") as one:
+        assert "another way to play" in one.hear()["text"]
+    client = TestClient(app, base_url=f"http://{HOST}")
+    assert client.get("/play/go/..%2F..%2Fetc").status_code == 404
+    assert client.get("/play/dance/rave").status_code == 404
+    file = tmp_path / "world.py"
+    file.write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    assert client.get(f"/play/environment?name={file}:World").status_code == 404
+    assert not (tmp_path / "ran").exists()
+
+
+def test_another_page_cannot_play(app: Starlette) -> None:
+    with (
+        pytest.raises(WebSocketDisconnect),
+        _talk(app, "go/random", origin="http://evil.example") as one,
+    ):
+        one.hear()
+
+
+def test_sessions_are_bounded_in_number_and_time() -> None:
+    app = create_app(RUNS)
+    app.state.seats = Seats(1, 0.3)
+    with _talk(app, "go/random") as one:
+        one.hear()
+        with _talk(app, "go/random") as other:
+            assert "1 sessions are open" in other.hear()["text"]
+        assert "nobody used it" in one.hear()["text"]
+        with pytest.raises(WebSocketDisconnect):
+            one.hear()
+    assert app.state.seats.free == 1
