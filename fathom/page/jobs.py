@@ -17,6 +17,7 @@ from typing import IO, Any
 
 from fathom.errors import FathomError, printable
 
+COMMAND = sys.executable, "-m", "fathom"
 MOST_AT_ONCE = 2
 """Processes at work at the same time."""
 MOST_KEPT = 50
@@ -40,7 +41,7 @@ class Job:
         self._asked_to_stop = 0.0
         self._output: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "fathom", *words],
+            [*COMMAND, *words],
             stdin=subprocess.DEVNULL,
             stdout=self._output,
             stderr=subprocess.STDOUT,

@@ -47,7 +47,7 @@ export class Chart {
     this.axis = axis;
     this.host.setAttribute("aria-label", summary(curves, axis));
     const data = joined(curves);
-    const shape = JSON.stringify([axis, curves.map((curve) => [curve.label, !!curve.low, !!curve.points])]);
+    const shape = JSON.stringify([axis, curves.map((curve) => [curve.label, !!curve.low, drawsPoints(curve)])]);
     if (this.plot && shape === this.shape) {
       this.plot.setData(data);
       return;
@@ -62,7 +62,7 @@ export class Chart {
     const bands = [];
     for (const [index, curve] of curves.entries()) {
       const colour = colours[index % colours.length];
-      const own = { label: curve.label, stroke: colour, width: 1.5, spanGaps: true, value: shown, points: { show: !!curve.points, size: 6, fill: colour } };
+      const own = { label: curve.label, stroke: colour, width: 1.5, spanGaps: true, value: shown, points: { show: drawsPoints(curve), size: 6, fill: colour } };
       series.push(/** @type {any} */ (own));
       if (!curve.low) continue;
       const edge = { stroke: "transparent", width: 0, spanGaps: true, points: { show: false }, label: "", class: "edge", value: shown };
@@ -85,6 +85,11 @@ export class Chart {
     }, data, this.host);
     for (const row of this.host.querySelectorAll(".edge")) row.remove();
   }
+}
+
+/** Whether a curve has points; a few reports without any might not even be a line. @param {Curve} curve */
+function drawsPoints(curve) {
+  return !!curve.points || curve.x.length < 30;
 }
 
 /** @param {any} _ @param {number|null} value */

@@ -35,7 +35,7 @@ async function update() {
   )));
   byId("remarks").replaceChildren(...answer.notes.map((/** @type {string} */ line) => el("p", { class: "bad" }, line)),
     ...(answer.runs.length ? [] : [el("p", { class: "faint" }, "Choose runs in the list of runs, or add them here by name.")]));
-  chart.draw(answer.lines.map((/** @type {any} */ line) => ({ label: line.label, x: line.x, y: line.mean, low: line.low, high: line.high, points: line.x.length < 30 })), answer.axis);
+  chart.draw(answer.lines.map((/** @type {any} */ line) => ({ label: line.label, x: line.x, y: line.mean, low: line.low, high: line.high })), answer.axis);
   byId("settings").replaceChildren(...(answer.settings.length ? [
     el("h2", {}, "Settings that differ"),
     el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Settings that differ" }, el("table", {},

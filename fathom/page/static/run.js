@@ -58,7 +58,7 @@ function showFacts(run) {
   })]);
   section("checkpoints", run.checkpoints, () => run.checkpoints?.length ? [
     el("h2", {}, "Checkpoints"),
-    el("table", {}, el("thead", {}, el("tr", {}, ...["Number", "Steps", "Training", ""].map((text) => el("th", { scope: "col" }, text)))), el("tbody", {}, ...run.checkpoints.map((/** @type {any} */ one) => el("tr", {},
+    el("table", {}, el("thead", {}, el("tr", {}, ...["Number", "Steps", "Training", "Episodes"].map((text) => el("th", { scope: "col" }, text)))), el("tbody", {}, ...run.checkpoints.map((/** @type {any} */ one) => el("tr", {},
       el("td", {}, `${one.number}${one.best ? " (best evaluation)" : ""}`),
       el("td", {}, one.why ? el("span", { class: "bad" }, one.why) : number(one.steps)),
       el("td", {}, one.why ? "" : clock(one.seconds)),
