@@ -84,9 +84,11 @@ def test_two_players_do_not_disturb_each_other(app: Starlette) -> None:
         assert one.play("E5")["moves"] == 2
         assert other.play("C3")["moves"] == 2
         state = one.play(_free(one.tell("score")))
-        assert state["moves"] == 4 and state["stones"][40] == 1
+        assert state["moves"] == 4
+        assert state["stones"][40] == 1
         state = other.tell("undo")
-        assert state["moves"] == 0 and not any(state["stones"])
+        assert state["moves"] == 0
+        assert not any(state["stones"])
 
 
 def test_a_game_of_go_goes_out_as_sgf_and_comes_in_again(app: Starlette) -> None:
@@ -94,7 +96,8 @@ def test_a_game_of_go_goes_out_as_sgf_and_comes_in_again(app: Starlette) -> None
         one.hear()
         state = one.play("E5")
         text = one.tell("sgf")["text"]
-        assert text.startswith("(;") and "B[ee]" in text
+        assert text.startswith("(;")
+        assert "B[ee]" in text
         one.tell("new", size=5, colour="black", seconds=0)
         assert one.tell("load", sgf=text)["stones"] == state["stones"]
         assert one.tell("load", sgf="hello")["type"] == "note"
@@ -119,16 +122,20 @@ def test_what_makes_no_sense_is_a_sentence_and_the_game_goes_on(app: Starlette) 
 def test_a_game_by_keyboard_is_handed_over_and_back(app: Starlette) -> None:
     with _talk(app, f"game/{id_of('reference/maze-ppo')}") as one:
         game, frame = one.hear(), one.hear()
-        assert game["actions"] == ["UP", "RIGHT", "DOWN", "LEFT"] and game["waits"]
-        assert frame["png"][0].startswith(b"\x89PNG") and len(frame["scores"]) == 4
+        assert game["actions"] == ["UP", "RIGHT", "DOWN", "LEFT"]
+        assert game["waits"]
+        assert frame["png"][0].startswith(b"\x89PNG")
+        assert len(frame["scores"]) == 4
         key = dict((action, keys) for keys, action in game["keys"])[frame["choice"]]
         frame = one.tell("keys", held=key, pressed=True)
-        assert frame["steps"] == 1 and frame["person"]
+        assert frame["steps"] == 1
+        assert frame["person"]
         frame = one.tell("hand over")
         while not frame["end"]:  # the agent goes on by itself
             assert not frame["person"]
             frame = one.hear()
-        assert frame["end"] == "terminated" and frame["return"] > 0
+        assert frame["end"] == "terminated"
+        assert frame["return"] > 0
         assert one.tell("new")["steps"] == 0
         assert one.tell("saliency", kind="gradient")["type"] in ("note", "frame")
 

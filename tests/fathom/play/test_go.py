@@ -283,7 +283,8 @@ def test_a_record_is_taken_up_where_it_ends_by_the_colour_to_move() -> None:
     second.take_up(read_game(first.sgf()))
     assert second.board.moves == first.board.moves
     assert (second.board.stones == first.board.stones).all()
-    assert second.colour == BLACK and second.turn == "person"
+    assert second.colour == BLACK
+    assert second.turn == "person"
     second.handle("undo")
     assert len(second.board.moves) == 2
 
@@ -305,4 +306,5 @@ def test_win_rates_are_the_person_s_and_those_missing_can_be_asked_for() -> None
         pass
     assert session.win_rates == {0: 0.6, 1: pytest.approx(0.4), 2: 0.6}
     session.handle("undo")
-    assert session.win_rates == {0: 0.6} and session.win_rate == 0.6
+    assert session.win_rates == {0: 0.6}
+    assert session.win_rate == 0.6

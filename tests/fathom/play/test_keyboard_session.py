@@ -38,7 +38,8 @@ def test_steps_and_returns_add_up_until_the_end_and_a_new_episode_begins_at_noth
         before = game.moment
         game.step(0)
         assert game.moment.episode_return == before.episode_return + game.moment.reward
-    assert game.moment.end == "terminated" and 5 < game.moment.steps < 20
+    assert game.moment.end == "terminated"
+    assert 5 < game.moment.steps < 20
     ended = game.moment
     game.step(0)
     assert game.moment is ended
@@ -88,16 +89,19 @@ def test_keys_follow_the_names_of_actions() -> None:
         Key(("1",), 5),
     ]
     taken = {key for one in keys_of([str(k) for k in range(40)]) for key in one.keys}
-    assert len(taken) == 33 and not taken & set("hnp")
+    assert len(taken) == 33
+    assert not taken & set("hnp")
 
 
 def test_the_most_held_keys_that_mean_something_win() -> None:
     game = KeyboardSession(resolve("ALE/Pong-v5"), None, 0)
-    assert game.names[:3] == ["NOOP", "FIRE", "RIGHT"] and game.idle == 0
+    assert game.names[:3] == ["NOOP", "FIRE", "RIGHT"]
+    assert game.idle == 0
     assert game.action_for({"ArrowRight", " ", "x"}) == game.names.index("RIGHTFIRE")
     assert game.action_for({"ArrowRight"}) == game.names.index("RIGHT")
     assert game.action_for({"x"}) is None
     game.close()
     maze = KeyboardSession(resolve("Fathom/Maze-v0"), None, 0)
-    assert maze.idle is None and maze.action_for({"ArrowDown"}) == maze.names.index("DOWN")
+    assert maze.idle is None
+    assert maze.action_for({"ArrowDown"}) == maze.names.index("DOWN")
     maze.close()

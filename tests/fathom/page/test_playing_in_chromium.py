@@ -1,7 +1,6 @@
 """A person plays in Chromium: Go, a chat, a maze, Pong, and a look into a network."""
 
 import dataclasses
-import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ from fathom.page.registry import id_of
 from fathom.play import understanding
 
 RUNS = Path("runs")
-AXE = Path(os.environ.get("FATHOM_AXE", "build/node_modules/axe-core/axe.min.js"))
+AXE = Path("build/node_modules/axe-core/axe.min.js")
 
 
 @pytest.fixture
@@ -32,14 +31,20 @@ def _until(page: Any, condition: str, argument: object = None) -> None:
         page.wait_for_timeout(30)
 
 
-def _accessible(page: Any) -> None:
-    """Fail if axe-core finds something, where it is installed."""
+def _good_for_everybody(page: Any) -> None:
+    """No view is wider than a phone, and axe-core, where it is installed, finds nothing, light or dark."""
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.set_viewport_size({"width": 1280, "height": 900})
     if not AXE.is_file():
         return
     # Not as a script of the page, which its own policy would refuse.
     page.evaluate(AXE.read_text())
-    result = page.evaluate("axe.run()")
-    assert [(one["id"], one["nodes"][0]["html"]) for one in result["violations"]] == []
+    for colours, rules in (("light", "{}"), ("dark", "{runOnly: ['color-contrast']}")):
+        page.emulate_media(color_scheme=colours)
+        violations = page.evaluate(f"axe.run({rules})")["violations"]
+        assert [(one["id"], one["nodes"][0]["html"]) for one in violations] == []
+    page.emulate_media(color_scheme="light")
 
 
 def _moves(page: Any, count: int) -> None:
@@ -76,7 +81,7 @@ def test_ten_moves_of_go_an_undo_and_a_record(
     page.wait_for_selector(".owner")
     page.get_by_role("button", name="Win rates of all moves").click()
     _until(page, "() => document.querySelectorAll('.dot').length === 11")
-    _accessible(page)
+    _good_for_everybody(page)
     screenshot("go")
     with page.expect_download() as download:
         page.get_by_role("button", name="Save as SGF").click()
@@ -97,7 +102,7 @@ def quick_understanding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     monkeypatch.setattr(understanding, "SENTENCES", 500)
     config = dataclasses.replace(understanding.CONFIG, epochs=3)
     monkeypatch.setattr(understanding, "CONFIG", config)
-    yield
+    return
 
 
 @pytest.mark.usefixtures("quick_understanding")
@@ -124,7 +129,7 @@ def test_five_turns_of_chat_and_the_belief_beside_them(
     assert page.locator(".line.agent").count() >= 5
     believed = page.locator("#beliefs td:nth-child(2)").all_inner_texts()
     assert set(filter(None, believed)) & set(wanted.values())
-    _accessible(page)
+    _good_for_everybody(page)
     screenshot("chat")
 
 
@@ -138,7 +143,7 @@ def test_a_maze_by_keyboard_and_an_episode_of_the_agent_to_its_end(
         page.keyboard.press(key)
         page.wait_for_selector(f"#room[data-steps='{count}']")
     assert room.get_attribute("data-player") == "person"
-    _accessible(page)
+    _good_for_everybody(page)
     screenshot("maze")
     page.get_by_label("Speed").select_option("4")
     page.locator("#screen").focus()
@@ -168,7 +173,7 @@ def test_pong_is_handed_over_while_it_runs_and_shows_what_the_agent_looks_at(
     _until(page, "() => document.querySelector('#message').textContent === 'Paused.'")
     assert page.evaluate("document.querySelector('#picture').width") == 160
     assert page.locator(".action .number").first.inner_text() != ""
-    _accessible(page)
+    _good_for_everybody(page)
     screenshot("pong")
     page.get_by_role("button", name="Play yourself").click()
     page.wait_for_selector("#room[data-player=person]")
@@ -179,12 +184,12 @@ def test_the_filters_of_a_network_are_shown_and_the_lobby_leads_there(
 ) -> None:
     visit("/play")
     assert page.locator("tbody tr").count() >= 5
-    _accessible(page)
+    _good_for_everybody(page)
     screenshot("play")
     page.get_by_role("link", name="reference/digits-cnn: What the network sees").click()
     page.get_by_label("Layer").select_option("network.12")
     page.get_by_role("button", name="Filters").click()
     page.wait_for_selector("#pictures figure:nth-child(2)")
     _until(page, "() => document.querySelector('#pictures canvas').width > 300")
-    _accessible(page)
+    _good_for_everybody(page)
     screenshot("inside")
