@@ -3,7 +3,8 @@
 import json
 import shutil
 import struct
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,13 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient, WebSocketTestSession
 from starlette.websockets import WebSocketDisconnect
 
+from envs.go.board import Board
+from fathom.cli import main
 from fathom.page.app import create_app
-from fathom.page.playing import live
+from fathom.page.playing import live, rooms
 from fathom.page.playing.live import Seats
 from fathom.page.registry import id_of
+from fathom.play.players import Move, Player, SearchBudget
 
 RUNS = Path("runs")
 HOST = "127.0.0.1:8000"
@@ -184,3 +188,52 @@ def test_sessions_are_bounded_in_number_and_time() -> None:
         with pytest.raises(WebSocketDisconnect):
             one.hear()
     assert app.state.seats.free == 1
+
+
+def test_the_page_answers_others_while_somebody_s_player_thinks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    thought, thinks = threading.Event(), threading.Event()
+
+    class Slow(Player):
+        name = "slow"
+
+        def choose(
+            self, board: Board, budget: SearchBudget, stop: Callable[[], bool] | None = None
+        ) -> Move:
+            thinks.set()
+            assert thought.wait(30)
+            return Move(board.rules.size**2)
+
+    monkeypatch.setattr(rooms, "_opponent", lambda name: Slow())
+    # As a context, the client runs everything in one event loop.
+    with TestClient(create_app(RUNS), base_url=f"http://{HOST}") as client:
+        headers = {"Origin": f"http://{HOST}"}
+        path = f"ws://{HOST}/play/go/rave/live"
+        with client.websocket_connect(path, headers=headers) as socket:
+            one = Talk(socket)
+            one.hear()
+            socket.send_text('{"do": "play", "point": "E5"}')
+            assert one.hear()["thinking"]
+            assert thinks.wait(30)
+            assert client.get("/").status_code == 200
+            with client.websocket_connect(path, headers=headers) as other:
+                assert Talk(other).hear()["moves"] == 0
+            assert not thought.is_set()
+            thought.set()
+            assert one.hear()["moves"] == 2
+
+
+def test_small_talk_is_made_with_a_fit_of_chit_chat(tmp_path: Path) -> None:
+    rows = "".join(f"hello {n}\tGood day.\nbye {n}\tGood day.\n" for n in range(10))
+    (tmp_path / "talk.tsv").write_text(rows)
+    fit = f"fit chit-chat --data {tmp_path}/talk.tsv --name bot --hidden-size 16 --batch-size 4"
+    words = f"{fit} --epochs 8 --learning-rate 0.01 --threads 1 --runs-dir {tmp_path}"
+    assert main(words.split()) == 0
+    with _talk(create_app(tmp_path), f"chat/{id_of('bot')}") as one:
+        assert one.hear()["lines"] == []
+        lines = one.tell("say", text="hello 3 <b>\x07")["lines"]
+        assert [line["by"] for line in lines] == ["you", "agent"]
+        assert lines[0]["text"] == "hello 3 <b>"
+        assert lines[1]["text"] == "Good day."
+        assert one.tell("new")["lines"] == []
