@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +17,8 @@ from fathom.play.players import Player, SearchBudget
 
 MOST_SECONDS = 5.0
 """A move's thinking at most."""
+MOST_RATED = 400
+"""Positions that are rated for the curve at a time; who wants more asks again."""
 _RATING = SearchBudget(seconds=0.05)
 """Of a position for the curve, where the player has no network."""
 _WORDS = ("pass", "undo", "resign", "score", "hint")
@@ -119,7 +122,7 @@ class GoTable:
         """Estimate the missing win rates, a reply every few of them."""
         has_network = self.player.size is not None
         budget = SearchBudget(simulations=0) if has_network else _RATING
-        for count, _ in enumerate(self.session.rate_moves(budget)):
+        for count, _ in enumerate(itertools.islice(self.session.rate_moves(budget), MOST_RATED)):
             if count % 8 == 7:
                 yield self._state(thinking=True)
         if not self.session.win_rates:

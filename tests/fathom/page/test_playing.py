@@ -16,8 +16,10 @@ from starlette.websockets import WebSocketDisconnect
 
 from envs.go.board import Board
 from fathom.cli import main
+from fathom.errors import FathomError
 from fathom.page.app import create_app
 from fathom.page.playing import live, rooms
+from fathom.page.playing.go import GoTable
 from fathom.page.playing.live import Seats
 from fathom.page.registry import id_of
 from fathom.play.players import Move, Player, SearchBudget
@@ -237,3 +239,55 @@ def test_small_talk_is_made_with_a_fit_of_chit_chat(tmp_path: Path) -> None:
         assert lines[0]["text"] == "hello 3 <b>"
         assert lines[1]["text"] == "Good day."
         assert one.tell("new")["lines"] == []
+
+
+class Passer(Player):
+    """Passes always."""
+
+    name = "passer"
+
+    def choose(
+        self, board: Board, budget: SearchBudget, stop: Callable[[], bool] | None = None
+    ) -> Move:
+        return Move(board.rules.size**2)
+
+
+def _last(table: GoTable, what: str, **more: Any) -> dict[str, Any]:
+    *_, state = table.handle({"do": what, **more})
+    assert isinstance(state, dict)
+    return state
+
+
+def test_after_two_passes_the_dead_stones_are_agreed_on_or_the_game_goes_on() -> None:
+    table = GoTable(Passer())
+    record = "(;SZ[5]KM[0];B[cc];W[ab];B[bc];W[];B[cb];W[];B[ac];W[];B[bb];W[];B[ba])"
+    state = _last(table, "load", sgf=record)
+    assert state["colour"] == 2
+    state = _last(table, "pass")
+    assert state["turn"] == "dead stones"
+    assert state["dead"] == [5]
+    with pytest.raises(FathomError, match="not your move"):
+        _last(table, "play", point="E5")
+    state = _last(table, "agree", yes=False)
+    assert state["turn"] == "person"
+    assert state["stones"][5] == 2
+    state = _last(table, "pass")
+    assert state["turn"] == "over"
+    assert state["result"].startswith("B+")
+    assert _last(table, "undo")["result"] == ""
+
+
+def test_a_player_without_win_rates_says_so() -> None:
+    table = GoTable(Passer())
+    assert "gives no win rates" in _last(table, "curve")["message"]
+    assert len(_last(table, "ownership")["ownership"]) == 81
+
+
+def test_white_is_begun_against_and_a_handicap_is_laid() -> None:
+    table = GoTable(Passer())
+    state = _last(table, "new", size=9, colour="white", handicap=0)
+    assert (state["moves"], state["turn"]) == (1, "person")
+    state = _last(table, "new", size=9, colour="black", handicap=3)
+    assert (sum(state["stones"]), state["moves"]) == (3, 1)
+    with pytest.raises(FathomError, match="handicap"):
+        _last(table, "new", size=5, handicap=9)
