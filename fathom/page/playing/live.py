@@ -31,6 +31,8 @@ MOST_SESSIONS = 8
 """Sessions at a time, of all visitors."""
 IDLE_SECONDS = 600.0
 """Without a message from the person, after which a session ends."""
+_LOOK_SECONDS = 1.0
+"""From one look whether what is played with is still there to the next, while a game runs by itself."""
 MOST_TEXT = 300_000
 """Characters of a message; a record of a long game of Go fits."""
 TRY_AGAIN_LATER, TOO_BIG = 1013, 1009
@@ -137,7 +139,15 @@ async def _session(
 ) -> None:
     run = functools.partial(asyncio.get_running_loop().run_in_executor, thread)
     live: Live | None = None
-    told = False
+    told, looked = False, time.monotonic()
+
+    async def look() -> None:
+        nonlocal told, looked
+        looked = time.monotonic()
+        if not told and (sentence := gone()):
+            told = True
+            await _send(socket, note(sentence))
+
     try:
         warnings: list[str] = []
         live = await run(_begin, start, warnings.append)
@@ -165,14 +175,14 @@ async def _session(
                 # A game that cannot keep up becomes slow; it does not hurry afterwards.
                 next_tick = max(next_tick + interval, now)
                 await _send_all(socket, run, live.tick())
+                if now - looked >= _LOOK_SECONDS:
+                    await look()
                 continue
             if text is None:
                 break
             heard = time.monotonic()
+            await look()
             next_tick = max(next_tick, heard) if live.interval is None else next_tick
-            if not told and (sentence := gone()):
-                told = True
-                await _send(socket, note(sentence))
             try:
                 await _send_all(socket, run, live.handle(_parsed(text)))
             except (FathomError, WorldError) as error:

@@ -27,8 +27,11 @@ OPPONENTS = {
     "random": "any sensible move",
 }
 """Players of Go that are no runs."""
-_NOT_BY_KEYBOARD = ("Fathom/Go", "Fathom/Dialogue", "Fathom/TcBot")
-"""Starts of environments that nobody plays by keyboard."""
+_NOT_BY_KEYBOARD = (
+    *("Fathom/Go", "Fathom/Dialogue", "Fathom/TCBot"),
+    *("BipedalWalker", "CarRacing", "LunarLanderContinuous", "MountainCarContinuous", "Pendulum"),
+)
+"""Starts of environments that nobody plays by keyboard: talks, and those without numbered actions."""
 MOST_LISTED = 300
 """Runs that the lobby lists, those that changed last; each is played from its own page, too."""
 _CHECKPOINT = re.compile("latest|best|[0-9]{1,15}")

@@ -24,6 +24,7 @@ function prepare(message) {
   actions = new Actions(byId("actions"), game, (action) => live.send({ do: "act", action }));
   byId("scores").textContent = game.score_kind ? `Actions, and the agent's ${game.score_kind} of each` : "Actions";
   byId("hand").hidden = !game.agent;
+  byId("pause").hidden = byId("speed").parentElement.hidden = !game.agent && game.waits; // nothing runs by itself
   byId("look").hidden = Boolean(game.no_saliency);
   screen.focus();
 }
