@@ -1,7 +1,8 @@
 """The runs under a folder, each by an id that is no path, with what a list of them shows.
 
-Nothing runs in the background: whoever asks for the list looks at the folder, at most for a moment, and at what
-changed only. So a page that nobody watches costs nothing, and thousands of runs appear little by little.
+After a first look at everything, nothing runs in the background: whoever asks for the list looks at the folder, at
+most for a moment, and at what changed only. So a page that nobody watches costs nothing, and of thousands of runs
+the newest appear at once.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ SHIPPED = "reference"
 """Folder of the runs that ship, beneath that of the runs."""
 
 _LOOKED_AT = CONFIG, METRICS, EVALUATIONS, "latest", "lock"
-_MOMENT = 0.3
+_MOMENT = 0.1
 """Seconds that one request looks for changes."""
 _EVERY, _SHARE = 1.0, 20
 """Seconds between two looks at the whole folder; more where a look takes more than a 20th of that."""
@@ -109,6 +110,13 @@ class Registry:
                 "all": everything,
                 "complete": self._complete,
             }
+
+    def look_at_all(self) -> None:
+        """Look at the folder until every run is known."""
+        while not self._complete:
+            with self._lock:
+                self._look(time.monotonic() + _MOMENT)
+            time.sleep(0.001)  # let others have the lock
 
     def _look(self, until: float) -> None:
         """Go on looking at the folder until a time."""
