@@ -291,3 +291,24 @@ def test_white_is_begun_against_and_a_handicap_is_laid() -> None:
     assert (sum(state["stones"]), state["moves"]) == (3, 1)
     with pytest.raises(FathomError, match="handicap"):
         _last(table, "new", size=5, handicap=9)
+
+
+def test_a_run_from_elsewhere_runs_no_code_of_its_own(tmp_path: Path) -> None:
+    name = "<script>alert(1)"
+    shutil.copytree(RUNS / "reference/maze-ppo", tmp_path / "runs" / name)
+    world = tmp_path / "world.py"
+    world.write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    config = tmp_path / "runs" / name / "run.toml"
+    text = config.read_text().replace('"Fathom/Maze-v0"', f'"{world}:World"')
+    config.write_text(text)
+    app, run_id = create_app(tmp_path / "runs"), id_of(name)
+    with _talk(app, f"game/{run_id}") as one:
+        assert "trust" in one.hear()["text"]
+    with _talk(app, f"inside/{run_id}") as one:
+        assert "trust" in one.hear()["text"]
+    assert not (tmp_path / "ran").exists()
+    client = TestClient(app, base_url=f"http://{HOST}")
+    for path in ("/play", f"/play/game/{run_id}"):
+        page = client.get(path).text
+        assert "<script>alert" not in page
+        assert "&lt;script&gt;alert(1)" in page
