@@ -6,7 +6,7 @@ import { showCurve } from "./curve.js";
 import { begin } from "./live.js";
 
 const board = new Board(byId("board"), (point) => live.send({ do: "play", point }));
-const live = begin({ go: show, sgf: save }, (ended) => { byId("message").textContent = ended; });
+const live = begin({ go: show, sgf: save, note: stopped }, (ended) => { byId("message").textContent = ended; });
 /** @type {any} */
 let state = null;
 
@@ -28,6 +28,11 @@ function show(now) {
     const free = ["undo", "curve", "ownership"].includes(/** @type {HTMLElement} */ (button).dataset.do ?? "");
     /** @type {HTMLButtonElement} */ (button).disabled = now.thinking || (now.turn !== "person" && !free);
   }
+}
+
+/** What was asked could not be done, so nobody thinks any more. */
+function stopped() {
+  if (state?.thinking) show({ ...state, thinking: false });
 }
 
 /** @param {any} now */

@@ -3,7 +3,7 @@
 import { byId, el } from "../dom.js";
 import { begin, painter } from "./live.js";
 
-const live = begin({ inside: prepare, busy, view: show }, (ended) => { byId("message").textContent = ended; });
+const live = begin({ inside: prepare, busy, view: show, note: free }, (ended) => { byId("message").textContent = ended; });
 const form = byId("ask");
 
 /** @param {any} message */
@@ -21,13 +21,18 @@ function busy() {
   for (const button of form.querySelectorAll("button")) button.disabled = true;
 }
 
+/** @param {any} message what was wrong */
+function free(message) {
+  byId("message").textContent = message.text;
+  for (const button of form.querySelectorAll("button")) button.disabled = false;
+}
+
 /**
  * @param {any} message
  * @param {Blob[]} pictures
  */
 function show(message, pictures) {
-  byId("message").textContent = "Done.";
-  for (const button of form.querySelectorAll("button")) button.disabled = false;
+  free({ text: "Done." });
   byId("pictures").replaceChildren(...pictures.map((picture, k) => {
     const canvas = el("canvas", { role: "img", "aria-label": message.titles[k] });
     painter(canvas)(picture);

@@ -10,8 +10,8 @@ import { byId, note } from "../dom.js";
 
 /**
  * Begin the session that the element `room` names.
- * @param {Record<string, (message: any, pictures: Blob[]) => void>} handlers by the type of a message; those of notes
- *   are shown in the corner
+ * @param {Record<string, (message: any, pictures: Blob[]) => void>} handlers by the type of a message; the texts
+ *   of notes are shown in the corner, too
  * @param {(ended: string) => void} over called once, when no more messages will come
  * @returns {Live}
  */
@@ -26,9 +26,8 @@ export function begin(handlers, over) {
     if (message.type === "note") {
       last = message.text;
       note(message.text);
-    } else {
-      handlers[message.type]?.(message, pictures);
     }
+    handlers[message.type]?.(message, pictures);
   });
   socket.addEventListener("close", () => over(last || "The session has ended. Load the page again to go on."));
   return {
