@@ -159,6 +159,8 @@ class KeyboardSession:
         """Note what there is to see, and ask the agent."""
         mask = info.get("action_mask")
         masks = None if mask is None else np.asarray(mask, dtype=bool)[None]
+        if masks is not None and not masks.any():  # it counts as all legal
+            masks = None
         self.observations: FlatObservation = self._flatten(
             batch_of_one(self._env.observation_space, observation)
         )
