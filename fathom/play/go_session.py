@@ -7,6 +7,7 @@ player move, `agree` when both have passed and dead stones are to be taken off.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
@@ -35,12 +36,19 @@ COMMANDS = (
     ("undo", "take your last move back"),
     ("hint", "show the engine's best moves"),
     ("score", "estimate the score by playouts"),
+    ("save F", "write the game so far to the file F"),
     ("resign", "give up the game"),
     ("quit", "leave"),
 )
 _COLOUR_NAMES = {BLACK: "black", WHITE: "white"}
 
 Turn = Literal["person", "player", "dead stones", "over"]
+
+
+def _in_order(word: str) -> str:
+    """A point with its column first and without a space, as in "d4" for "4 D"; other words as they are."""
+    match = re.fullmatch(r"([a-z])\s+(\d{1,2})|(\d{1,2})\s*([a-z])", word)
+    return f"{match[1] or match[4]}{match[2] or match[3]}" if match else word
 
 
 class GoSession:
@@ -123,7 +131,7 @@ class GoSession:
             "exit": self.leave,
             "q": self.leave,
         }
-        word = line.strip().lower()
+        word = _in_order(line.strip().lower())
         if word in commands:
             commands[word]()
             return

@@ -183,8 +183,6 @@ class Engine:
             sign, answer = "?", " ".join(str(error).split())
             if isinstance(error, IllegalMoveError):
                 answer = f"illegal move: {answer}"
-                if "repeat an earlier" in answer and self.rules.ko != "simple":
-                    answer += " (--env.ko simple allows it)"
         except Exception as error:
             traceback.print_exc(file=sys.stderr)
             sign, answer = "?", f"internal error: {type(error).__name__}"
@@ -337,7 +335,8 @@ class Engine:
             return text
         path = Path(self._rest.strip('"'))
         try:
-            path.write_text(text + "\n", encoding="utf-8")
+            with path.open("x", encoding="utf-8") as file:
+                file.write(text + "\n")
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise GtpError(f"{str(path)[:80]} cannot be written: {reason}") from None
@@ -745,12 +744,20 @@ class Engine:
     # -- parts ----------------------------------------------------------------------------------
 
     def _play(self, colour: int, action: int) -> None:
-        if not self.board.over:
-            self.board.play(action, colour)
-            return
-        board = self.board.copy()  # players who disagree about dead stones play on
-        board.resume()
-        board.play(action, colour)
+        board = self.board
+        if board.over:  # players who disagree about dead stones play on
+            board = board.copy()
+            board.resume()
+        try:
+            board.play(action, colour)
+        except IllegalMoveError as error:
+            simple = dataclasses.replace(self.rules, ko="simple")
+            moves = [*self.board.moves, (colour, action)]
+            try:
+                replay(simple, self.setup, moves, self._first)
+            except IllegalMoveError:
+                raise error from None
+            raise IllegalMoveError(f"{error} (--env.ko simple allows it)") from None
         self.board = board
 
     def _vertex(self, word: str) -> int:
