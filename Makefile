@@ -1,6 +1,7 @@
 # Every target makes its own .venv first; nothing else is needed.
 PYTHON ?= python3
 BIN := .venv/bin
+TSC := build/node_modules/.bin/tsc
 
 .PHONY: demo test lint bench clean
 
@@ -15,12 +16,16 @@ demo: .venv/.installed
 
 # Two tests at a time with one thread each: most of them wait for a single thread.
 test: .venv/.installed lint
+	@command -v chromium chromium-browser >/dev/null || \
+	echo "The page is not tested in a browser: there is no Chromium (on Debian: apt-get install chromium)"
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
 lint: .venv/.installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@if [ -x $(TSC) ]; then $(TSC) -p fathom/page/static/jsconfig.json; \
+	else echo "The page's scripts were not checked: npm install --prefix build --no-save typescript@5"; fi
 
 bench: .venv/.installed
 	$(BIN)/pip install -q --disable-pip-version-check -e ".[bench]"

@@ -29,6 +29,8 @@ fathom predict runs/reference/digits-cnn runs/demo/three.png
 
 cat <<END
 
+All of it in a browser, live, to compare and to play with:  .venv/bin/fathom watch
+
 What to look at
   runs/demo/pong-$stamp/         a video of the trained agent
   runs/maze-$stamp/videos/       a video of the agent that learnt mazes just now

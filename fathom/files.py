@@ -7,6 +7,7 @@ no link on the way, so that what is read, written and removed lies in the folder
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import shutil
 import stat
@@ -74,7 +75,7 @@ class Folder:
 
     @contextmanager
     def reading(self, name: str, most: int) -> Iterator[Reader]:
-        """Open a file of at most `most` bytes to read it from its start."""
+        """Open a file of at most `most` bytes to read it from its start, or from where `Reader.skip` goes."""
         with self._descriptor(name) as descriptor:
             status = os.fstat(descriptor)
             size = status.st_size
@@ -82,7 +83,7 @@ class Folder:
                 raise UnsafeFileError(
                     f"{self.path / name} has {size:,} bytes, and a file of its kind at most {most:,}"
                 )
-            yield Reader(descriptor, size, status.st_blocks * 512)
+            yield Reader(descriptor, size, status.st_blocks * 512, status.st_ino)
 
     def names(self) -> list[str]:
         """What is in the folder, links and the like included; nothing where there is no folder."""
@@ -232,12 +233,21 @@ class Folder:
 class Reader:
     """Reads a file from its start; gives the bytes that were asked for, or fewer at its end."""
 
-    def __init__(self, descriptor: int, size: int, stored: int) -> None:
+    def __init__(self, descriptor: int, size: int, stored: int, number: int) -> None:
         self._descriptor, self._left = descriptor, size
         self.size = size
         """Bytes of the file when it was opened; not more are read."""
         self.stored = stored
         """Bytes that the disk holds of it: fewer where it has holes; 0 where the file system does not say."""
+        self.number = number
+        """Number of the file (its inode), another one when a new file took its name."""
+        self.rest = 0
+
+    def skip(self, to: int) -> None:
+        """Read on from a byte of the file, or from its end."""
+        to = min(to, self.size)
+        os.lseek(self._descriptor, to, os.SEEK_SET)
+        self._left = self.size - to
 
     def read(self, count: int | None = None) -> bytes:
         left = self._left if count is None else min(count, self._left)
@@ -254,7 +264,10 @@ class Reader:
             yield part
 
     def lines(self, longest: int) -> Iterator[bytes]:
-        """The lines, with their ends; lines of more than `longest` bytes are left out."""
+        """The lines, with their ends; lines of more than `longest` bytes are left out.
+
+        `rest` then says how many bytes at the end are of a line without an end.
+        """
         rest, skipping = b"", False
         while part := self.read(_CHUNK):
             *whole, rest = (rest + part).split(b"\n")
@@ -264,8 +277,18 @@ class Reader:
                 skipping = False
             if skipping or len(rest) > longest:
                 rest, skipping = b"", True
+        self.rest = len(rest)
         if rest and not skipping:
             yield rest
+
+    def is_locked(self) -> bool:
+        """Whether somebody has locked the file for himself (`flock`)."""
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+        return False
 
 
 def _kind(mode: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import math
 import os
 import sys
@@ -48,8 +49,9 @@ def record(
     """Play `episodes` episodes and write each to an mp4 file in `folder`.
 
     The files are called `name.mp4`, or `name-1.mp4`, `name-2.mp4` … if there are several,
-    and appear only when they are complete. An environment that has a method `transcript`, which gives
-    its episode as texts by the suffix of their files, gets these files, too.
+    and appear only when they are complete. `name.json` beside a video holds its `fps`, its `seed`, and the reward
+    of each step: `rewards[k]` is between pictures k and k + 1. An environment that has a method `transcript`,
+    which gives its episode as texts by the suffix of their files, gets these files, too.
 
     Args:
         max_seconds: a longer video is cut, and `warn` is told.
@@ -72,10 +74,19 @@ def record(
                 f"{path} was cut after {number(max_seconds)} seconds, before the end of its episode;"
                 " --max-seconds allows more"
             )
+            rewards: list[float] = []
             frames = _frames(
-                agent, environment, env, seed + episode, limit, functools.partial(warn, message)
+                agent,
+                environment,
+                env,
+                seed + episode,
+                limit,
+                functools.partial(warn, message),
+                rewards,
             )
             write_video(path, frames, fps)
+            about = {"fps": fps, "seed": seed + episode, "rewards": rewards}
+            replace_file(path.with_suffix(".json"), json.dumps(about).encode())
             transcript = find_hook(env, "transcript")
             for ending, text in (transcript() if transcript is not None else {}).items():
                 replace_file(path.with_suffix(ending), text.encode())
@@ -92,9 +103,10 @@ def _frames(
     seed: int,
     limit: int,
     cut: Callable[[], None],
+    rewards: list[float],
 ) -> Generator[np.ndarray]:
     """Play one episode and yield its pictures, at most `limit`; `cut` is called where it has more."""
-    for frame, _, _ in moments(agent, environment, env, seed, limit, cut):
+    for frame, _, _ in moments(agent, environment, env, seed, limit, cut, rewards):
         yield frame
 
 
@@ -105,11 +117,12 @@ def moments(
     seed: int,
     limit: int,
     cut: Callable[[], None],
+    rewards: list[float] | None = None,
 ) -> Generator[tuple[np.ndarray, FlatObservation, np.ndarray | None]]:
     """Play one episode; yields pictures, at most `limit`, each with what the agent is about to act on.
 
     That is the flat observation and the action mask, (1, …). After the last step `cut` is called if the episode
-    has not ended.
+    has not ended. The reward of every step is added to `rewards`.
     """
     rng = generator(seed)
     plain = ObservationFlattener(env.observation_space)
@@ -123,7 +136,9 @@ def moments(
         yield picture(environment, env), batch, masks
         action = first_of(agent.act(batch, masks, starts, rng))
         starts = np.zeros(1, dtype=bool)
-        observation, _, terminated, truncated, info = env.step(action)
+        observation, reward, terminated, truncated, info = env.step(action)
+        if rewards is not None:
+            rewards.append(float(reward))
         if terminated or truncated:
             yield (
                 picture(environment, env),

@@ -52,15 +52,19 @@ def student_interval(values: np.ndarray) -> tuple[float, float]:
     Args:
         values: (n,); of a single one nothing is known, and both ends are the value itself.
     """
+    low, high = student_intervals(np.asarray(values)[:, None])
+    return float(low[0]), float(high[0])
+
+
+def student_intervals(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`student_interval` of each column of values (n, k); two arrays (k,)."""
     from scipy.stats import t
 
     values = np.asarray(values, np.float64)
-    mean = float(values.mean())
-    if len(values) < 2:
+    mean, count = values.mean(0), len(values)
+    if count < 2:
         return mean, mean
-    half = float(t.ppf((1 + LEVEL) / 2, len(values) - 1) * values.std(ddof=1)) / math.sqrt(
-        len(values)
-    )
+    half = t.ppf((1 + LEVEL) / 2, count - 1) * values.std(0, ddof=1) / math.sqrt(count)
     return mean - half, mean + half
 
 

@@ -4,13 +4,16 @@ A game takes three bytes a move. Positions are replayed when a batch is drawn, w
 reading planes from a disk. A hash of its moves decides whether a game is held out for testing, so copies of
 a game are always on the same side.
 
-Records are `.sgf` files, in folders or in `.zip`, `.tar`, `.tar.gz` and `.7z` archives, or lines of
-the Tygem collection (`id TAB ;B[pd];W[pp]…` on 19×19 between players of 9 dan, with the results in an
+Records are `.sgf` files of one or many games, also compressed (`.sgf.gz`, `.sgf.bz2`, `.sgf.xz`), in folders or in
+`.zip`, `.7z` and `.tar` archives (`.tar.gz`, `.tar.bz2`, `.tar.xz`), or lines of the Tygem collection (`id TAB ;B[pd];W[pp]…` on 19×19 between players of 9 dan, with the results in an
 `.index` file beside them).
 """
 
+import bz2
+import gzip
 import hashlib
 import json
+import lzma
 import os
 import re
 import tarfile
@@ -20,13 +23,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
 
 import numba
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from envs.go import sgf
 from envs.go.core import (
     BLACK,
     EMPTY,
@@ -51,7 +55,7 @@ from envs.go.core import (
     playout,
     verdict,
 )
-from envs.go.sgf import MAX_BYTES, Game, SgfError, read_game
+from envs.go.sgf import Game, SgfError, read_games
 from envs.hooks import WorldError
 
 MAX_FILE = 1 << 28
@@ -59,6 +63,7 @@ MAX_FILE = 1 << 28
 _FORMAT = 4
 """Version of the cache's format."""
 _SIZE = re.compile(rb"SZ\[(\d{1,2})\]")
+_GAME = re.compile(rb"\(\s*;")
 _LINE = re.compile(rb"\d{1,20}\t;[BW]\[")
 _LINE_MOVES = {
     b"%s[%s]" % (letter, point): (colour, action)
@@ -66,6 +71,9 @@ _LINE_MOVES = {
     for action, point in enumerate(
         [*(bytes((97 + column, 97 + row)) for row in range(19) for column in range(19)), b""]
     )
+}
+_CHINESE_NUMBERS = {ord(letter): str(n) for n, letter in enumerate("一二三四五六七八九", 1)} | {
+    ord("初"): "1"
 }
 _PLAYOUTS = 64
 """Playouts that estimate which stones are dead at the end of a record. The estimate is used only if it gives
@@ -81,6 +89,10 @@ _NO_LIBERTIES = "stones are set up without liberties"
 
 class GamesError(WorldError):
     """A folder or file holds no games that can be learnt from."""
+
+
+class NoRecordError(SgfError):
+    """A file is of another kind."""
 
 
 def stream(folder: Path, size: int | None = None) -> Iterator[tuple[str, Game | SgfError | None]]:
@@ -104,16 +116,19 @@ def stream(folder: Path, size: int | None = None) -> Iterator[tuple[str, Game | 
             yield name, data
         elif name.lower().endswith(".sgf"):
             says = _SIZE.search(data, 0, 4096)
-            if size is not None and says is not None and int(says[1]) != size:
+            one = len(_GAME.findall(data)) == 1
+            if one and size is not None and says is not None and int(says[1]) != size:
                 yield name, None
                 continue
-            try:
-                yield name, read_game(data, name)
-            except SgfError as error:
-                yield name, error
+            for number, game in enumerate(read_games(data, name), 1):
+                called = name if number == 1 else f"{name}, game {number}"
+                other = isinstance(game, Game) and size not in (None, game.size)
+                yield called, None if other else game
         elif _LINE.match(data):
             for line in data.splitlines():
                 yield (name, None) if size not in (None, 19) else _line_game(line, name, results)
+        elif data:
+            yield name, NoRecordError(f"{name}: neither a record nor an archive of a known kind")
 
 
 def _line_game(line: bytes, name: str, results: dict[bytes, str]) -> tuple[str, Game | SgfError]:
@@ -160,7 +175,7 @@ def _printable(name: str) -> str:
 
 
 def _limit(name: str) -> int:
-    return MAX_BYTES if name.lower().endswith(".sgf") else MAX_FILE
+    return sgf.MAX_FILE if name.lower().endswith(".sgf") else MAX_FILE
 
 
 def _too_large(name: str) -> SgfError:
@@ -168,10 +183,10 @@ def _too_large(name: str) -> SgfError:
 
 
 def _take(file: IO[bytes], name: str) -> bytes | None:
-    """Yield the entries of a file that may be records; None for one that is too large."""
+    """Return a file's content, of one that is no record the beginning; None if it is too large."""
     head = file.read(64)
     if not (name.lower().endswith((".sgf", ".index")) or _LINE.match(head)):
-        return b""
+        return head
     data = head + file.read(_limit(name) + 1 - len(head))
     return data if len(data) <= _limit(name) else None
 
@@ -213,7 +228,20 @@ def _seven_zip(path: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str,
             yield name, _take(cast(IO[bytes], content), name)
 
 
-_ARCHIVES = ((".zip", _zip), ((".tar", ".tar.gz", ".tgz"), _tar), (".7z", _seven_zip))
+def _compressed(path: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes | None]]:
+    opened: Any = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}[path.suffix.lower()]
+    if wanted(path.stem):
+        with opened(path) as file:
+            yield path.stem, _take(file, path.stem)
+
+
+_TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+_ARCHIVES: tuple[tuple[str | tuple[str, ...], Callable[..., Any]], ...] = (
+    (".zip", _zip),
+    (_TARS, _tar),
+    (".7z", _seven_zip),
+    ((".gz", ".bz2", ".xz"), _compressed),
+)
 
 
 @dataclass
@@ -244,13 +272,15 @@ def strength(rank: str) -> tuple[str, float] | None:
     Kyu, dan and professional ranks share one scale: `3k` is ("rank", -2), `1d` 1, `9d` 9 and `9p` 18. A
     rating such as `2350?` is ("rating", 2350).
     """
-    match = re.search(r"(p?)(\d+)\s*(k|d|p|段|級|级)?", rank.lower())
+    rank = rank.lower().translate(_CHINESE_NUMBERS)
+    match = re.search(r"(p?)(\d+)[\s-]*(k|d|p|段|단|級|级|급)?", rank)
     if match is None:
         return None
-    professional, number, unit = match[1] or match[3] == "p", int(match[2]), match[3]
+    professional = match[1] or match[3] == "p" or any(word in rank for word in ("职业", "プロ"))
+    number, unit = int(match[2]), match[3]
     if professional and number <= 9:
         return "rank", 9 + number
-    if unit in ("k", "級", "级"):
+    if unit in ("k", "級", "级", "급"):
         return "rank", 1 - number
     if unit is not None:
         return "rank", number
@@ -402,7 +432,7 @@ def _collect(
             skipped[_OTHER_SIZE] += 1
             continue
         if isinstance(game, SgfError):
-            skipped["broken"] += 1
+            skipped["no record" if isinstance(game, NoRecordError) else "broken"] += 1
             report.broken.append(str(game))
             continue
         reason = _unwanted(game, size, min_strength, min_moves)

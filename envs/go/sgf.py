@@ -1,31 +1,39 @@
 """Game records in SGF (Smart Game Format FF[4]), read and written through sgfmill.
 
 A broken record raises an `SgfError` of one line that names the record and the move. Only the main line is
-read: the first variation at every fork.
+read: the first variation at every fork. A detail that is not a move, such as a komi in words, costs that detail only.
+Records are decoded before they are parsed, because half of a two-byte letter may look like a bracket.
 """
 
-import codecs
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sgfmill import sgf, sgf_grammar, sgf_properties
 
-from envs.go.board import BLACK, EMPTY, WHITE, Board
+from envs.go.board import BLACK, EMPTY, WHITE, Board, Rules, replay
+from envs.go.charsets import as_utf8
 from envs.go.core import LARGEST
 from envs.hooks import WorldError
 
 MAX_BYTES = 1 << 18
 """The largest record that is read. Long games with many comments take 100 KB."""
+MAX_FILE = 1 << 24
+"""The largest file of records that is read."""
 _COLOURS = {"B": BLACK, "W": WHITE}
 _LETTERS = {BLACK: "b", WHITE: "w"}
-_CHARSETS = (
-    *("utf-8", "ascii", "iso8859-1", "iso8859-15", "cp1250", "cp1251", "cp1252", "koi8-r"),
-    *("gb18030", "gb2312", "gbk", "big5", "cp932", "shift_jis", "euc_jp", "iso2022_jp"),
-    *("cp949", "euc_kr"),
+_NAMES = {
+    **{"black": BLACK, "b": BLACK, "黑": BLACK, "黒": BLACK, "흑": BLACK},
+    **{"white": WHITE, "w": WHITE, "白": WHITE, "백": WHITE},
+}
+_DRAWS = ("0", "draw", "jigo", "和", "和棋", "持碁", "ジゴ", "무승부")
+_RESULT = re.compile(
+    rf"({'|'.join(_NAMES)})\s*(?:\+|wins(?: by)?|番?\S{{0,4}}?[胜勝승])\s*", re.IGNORECASE
 )
-"""Charsets that records use, by Python's names. Other codecs of Python's may be slow or not for text."""
+_POINTS = re.compile(r"(?=[\d½])(\d{0,3}(?:[.,]\d{0,3})?)(½|半)?\s*(?:目半?|집반?|points?)?")
+_NUMBER = re.compile(r"([+-]?\d{0,6}(?:[.,]\d{0,6})?)(½?)")
+_GAME = re.compile(rb"\(\s*;")
 
 
 class SgfError(WorldError):
@@ -59,10 +67,10 @@ class Game:
     @property
     def winner(self) -> int | None:
         """BLACK, WHITE, EMPTY for a draw, None if the result is not known."""
-        result = self.result.strip().lower()
-        if result[:2] in ("b+", "w+"):
-            return _COLOURS[result[0].upper()]
-        return EMPTY if result in ("0", "draw", "jigo") else None
+        result = self.result.strip()
+        if match := _RESULT.match(result):
+            return _NAMES[match[1].lower()]
+        return EMPTY if result.lower() in _DRAWS else None
 
     @property
     def margin(self) -> float | None:
@@ -71,25 +79,93 @@ class Game:
             return None
         if self.winner == EMPTY:
             return 0.0
-        points = re.fullmatch(r"\d{1,3}(\.\d{0,3})?", self.result.strip()[2:].strip())
-        if points is None:
+        result = self.result.strip()
+        match = _RESULT.match(result)
+        points = match and _POINTS.fullmatch(result, match.end())
+        if not points:
             return None
-        return float(points[0]) if self.winner == BLACK else -float(points[0])
+        number = _float(points[1]) + (0.5 if "半" in points[0] or "½" in points[0] else 0)
+        return number if self.winner == BLACK else -number
 
 
-def read_game(source: bytes | Path, name: str | None = None) -> Game:
+def _float(text: str) -> float:
+    text = text.replace(",", ".")
+    return float(text) if any(letter.isdigit() for letter in text) else 0.0
+
+
+def read_games(source: bytes | Path, name: str | None = None) -> Iterator[Game | SgfError]:
+    """Yield every game of a file, and an error for each that is broken.
+
+    Args:
+        source: a file, or its content.
+        name: the file's name in errors; by default its path. The second game of `a.sgf` is called `a.sgf, game 2`.
+    """
+    name = _name(source, name)
+    try:
+        data = _prepared(source, name)
+    except SgfError as error:
+        yield error
+        return
+    start, number = 0, 1
+    while start >= 0:
+        # The game ends where its brackets are closed; after a broken one the next begins at a line's start.
+        _, end = sgf_grammar.tokenise(data, start)
+        called = name if number == 1 else f"{name}, game {number}"
+        try:
+            yield _read_game(data[start : max(start, end)], called)
+        except SgfError as error:
+            yield error
+            following = re.compile(rb"[\r\n]\s*\(\s*;").search(data, max(start, end))
+        else:
+            following = _GAME.search(data, end)
+        start, number = following.start() if following else -1, number + 1
+
+
+def read_game(
+    source: bytes | Path, name: str | None = None, *, moves: int | None = None, whole: bool = False
+) -> Game:
     """Return the first game of a record.
 
     Args:
         source: a file, or its content.
         name: the record's name in errors; by default the file's path.
+        moves: read only so many.
+        whole: where stones are set up during the game, return the position after that as the start of a game; by
+            default the game ends before.
 
     Raises:
         SgfError: it is no proper record of Go. Whether the moves are legal is not checked.
     """
-    if name is None:
-        name = str(source) if isinstance(source, Path) else "the record"
+    name = _name(source, name)
+    data = _prepared(source, name)
+    _, end = sgf_grammar.tokenise(data)
+    return _read_game(data[:end] if end else data, name, moves, whole)
+
+
+def _name(source: bytes | Path, name: str | None) -> str:
+    if name is not None:
+        return name
+    return str(source) if isinstance(source, Path) else "the record"
+
+
+def _prepared(source: bytes | Path, name: str) -> bytes:
+    """Return the content of a file of records in UTF-8, with the beginning that some programs leave out."""
     data = _read(source, name) if isinstance(source, Path) else source
+    if len(data) > MAX_FILE:
+        raise SgfError(f"{name}: larger than {MAX_FILE >> 20} MiB")
+    data = as_utf8(data)
+    if not _GAME.search(data):
+        start = data.lstrip()
+        if start.startswith(b"("):  # as Nihon Ki-in writes them
+            return b"(;" + start[1:]
+        if start.startswith(b";"):  # as Fox does
+            return b"(" + start
+    elif data.lstrip().startswith(b";"):
+        return b"(" + data.lstrip()
+    return data
+
+
+def _read_game(data: bytes, name: str, most: int | None = None, whole: bool = False) -> Game:
     if len(data) > MAX_BYTES:
         raise SgfError(f"{name}: larger than {MAX_BYTES >> 10} KiB")
     try:
@@ -99,52 +175,58 @@ def read_game(source: bytes | Path, name: str | None = None) -> Game:
             token in (b"B", b"W") for kind, token in sgf_grammar.tokenise(data)[0] if kind == "I"
         )
         raise SgfError(f"{name}: after move {read}: {error}") from None
-    root = tree.sequence[0]
-    charset = _charset(_first(root, "CA"))
+    nodes = list(sgf_grammar.main_sequence_iter(tree))
+    root = nodes[0]
     game = _first(root, "GM").strip()
     if game not in (b"", b"1"):
         raise SgfError(f"{name}: this is a record of another game than Go (GM[{_shown(game)}])")
-    size = _size(_first(root, "SZ"), name)
+    size = _size(next((_first(node, "SZ") for node in nodes if "SZ" in node), b""), name)
 
     moves: list[tuple[int, int]] = []
     comments: list[str] = []
     setup: dict[int, int] = {}
-    to_play = None
-    for node in sgf_grammar.main_sequence_iter(tree):
+    to_play, earlier = None, 0
+    for node in nodes:
         played = [(letter, raw) for letter in ("B", "W") for raw in node.get(letter, ())]
         if node.keys() & {"AB", "AW", "AE"}:
-            if moves or played:
-                raise SgfError(f"{name}: move {len(moves) + 1}: stones are set up during the game")
+            if moves and not whole:
+                break
+            if moves:
+                setup, earlier = _position(size, setup, moves, to_play, name), earlier + len(moves)
+                moves, comments, to_play = [], [], None
             _set_up(node, size, setup, name)
         if "PL" in node and not moves:
-            to_play = _COLOURS.get(_first(node, "PL").strip().upper().decode("latin-1"))
+            to_play = _NAMES.get(_text(_first(node, "PL")).strip()[:1].lower())
         if not played:
             continue
+        if most is not None and earlier + len(moves) >= most:
+            break
+        number = earlier + len(moves) + 1
         if len(played) > 1:
-            raise SgfError(f"{name}: move {len(moves) + 1}: several moves at once")
+            raise SgfError(f"{name}: move {number}: several moves at once")
         letter, raw = played[0]
         action = _action(raw.strip(), size)
         if action is None:
             raise SgfError(
-                f"{name}: move {len(moves) + 1}: [{_shown(raw)}] is no point of a {size}×{size} board"
+                f"{name}: move {number}: [{_shown(raw)}] is no point of a {size}×{size} board"
             )
         moves.append((_COLOURS[letter], action))
-        comments.append(_text(_first(node, "C"), charset) if "C" in node else "")
+        comments.append(_text(_first(node, "C")) if "C" in node else "")
     if moves:
         to_play = moves[0][0]
     elif to_play is None:
         to_play = WHITE if setup and WHITE not in setup.values() else BLACK
 
     def text(identifier: str) -> str:
-        return _text(_first(root, identifier), charset).strip()
+        return _text(_first(root, identifier)).strip()
 
     return Game(
         size=size,
         moves=tuple(moves),
         setup=tuple((colour, action) for action, colour in sorted(setup.items())),
         to_play=to_play,
-        komi=_number(text("KM"), "komi", name),
-        handicap=int(_number(text("HA"), "handicap", name)),
+        komi=_komi(text("KM"), text("RU"), text("AP")),
+        handicap=int(_number(text("HA"))),
         result=text("RE"),
         rules=text("RU"),
         black=text("PB"),
@@ -153,6 +235,18 @@ def read_game(source: bytes | Path, name: str | None = None) -> Game:
         white_rank=text("WR"),
         comments=tuple(comments) if any(comments) else (),
     )
+
+
+def _position(
+    size: int, setup: dict[int, int], moves: Sequence[tuple[int, int]], first: int | None, name: str
+) -> dict[int, int]:
+    """Return the stones on the board after some moves, by action."""
+    rules = Rules(size=size, ko="simple", suicide=True)
+    try:
+        stones = replay(rules, [(c, a) for a, c in setup.items()], moves, first).stones.ravel()
+    except ValueError as error:
+        raise SgfError(f"{name}: {error}") from None
+    return {action: int(stone) for action, stone in enumerate(stones) if stone}
 
 
 def write_game(game: Game) -> bytes:
@@ -197,7 +291,7 @@ def write_game(game: Game) -> bytes:
 def _read(path: Path, name: str) -> bytes:
     try:
         with path.open("rb") as file:
-            return file.read(MAX_BYTES + 1)
+            return file.read(MAX_FILE + 1)
     except OSError as error:
         raise SgfError(f"{name}: {error.strerror}") from None
 
@@ -206,17 +300,9 @@ def _first(node: dict[str, list[bytes]], identifier: str) -> bytes:
     return node[identifier][0] if identifier in node else b""
 
 
-def _charset(declared: bytes) -> str:
-    try:
-        charset = codecs.lookup(declared[:20].decode("ascii").strip()).name
-    except (LookupError, ValueError):
-        return "utf-8"
-    return charset if charset in _CHARSETS else "utf-8"
-
-
-def _text(raw: bytes, charset: str) -> str:
-    """Decode a text, with � for bytes that are not of the charset."""
-    return sgf_grammar.text_value(raw).decode(charset, "replace")
+def _text(raw: bytes) -> str:
+    """Return a text value; � for bytes that could not be decoded."""
+    return sgf_grammar.text_value(raw).decode("utf-8", "replace")
 
 
 def _shown(raw: bytes) -> str:
@@ -233,17 +319,25 @@ def _size(raw: bytes, name: str) -> int:
         return 19  # FF[4]'s default for Go
     size = re.fullmatch(rb"\s*(\d{1,2})\s*(?::\s*\1\s*)?", raw)
     if size is None or not 1 <= int(size[1]) <= LARGEST:
-        raise SgfError(f"{name}: size [{_shown(raw)}] is not from 1 to {LARGEST}")
+        raise SgfError(
+            f"{name}: a board must be square, of 5 to {LARGEST} lines: its size is [{_shown(raw)}]"
+        )
     return int(size[1])
 
 
-def _number(text: str, what: str, name: str) -> float:
-    """Return a number of the header, 0 if it is missing."""
-    if not text:
-        return 0.0
-    if not re.fullmatch(r"[+-]?\d{0,6}(\.\d{0,6})?", text) or not re.search(r"\d", text):
-        raise SgfError(f"{name}: {what} [{_shown(text.encode())}] is not a number")
-    return float(text)
+def _number(text: str) -> float:
+    """Return a number of the header, 0 if there is none or none that can be read."""
+    match = _NUMBER.fullmatch(text)
+    return _float(match[1]) + 0.5 * bool(match[2]) if match else 0.0
+
+
+def _komi(text: str, rules: str, program: str) -> float:
+    """Return the komi in points. Fox writes hundredths, under Chinese rules of stones, which are two points."""
+    komi = _number(text)
+    if "foxwq" not in program.lower() or not komi.is_integer() or abs(komi) < 100:
+        return komi
+    chinese = rules.strip().lower() in ("chinese", "cn", "中国", "中國")
+    return komi / 50 if chinese else komi / 100
 
 
 def _action(raw: bytes, size: int) -> int | None:
@@ -264,7 +358,7 @@ def _place(action: int, size: int) -> tuple[int, int]:
 
 
 def _set_up(node: dict[str, list[bytes]], size: int, setup: dict[int, int], name: str) -> None:
-    """Add a node's setup stones to `setup`, by action."""
+    """Change `setup`, stones by action, as a node says."""
     context = sgf_properties.Presenter(size, "UTF-8")
     for identifier, colour in (("AE", EMPTY), ("AB", BLACK), ("AW", WHITE)):
         values = [value for value in node.get(identifier, ()) if value.strip()]
@@ -276,8 +370,8 @@ def _set_up(node: dict[str, list[bytes]], size: int, setup: dict[int, int], name
             action = (size - 1 - row) * size + column
             if colour == EMPTY:
                 setup.pop(action, None)
-            elif setup.setdefault(action, colour) != colour:
-                raise SgfError(f"{name}: two stones are set up on one point")
+            else:  # the last stone stays
+                setup[action] = colour
 
 
 def record(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
+from collections.abc import Iterator
 
 from pydantic.dataclasses import dataclass
 
@@ -25,8 +27,8 @@ USAGE = "gtp PLAYER"
 class GtpFlags(GoFlags):
     """Play Go as an engine for other programs, in the Go Text Protocol.
 
-    Rules are set by --env.size, --env.komi, --env.ko and --env.suicide; the other program can change size
-    and komi. Its clock is kept whatever the flags say.
+    Rules are set by --env.size, --env.komi, --env.ko and --env.suicide; the other program can change them. Its
+    clock is kept whatever the flags say. A run plays on the board that it learnt on, rave on any.
     """
 
 
@@ -39,6 +41,23 @@ def run(words: list[str]) -> int:
         from fathom.play.players import rules_from
 
         player = go_player(reference, flags)
-        with contextlib.closing(player), reporting_world_errors():
-            gtp.run(player, rules_from(rules_arguments, [player]), budget, sys.stdin.buffer, out)
+        with contextlib.closing(player), reporting_world_errors(), _ended_by_signals():
+            source = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
+            gtp.run(player, rules_from(rules_arguments, [player]), budget, source, out)
     return 0
+
+
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end the session, also while the player thinks."""
+
+    def end(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    except KeyboardInterrupt:
+        pass
+    finally:
+        signal.signal(signal.SIGTERM, before)

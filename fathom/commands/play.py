@@ -37,8 +37,10 @@ class PlayFlags(GoFlags):
     Rules are set by --env.size, --env.komi, --env.ko and --env.suicide.
     """
 
-    colour: Literal["black", "white"] = "black"
+    colour: Literal["black", "white", "b", "w"] = "black"
     """Your colour."""
+    record: Path | None = None
+    """SGF file from whose last position the game goes on; you play the colour to move."""
     handicap: Annotated[int, Field(ge=0, le=9)] = 0
     """Black stones on the board at the start; white then moves first."""
     sgf: Path | None = None
@@ -93,19 +95,27 @@ def _play_go(words: list[str]) -> int:
     flags: PlayFlags = parse(PlayFlags(), rest, f"fathom play {reference}")
     budget = search_budget(flags)
     from envs.go.board import BLACK, WHITE
+    from envs.go.sgf import read_game
     from fathom.play.go_session import GoSession
     from fathom.play.go_terminal import GoTerminal, busy, new_console
     from fathom.play.players import rules_from
 
     if flags.sgf is not None and flags.sgf.exists():
         raise FathomError(f"{flags.sgf} exists already: choose another --sgf")
+    game = None
+    if flags.record is not None:
+        with reporting_world_errors():
+            game = read_game(flags.record, whole=True)
+        rules_arguments.setdefault("size", str(game.size))
     player = go_player(reference, flags)
     console = new_console()
     with contextlib.closing(player), reporting_world_errors():
         rules = rules_from(rules_arguments, [player])
-        colour = BLACK if flags.colour == "black" else WHITE
+        colour = BLACK if flags.colour.startswith("b") else WHITE
         with busy(console, "getting ready (it takes a minute the first time)"):
             session = GoSession(player, rules, budget, colour, flags.handicap)
+            if game is not None:
+                session.take_up(game)
         if flags.sgf is not None:  # fails before the game rather than after it
             session.save(flags.sgf)
         try:

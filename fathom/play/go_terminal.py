@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.panel import Panel
@@ -18,13 +19,14 @@ from agents.search.go_search import Candidate
 from envs.go.board import BLACK, WHITE, Board
 from envs.go.rendering import ansi, stars
 from envs.go.vertices import COLUMNS
+from fathom.errors import FathomError
 from fathom.play.go_session import HINTS, GoSession
 
 _WOOD, _LINE, _STAR = "#dcb26a", "#8f6d38", "#4a3413"
 _STONES = {BLACK: "#0e0e12", WHITE: "#ffffff"}
 _LAST = "#c8281e"
 _HINT_COLOURS = ("#1463c4", "#177d4c", "#7a4db3")
-_FACTS_WIDTH = 40
+_FACTS_WIDTH, _LEAST_WIDTH = 40, 32
 
 
 def new_console() -> Console:
@@ -103,6 +105,9 @@ class GoTerminal:
             if session.turn == "person":
                 self._show()
                 line = self._line()
+                if line is not None and line.strip().lower().startswith("save"):
+                    self._save(line.strip()[4:].strip())
+                    continue
                 thinks = line is not None and line.strip().lower() == "hint"
                 with self._thinking() if thinks else contextlib.nullcontext():
                     session.leave() if line is None else session.handle(line)
@@ -116,14 +121,29 @@ class GoTerminal:
                 text = "Do you agree? [bold]y[/]es, or [bold]n[/]o to play on: "
                 self.console.print(text, end="")
                 line = self._line()
+                answer = "" if line is None else line.strip().lower()
                 if line is None:
                     session.leave()
-                else:
-                    session.agree(not line.strip().lower().startswith("n"))
+                elif answer in ("y", "yes", "n", "no"):
+                    session.agree(answer.startswith("y"))
         if session.result:
             self._show()
             self.console.print(Text(session.verdict(), style="bold"))
         return session.result
+
+    def _save(self, name: str) -> None:
+        """Write the game so far to a new file."""
+        path = Path(name)
+        try:
+            if not name:
+                raise FathomError("save needs a file, as in `save game.sgf`")
+            if path.exists():
+                raise FathomError(f"{name} exists already: choose another file")
+            self.session.save(path)
+        except (FathomError, OSError) as error:
+            self.session.message = str(error)
+        else:
+            self.session.message = f"Saved as {name}."
 
     def _line(self) -> str | None:
         """Ask for a line; None if there are no more."""
@@ -151,12 +171,17 @@ class GoTerminal:
             return
         self.console.clear()
         drawn, facts = draw(board, session.hints, session.dead), self._facts()
-        if self.console.width < 2 * session.rules.size + 10 + _FACTS_WIDTH:
+        if self._facts_width < _LEAST_WIDTH:
             self.console.print(drawn, facts)
             return
-        grid = Table.grid(padding=(0, 3))
+        grid = Table.grid(padding=(0, 1))
         grid.add_row(drawn, facts)
         self.console.print(grid)
+
+    @property
+    def _facts_width(self) -> int:
+        """Columns beside the board."""
+        return min(_FACTS_WIDTH, self.console.width - 2 * self.session.rules.size - 8)
 
     def _facts(self) -> Panel:
         """Return the panel beside the board: players, captures, move, komi, win rate, message."""
@@ -182,7 +207,8 @@ class GoTerminal:
         lines.add_row("")
         lines.add_row(Text(session.message))
         title = f"Go {size}×{size}"
-        return Panel(lines, border_style="dim", width=_FACTS_WIDTH, title=title, padding=(1, 1))
+        width = max(self._facts_width, _LEAST_WIDTH)
+        return Panel(lines, border_style="dim", width=width, title=title, padding=(1, 1))
 
 
 def _bar(win_rate: float) -> Text:

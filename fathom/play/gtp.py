@@ -1,7 +1,7 @@
 """A player as an engine for other Go programs: the Go Text Protocol, version 2 (Farnebäck 2002).
 
 A command is a line; its answer begins with "=" or "?" and ends with an empty line. Beside the commands of the
-standard it has those that Sabaki, Lizzie, GoGui, KGS and CGOS send. No input ends the session but `quit`.
+standard it has those that Sabaki, Lizzie, GoGui, KGS and CGOS send. No command ends the session but `quit`.
 Messages for people go to standard error.
 """
 
@@ -12,20 +12,21 @@ import json
 import math
 import queue
 import re
+import select
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
 from agents.search.go_search import Candidate
 from envs.go.board import BLACK, WHITE, Board, IllegalMoveError, Rules, handicap_points, replay
-from envs.go.core import LARGEST
+from envs.go.core import LARGEST, Ko
 from envs.go.counting import chains, ownership, result_of, without
 from envs.go.rendering import ansi
-from envs.go.sgf import read_game
+from envs.go.sgf import read_game, record, write_game
 from envs.go.vertices import action_at, vertex
 from fathom import __version__
 from fathom.errors import FathomError
@@ -39,7 +40,19 @@ _NUMBER = re.compile(r"[+-]?([0-9]{1,9}(\.[0-9]{0,9})?|\.[0-9]{1,9})")
 _DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 """CGOS's digits for numbers from −1 to 1."""
 _PAIRS = {"minmoves", "maxmoves", "interval", "ownership", "movesOwnership", "rootInfo", "pvVisits"}
-"""Options of lz-analyze and kata-analyze, each with a value."""
+"""Options of lz-analyze and kata-analyze, each with a value; `movesOwnership` and `pvVisits` change nothing."""
+_RULE_SETS: dict[str, tuple[Ko, bool]] = {
+    **{"chinese": ("positional", False), "chinese-kgs": ("positional", False)},
+    **{"chinese-ogs": ("positional", False), "aga": ("situational", False)},
+    **{"new_zealand": ("situational", True), "new-zealand": ("situational", True)},
+    **{"tromp-taylor": ("positional", True)},
+}
+"""Names of rules with area scoring, with their ko rule and whether suicide is allowed."""
+_KO_NAMES: dict[str, Ko] = {
+    "SIMPLE": "simple",
+    "POSITIONAL": "positional",
+    "SITUATIONAL": "situational",
+}
 
 
 class GtpError(ValueError):
@@ -48,35 +61,49 @@ class GtpError(ValueError):
 
 @dataclasses.dataclass
 class Clock:
-    """The clocks of both players: main time, then `stones` moves in every `period`."""
+    """The clocks of both players: main time, then `stones` moves in every `period` (Canadian byo-yomi), or `stones`
+    periods, of which a move in time costs none (Japanese byo-yomi). Times are in seconds."""
 
     main: float
-    period: float
-    stones: int
+    period: float = 0.0
+    stones: int = 0
+    japanese: bool = False
 
     def __post_init__(self) -> None:
-        start = (self.main, 0) if self.main > 0 else (self.period, self.stones)
+        start = (self.main, 0) if self.main > 0 or not self.period else (self.period, self.stones)
         self.left: dict[int, tuple[float, int]] = {BLACK: start, WHITE: start}
-        """Seconds left, and the number of moves that they are for; 0 for the rest of the game."""
+        """Seconds left, and the number of moves or periods that they are of; 0 in main time."""
+
+    @property
+    def _per_move(self) -> float:
+        """Seconds for each move in byo-yomi."""
+        return self.period / (1 if self.japanese else max(1, self.stones))
 
     def share(self, colour: int, board: Board) -> float:
         """Return the seconds for the next move, less a margin for delays."""
         seconds, stones = self.left[colour]
         if stones:
-            share = seconds / stones
-        else:
+            share = seconds if self.japanese else seconds / stones
+        else:  # main time, and what comes when it is used up
             points = board.rules.size**2
             share = seconds / max(10.0, (points - len(board.moves)) / 3)
-            if self.period:
-                share = max(share, min(self.period / self.stones, seconds))
+            share = max(share, self._per_move)
         return max(0.01, 0.9 * share - 0.05)
 
     def spend(self, colour: int, seconds: float) -> None:
         """Take the time of a move off the clock. Programs may also send `time_left`."""
         left, stones = self.left[colour]
-        left, stones = left - seconds, max(0, stones - 1)
-        if self.period and (left <= 0 or self.left[colour][1] == 1):
-            left, stones = self.period, self.stones
+        if self.japanese:
+            over = seconds if stones else seconds - left
+            if over < 0:
+                left -= seconds
+            else:
+                lost = int(over / self.period) if self.period else 0
+                left, stones = self.period, max(1, (stones or self.stones) - lost)
+        else:
+            left, stones = left - seconds, max(0, stones - 1)
+            if self.period and (left <= 0 or self.left[colour][1] == 1):
+                left, stones = self.period, self.stones
         self.left[colour] = (max(0.0, left), stones)
 
 
@@ -101,7 +128,12 @@ class Engine:
         self._write, self._waiting = write, waiting
         self.interrupted = threading.Event()
         """Set to end the search for a move at once."""
+        self.ended = threading.Event()
+        """Set to end the session: no search goes on."""
         self._clock: Clock | None = None
+        self._rest = ""
+        self._timed = False
+        """Whether the clock is of time settings; else it is of `time_left` alone."""
         self._quit = False
         self._seed = 0
         self._commands: dict[str, Callable[[list[str]], str]] = {
@@ -133,13 +165,15 @@ class Engine:
 
     def handle(self, line: str) -> bool:
         """Answer a line, and return whether to go on."""
-        words = _clean(line).split()
+        line = _clean(line)
+        words = line.split()
         if not words:
             return True
         number = ""
         if words[0].isascii() and words[0].isdigit():
             number, words = words[0], words[1:]
         self._number, self._streaming = number, False
+        self._rest = line.partition(words[0])[2].strip() if words else ""
         try:
             command = self._commands.get(words[0] if words else "")
             if command is None:
@@ -194,12 +228,18 @@ class Engine:
         try:
             self._begin(dataclasses.replace(self.rules, size=size))
         except FathomError as error:
-            raise GtpError(f"unacceptable size: {error}") from None
+            raise GtpError(f"unacceptable size: {error}; `fathom gtp rave` plays on any") from None
+        self._reset_clock()
         return ""
 
     def _do_clear_board(self, words: list[str]) -> str:
         self._begin(self.rules)
+        self._reset_clock()
         return ""
+
+    def _reset_clock(self) -> None:
+        if self._clock is not None:
+            self._clock = dataclasses.replace(self._clock) if self._timed else None
 
     def _do_komi(self, words: list[str]) -> str:
         rules = dataclasses.replace(self.rules, komi=_float(_only(words)))
@@ -267,21 +307,175 @@ class Engine:
     def _do_loadsgf(self, words: list[str]) -> str:
         if not words:
             raise GtpError("loadsgf needs a file")
-        moves = None
+        text, moves = self._rest, None
         if len(words) > 1 and words[-1].isascii() and words[-1].isdigit():
-            moves, words = max(0, _whole(words[-1]) - 1), words[:-1]
-        path = Path(" ".join(words))
-        if not path.is_file():  # not a folder, and not a pipe, which might block
-            raise GtpError(f"cannot load file: {path} is no file")
+            text, moves = text[: -len(words[-1])].strip(), max(0, _whole(words[-1]) - 1)
+        path = Path(text[1:-1] if len(text) > 1 and text[0] == text[-1] == '"' else text)
         try:
-            game = read_game(path)
+            is_file = path.is_file()  # not a folder, and not a pipe, which might block
+        except (OSError, ValueError):  # too long a name
+            is_file = False
+        if not is_file:
+            raise GtpError(f"cannot load file: {str(path)[:80]} is no file")
+        try:
+            game = read_game(path, moves=moves, whole=True)
             rules = dataclasses.replace(self.rules, size=game.size, komi=game.komi)
             if game.size < 5:
                 raise GtpError(f"unacceptable size: {game.size}")
-            self._begin(rules, game.setup, game.moves[:moves], game.to_play)
+            self._begin(rules, game.setup, game.moves, game.to_play)
         except (ValueError, FathomError) as error:
             raise GtpError(f"cannot load file: {error}") from None
+        self._reset_clock()
         return ""
+
+    def _do_printsgf(self, words: list[str]) -> str:
+        game = record(self.board, ("", ""), "", self.setup)
+        text = write_game(game).decode().strip()
+        if not words:
+            return text
+        path = Path(self._rest.strip('"'))
+        try:
+            with path.open("x", encoding="utf-8") as file:
+                file.write(text + "\n")
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise GtpError(f"{str(path)[:80]} cannot be written: {reason}") from None
+        return ""
+
+    def _do_set_position(self, words: list[str]) -> str:
+        self._begin(self.rules, self._stones(words))
+        return ""
+
+    def _do_gogui__setup(self, words: list[str]) -> str:
+        if self.board.moves:
+            raise GtpError("stones are set up before the first move")
+        self._begin(self.rules, (*self.setup, *self._stones(words)), (), self._first)
+        return ""
+
+    def _do_gogui__setup_player(self, words: list[str]) -> str:
+        if self.board.moves:
+            raise GtpError("the first player is set before the first move")
+        self._begin(self.rules, self.setup, (), _colour(_only(words)))
+        return ""
+
+    def _stones(self, words: list[str]) -> tuple[tuple[int, int], ...]:
+        """Read pairs of a colour and a point."""
+        if len(words) % 2:
+            raise GtpError("stones are pairs of a colour and a vertex")
+        points = [self._vertex(word) for word in words[1::2]]
+        if self.rules.size**2 in points or len(set(points)) < len(points):
+            raise GtpError("bad vertex list")
+        return tuple(zip(map(_colour, words[::2]), points, strict=True))
+
+    def _do_get_komi(self, words: list[str]) -> str:
+        return f"{self.rules.komi:g}"
+
+    def _do_list_stones(self, words: list[str]) -> str:
+        stones = self.board.stones.ravel() == _colour(_only(words))
+        return self._points(action for action, there in enumerate(stones) if there)
+
+    def _do_is_legal(self, words: list[str]) -> str:
+        if len(words) != 2:
+            raise GtpError("a move is a colour and a vertex")
+        return str(int(self._before(_colour(words[0])).legal()[self._vertex(words[1])]))
+
+    def _do_all_legal(self, words: list[str]) -> str:
+        legal = self._before(_colour(_only(words))).legal()
+        return self._points(action for action, may in enumerate(legal) if may)
+
+    def _points(self, actions: Iterable[int]) -> str:
+        return " ".join(vertex(action, self.rules.size) for action in actions)
+
+    def _do_last_move(self, words: list[str]) -> str:
+        if not self.board.moves:
+            raise GtpError("no move has been played")
+        return self._do_move_history(words).partition("\n")[0]
+
+    def _do_move_history(self, words: list[str]) -> str:
+        moves = reversed(self.board.moves)
+        return "\n".join(
+            f"{_NAMES[colour]} {vertex(action, self.rules.size)}" for colour, action in moves
+        )
+
+    def _do_captures(self, words: list[str]) -> str:
+        other = 3 - _colour(_only(words))
+        placed = (*self.setup, *self.board.moves)
+        played = sum(colour == other and action < self.rules.size**2 for colour, action in placed)
+        return str(played - int((self.board.stones == other).sum()))
+
+    # -- rules and parameters -------------------------------------------------------------------
+
+    def _do_kgs__rules(self, words: list[str]) -> str:
+        return self._do_kata__set__rules(words)
+
+    def _do_kata__get__rules(self, words: list[str]) -> str:
+        return json.dumps(
+            {
+                "ko": next(name for name, ko in _KO_NAMES.items() if ko == self.rules.ko),
+                "scoring": "AREA",
+                "tax": "NONE",
+                "suicide": self.rules.suicide,
+                "hasButton": False,
+                "whiteHandicapBonus": "0",
+            }
+        )
+
+    def _do_kata__set__rules(self, words: list[str]) -> str:
+        if self._rest.startswith("{"):
+            try:
+                wanted = json.loads(self._rest)
+            except ValueError as error:
+                raise GtpError(f"these rules are no JSON: {error}") from None
+        elif self._rest.lower() in _RULE_SETS:
+            ko, suicide = _RULE_SETS[self._rest.lower()]
+            wanted = {"ko": ko.upper(), "suicide": suicide}
+        else:
+            raise GtpError(
+                f"only rules with area scoring are known: {', '.join(sorted(_RULE_SETS))}"
+            )
+        rules = self.rules
+        for name, value in wanted.items():
+            rules = _with_rule(rules, name, value)
+        self._begin(rules, self.setup, self.board.moves, self._first)
+        return ""
+
+    def _do_kata__set__rule(self, words: list[str]) -> str:
+        if len(words) != 2:
+            raise GtpError("a rule is a name and a value")
+        text = words[1].lower()
+        value: object = text == "true" if text in ("true", "false") else words[1]
+        rules = _with_rule(self.rules, words[0], value)
+        self._begin(rules, self.setup, self.board.moves, self._first)
+        return ""
+
+    def _do_kata__list__params(self, words: list[str]) -> str:
+        return "maxTime maxVisits"
+
+    def _do_kata__get__param(self, words: list[str]) -> str:
+        seconds, simulations = self.budget.seconds, self.budget.simulations
+        values = {"maxTime": seconds, "maxVisits": simulations}
+        if _only(words) not in values:
+            raise GtpError(f"the parameters are {self._do_kata__list__params([])}")
+        value = values[words[0]]
+        return "1e20" if value is None else f"{value:g}"
+
+    def _do_kata__set__param(self, words: list[str]) -> str:
+        if len(words) != 2 or words[0] not in ("maxTime", "maxVisits"):
+            raise GtpError(
+                f"the parameters are {self._do_kata__list__params([])}, each with a value"
+            )
+        if words[0] == "maxTime":
+            self.budget = dataclasses.replace(self.budget, seconds=max(0.01, _seconds(words[1])))
+        else:
+            simulations = max(1, _whole(words[1]))
+            self.budget = dataclasses.replace(self.budget, simulations=simulations)
+        return ""
+
+    def _do_kgs__game_over(self, words: list[str]) -> str:
+        return ""
+
+    def _do_cputime(self, words: list[str]) -> str:
+        return f"{time.process_time():.3f}"
 
     def _do_showboard(self, words: list[str]) -> str:
         last = self.board.moves[-1][1] if self.board.moves else None
@@ -295,7 +489,7 @@ class Engine:
 
     def _do_reg_genmove(self, words: list[str]) -> str:
         board = self._before(_colour(_only(words)))
-        return self._named(self.player.choose(board, self._budget(board), self.interrupted.is_set))
+        return self._named(self.player.advise(board, self._budget(board), self._stopped))
 
     def _do_kgs__genmove_cleanup(self, words: list[str]) -> str:
         colour = _colour(_only(words))
@@ -307,13 +501,16 @@ class Engine:
 
         def stop() -> bool:
             report()
-            return self.interrupted.is_set()
+            return self._stopped()
 
         board, began = self._before(colour), time.monotonic()
         move = self.player.choose(board, self._budget(board), stop)
         if self._clock is not None:
             self._clock.spend(colour, time.monotonic() - began)
         return self._made(colour, move)
+
+    def _stopped(self) -> bool:
+        return self.interrupted.is_set() or self.ended.is_set()
 
     def _made(self, colour: int, move: Move) -> Move:
         if move.action is not None:
@@ -351,10 +548,13 @@ class Engine:
         main, period, stones = _seconds(words[0]), _seconds(words[1]), _whole(words[2])
         if stones < 0:
             raise GtpError("the number of stones must be at least 0")
-        # By the standard, byo-yomi time without stones means no limit.
-        endless = period > 0 and stones == 0
-        self._clock = None if endless else Clock(main, period, stones if period > 0 else 0)
+        # By the standard, byo-yomi time without stones means no limit; no time at all is meant so, too.
+        endless = (period > 0 and stones == 0) or main == period == 0
+        self._set_clock(None if endless else Clock(main, period, stones if period > 0 else 0))
         return ""
+
+    def _set_clock(self, clock: Clock | None) -> None:
+        self._clock, self._timed = clock, clock is not None
 
     def _do_kgs__time_settings(self, words: list[str]) -> str:
         kind = words[0] if words else ""
@@ -365,12 +565,12 @@ class Engine:
             )
         times = [_seconds(word) for word in words[1:3]]
         count = max(1, _whole(words[3])) if wanted == 4 else 0
-        if kind == "none":
-            self._clock = None
+        if kind == "none" or not any(times):
+            self._set_clock(None)
         elif kind == "absolute":
-            self._clock = Clock(times[0], 0, 0)
-        else:  # each Japanese period is for one move
-            self._clock = Clock(times[0], times[1], 1 if kind == "byoyomi" else count)
+            self._set_clock(Clock(times[0]))
+        else:
+            self._set_clock(Clock(times[0], times[1], count, japanese=kind == "byoyomi"))
         return ""
 
     def _do_time_left(self, words: list[str]) -> str:
@@ -380,7 +580,7 @@ class Engine:
         if stones < 0:
             raise GtpError("the number of stones must be at least 0")
         if self._clock is None:
-            self._clock = Clock(seconds, 0, 0)
+            self._clock = Clock(seconds)
         self._clock.left[colour] = (seconds, stones)
         return ""
 
@@ -401,6 +601,16 @@ class Engine:
             for chain in chains(self.board.stones)
             if (chain[0] in dead) == wanted
         )
+
+    def _do_final_status(self, words: list[str]) -> str:
+        point = self._vertex(_only(words))
+        if point == self.rules.size**2:
+            raise GtpError("a pass has no status")
+        dead = self.player.dead(self.board)
+        if self.board.stones.ravel()[point]:
+            return "dead" if point in dead else "alive"
+        owner = ownership(without(self.board, dead)).ravel()[point]
+        return "dame" if abs(owner) < 0.5 else f"{_NAMES[BLACK if owner > 0 else WHITE]}_territory"
 
     def _do_fathom__ownership(self, words: list[str]) -> str:
         rows = [" ".join(f"{owner:.2f}" for owner in row) for row in ownership(self.board)]
@@ -466,16 +676,17 @@ class Engine:
         board = self._before(wishes.colour)
         search = self.player.analyse(board)
         self._stream()
-        report_at = time.monotonic() + wishes.interval
-        while not self._waiting():
+        report_at, reported = time.monotonic() + wishes.interval, False
+        while not (self._waiting() and reported) and not self.ended.is_set():
             began = time.monotonic()
             if search is not None:
                 search(0.02)
-            if time.monotonic() - began < 0.01:  # nothing to search, or the tree is full
-                time.sleep(0.02)
-            if time.monotonic() >= report_at:
+            # What was found is told even if the next command came before the first interval was over.
+            if time.monotonic() >= report_at or self._waiting():
                 self._report(line(wishes, board, self.player.candidates()))
-                report_at = time.monotonic() + wishes.interval
+                report_at, reported = time.monotonic() + wishes.interval, True
+            elif time.monotonic() - began < 0.01:  # nothing to search, or the tree is full
+                time.sleep(0.02)
         return ""
 
     def _generate_and_analyse(self, words: list[str], line: Line) -> str:
@@ -507,15 +718,22 @@ class Engine:
 
     def _kata_line(self, wishes: Wishes, board: Board, candidates: Sequence[Candidate]) -> str:
         text = " ".join(self._infos(wishes, candidates, lambda rate: f"{rate:.6f}"))
-        if text and wishes.ownership:
-            owned = self.player.ownership(board) * (1 if wishes.colour == BLACK else -1)
+        if not text or not (wishes.ownership or wishes.root):
+            return text
+        owned = self.player.ownership(board) * (1 if wishes.colour == BLACK else -1)
+        if wishes.root:
+            visits = sum(candidate.visits for candidate in candidates)
+            lead = float(owned.sum()) + self._komi_for(wishes.colour)
+            text += f" rootInfo visits {visits} winrate {candidates[0].win_rate:.6f} scoreLead {lead:.2f}"
+        if wishes.ownership:
             text += " ownership " + " ".join(f"{owner:.3f}" for owner in owned.ravel())
         return text
 
     def _infos(
         self, wishes: Wishes, candidates: Sequence[Candidate], shown: Callable[[float], str]
     ) -> Iterator[str]:
-        for order, candidate in enumerate(candidates[: wishes.moves]):
+        wanted = [one for one in candidates if wishes.wants(vertex(one.action, self.rules.size))]
+        for order, candidate in enumerate(wanted[: wishes.moves]):
             yield (
                 f"info move {vertex(candidate.action, self.rules.size)} visits {candidate.visits} "
                 f"winrate {shown(candidate.win_rate)} prior {shown(candidate.prior)} "
@@ -526,12 +744,20 @@ class Engine:
     # -- parts ----------------------------------------------------------------------------------
 
     def _play(self, colour: int, action: int) -> None:
-        if not self.board.over:
-            self.board.play(action, colour)
-            return
-        board = self.board.copy()  # players who disagree about dead stones play on
-        board.resume()
-        board.play(action, colour)
+        board = self.board
+        if board.over:  # players who disagree about dead stones play on
+            board = board.copy()
+            board.resume()
+        try:
+            board.play(action, colour)
+        except IllegalMoveError as error:
+            simple = dataclasses.replace(self.rules, ko="simple")
+            moves = [*self.board.moves, (colour, action)]
+            try:
+                replay(simple, self.setup, moves, self._first)
+            except IllegalMoveError:
+                raise error from None
+            raise IllegalMoveError(f"{error} (--env.ko simple allows it)") from None
         self.board = board
 
     def _vertex(self, word: str) -> int:
@@ -548,6 +774,16 @@ class Wishes:
     moves: int = 1000
     """Largest number of moves reported."""
     ownership: bool = False
+    root: bool = False
+    """Whether the position itself is reported on."""
+    avoided: frozenset[str] = frozenset()
+    """Moves that are not reported."""
+    allowed: frozenset[str] | None = None
+    """The only moves that are reported; None: all."""
+
+    def wants(self, point: str) -> bool:
+        """Whether a move is reported."""
+        return point not in self.avoided and (self.allowed is None or point in self.allowed)
 
     @classmethod
     def read(cls, words: list[str], to_play: int) -> Wishes:
@@ -557,6 +793,7 @@ class Wishes:
             wishes.colour = _colour(rest.pop(0))
         if rest and rest[0].isascii() and rest[0].isdigit():
             wishes.interval = _whole(rest.pop(0)) / 100
+        rest = wishes._read_restrictions(rest)
         if len(rest) % 2:
             raise GtpError("an analysis takes a colour, an interval and pairs of name and value")
         for name, value in zip(rest[::2], rest[1::2], strict=True):
@@ -568,8 +805,34 @@ class Wishes:
                 wishes.moves = max(1, _whole(value))
             elif name == "ownership":
                 wishes.ownership = value.lower() == "true"
+            elif name == "rootInfo":
+                wishes.root = value.lower() == "true"
         wishes.interval = max(0.05, wishes.interval)
         return wishes
+
+    def _read_restrictions(self, words: list[str]) -> list[str]:
+        """Take `avoid` and `allow` out of the words: each has a colour, points, and a depth, here of the first move."""
+        rest: list[str] = []
+        while words:
+            if words[0] not in ("avoid", "allow"):
+                rest.append(words.pop(0))
+                continue
+            if len(words) < 4:
+                raise GtpError(
+                    f"{words[0]} takes a colour, points with commas between them, and a depth"
+                )
+            name, colour, points, depth = words[:4]
+            words = words[4:]
+            if _colour(colour) != self.colour or _whole(depth) < 1:
+                continue
+            named = frozenset(
+                "pass" if p.lower() == "pass" else p.upper() for p in points.split(",")
+            )
+            if name == "avoid":
+                self.avoided |= named
+            else:
+                self.allowed = (self.allowed or frozenset()) | named
+        return rest
 
 
 Line = Callable[[Wishes, Board, Sequence[Candidate]], str]
@@ -583,7 +846,10 @@ def serve(engine: Engine, arrived: queue.Queue[str | None]) -> None:
 
 
 def run(player: Player, rules: Rules, budget: SearchBudget, source: BinaryIO, sink: TextIO) -> None:
-    """Answer another program's commands until it quits or closes the input.
+    """Answer another program's commands until it quits, closes the input, or no longer reads.
+
+    A `quit` that comes while a move is thought about ends that at once; what was sent together with the command before
+    is a script, whose moves are thought about.
 
     Args:
         source: lines are read ahead from here, because the next command ends an analysis.
@@ -599,24 +865,60 @@ def run(player: Player, rules: Rules, budget: SearchBudget, source: BinaryIO, si
     ownership(engine.board, 1)  # compiled before a clock runs
 
     def read() -> None:
-        for line in lines(source):
-            if line.lstrip().startswith("# interrupt"):
-                engine.interrupted.set()
-            arrived.put(line)
+        for together in lines(source):
+            for line in together:
+                if line.lstrip().startswith("# interrupt"):
+                    engine.interrupted.set()
+                arrived.put(line)
+            if together and _clean(together[0]).split()[-1:] == ["quit"]:
+                engine.ended.set()
         arrived.put(None)
+        while not _abandoned(sink):  # a script's answers are awaited
+            time.sleep(0.1)
+        engine.ended.set()
 
     threading.Thread(target=read, daemon=True).start()
     serve(engine, arrived)
 
 
-def lines(source: BinaryIO) -> Iterator[str]:
-    """Yield the lines of the input; one that is too long becomes an unknown command."""
-    while got := source.readline(LONGEST_LINE):
-        if not got.endswith(b"\n") and len(got) == LONGEST_LINE:
-            while (rest := source.readline(LONGEST_LINE)) and not rest.endswith(b"\n"):
-                pass
-            got = b"line-too-long"
-        yield got.decode("utf-8", "replace")
+def _abandoned(sink: TextIO) -> bool:
+    """Whether nobody reads a stream any more."""
+    try:
+        poll = select.poll()
+        poll.register(sink.fileno(), 0)
+        return any(event & (select.POLLERR | select.POLLNVAL) for _, event in poll.poll(0))
+    except (OSError, ValueError):
+        return False
+
+
+def lines(source: BinaryIO) -> Iterator[list[str]]:
+    """Yield the lines of the input, those together that came together; one that is too long becomes an unknown command.
+
+    Args:
+        source: unbuffered where it is a pipe: a thread that waits in a buffered one keeps Python from ending.
+    """
+    rest, skipping = b"", False
+    while True:
+        chunk = source.read(LONGEST_LINE)
+        *whole, rest = (rest + chunk).split(b"\n") if chunk else [rest, b""]
+        result = []
+        for line in whole:
+            if not skipping and (chunk or line):
+                result.append(
+                    (line if len(line) < LONGEST_LINE else _TOO_LONG).decode("utf-8", "replace")
+                )
+            skipping = False
+        if len(rest) >= LONGEST_LINE:
+            if not skipping:
+                result.append(_TOO_LONG.decode())
+            rest, skipping = b"", True
+        if result:
+            yield result
+        if not chunk:
+            return
+
+
+_TOO_LONG = b"line-too-long"
 
 
 def _clean(line: str) -> str:
@@ -625,6 +927,21 @@ def _clean(line: str) -> str:
 
 
 _COLOURS = {"b": BLACK, "black": BLACK, "w": WHITE, "white": WHITE}
+_NAMES = {BLACK: "black", WHITE: "white"}
+
+
+def _with_rule(rules: Rules, name: str, value: object) -> Rules:
+    """Change a rule by KataGo's name for it."""
+    if name == "ko" and str(value).upper() in _KO_NAMES:
+        return dataclasses.replace(rules, ko=_KO_NAMES[str(value).upper()])
+    if name == "suicide" and isinstance(value, bool):
+        return dataclasses.replace(rules, suicide=value)
+    fixed = {"scoring": "AREA", "tax": "NONE", "hasButton": False, "whiteHandicapBonus": "0"}
+    if name in (*fixed, "friendlyPassOk") and value == fixed.get(name, value):
+        return rules
+    if name == "komi" and isinstance(value, (int, float)):
+        return dataclasses.replace(rules, komi=float(value))
+    raise GtpError(f"the rule {name[:20]} cannot be {str(value)[:20]}")
 
 
 def _only(words: list[str]) -> str:

@@ -107,6 +107,12 @@ class Player(ABC):
             stop: called often while it thinks; True ends the thinking.
         """
 
+    def advise(
+        self, board: Board, budget: SearchBudget, stop: Callable[[], bool] | None = None
+    ) -> Move:
+        """Return the move that it would choose, without a trace in the game and without resigning."""
+        return self.choose(board, budget, stop)
+
     def analyse(self, board: Board) -> Callable[[float], None] | None:
         """Return a function that searches the position for some more seconds, or None if it does not search.
         `candidates` and `ownership` give the results."""
@@ -173,9 +179,14 @@ class _Searcher(Player):
     def new_game(self, rules: Rules, setup: Sequence[tuple[int, int]] = (), seed: int = 0) -> None:
         super().new_game(rules, setup, seed)
         self._search = GoSearch(rules, self._evaluate, self._config, seed)
-        self._hopeless = 0
+        self._hopeless: set[tuple[tuple[int, int], ...]] = set()
 
     def choose(
+        self, board: Board, budget: SearchBudget, stop: Callable[[], bool] | None = None
+    ) -> Move:
+        return self._with_resignation(board, self.advise(board, budget, stop))
+
+    def advise(
         self, board: Board, budget: SearchBudget, stop: Callable[[], bool] | None = None
     ) -> Move:
         if not board.passes or won(board):
@@ -192,23 +203,28 @@ class _Searcher(Player):
         return move
 
     def clean_up(self, board: Board, budget: SearchBudget) -> Move:
-        return self._think(board, budget)
+        return self._with_resignation(board, self._think(board, budget))
 
     def _think(
         self, board: Board, budget: SearchBudget, stop: Callable[[], bool] | None = None
     ) -> Move:
         if budget.simulations == 0:
-            return self._with_resignation(self._intuition(board))
+            return self._intuition(board)
         search = self._search
         search.set_board(board)
         search.run(budget.simulations, budget.seconds, stop)
-        result = Move(search.best(), search.win_rate, search.candidates())
-        return self._with_resignation(result)
+        return Move(search.best(), search.win_rate, search.candidates())
 
-    def _with_resignation(self, move: Move) -> Move:
+    def _with_resignation(self, board: Board, move: Move) -> Move:
+        """The move, or the resignation if this and its last positions in the game were hopeless."""
         assert move.win_rate is not None
-        self._hopeless = self._hopeless + 1 if move.win_rate < self._resign else 0
-        if self._hopeless >= RESIGN_MOVES:
+        moves = tuple(board.moves)
+        if move.win_rate >= self._resign:
+            self._hopeless.discard(moves)
+            return move
+        self._hopeless.add(moves)
+        own = [moves[: len(moves) - 2 * back] for back in range(RESIGN_MOVES)]
+        if len(moves) >= 2 * (RESIGN_MOVES - 1) and all(one in self._hopeless for one in own):
             return dataclasses.replace(move, action=None)
         return move
 
@@ -369,7 +385,7 @@ def player(
         return _Searcher("rave", None, config, resign=resign)
     if names_run(reference, runs):
         run = find_run(reference, runs, trust)
-        return _of_run(run, device, resign, warn, checkpoint)
+        return player_of_run(run, device, resign, warn, checkpoint)
     try:
         return _Other(reference, timeout)
     except ProgramError as error:
@@ -381,9 +397,14 @@ def player(
         raise FathomError(str(error)) from None
 
 
-def _of_run(
-    run: Run, device: str, resign: float, warn: Callable[[str], None], checkpoint: str
+def player_of_run(
+    run: Run,
+    device: str = "auto",
+    resign: float = 0.0,
+    warn: Callable[[str], None] = lambda message: None,
+    checkpoint: str = "latest",
 ) -> Player:
+    """Return a run that plays Go; see `player`."""
     agent, environment = trained_agent(run, warn, device, checkpoint)
     planes, _ = environment.spaces()
     shape = planes.shape or ()

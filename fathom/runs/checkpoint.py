@@ -128,6 +128,21 @@ def read_checkpoint(checkpoints: Folder, number: int, weights_only: bool = False
         FathomError: another version of Fathom wrote it.
     """
     folder = checkpoints / f"{number:05d}"
+    description, progress = _read_description(folder, number)
+    checksums = description.files
+    weights = _read_tensors(folder, WEIGHTS, checksums[WEIGHTS])
+    tensors = {} if weights_only else _read_tensors(folder, STATE, checksums[STATE])
+    state = AgentState(weights=weights, tensors=tensors, numbers=description.numbers)
+    return Checkpoint(state, progress)
+
+
+def read_progress(checkpoints: Folder, number: int) -> Progress:
+    """How far a checkpoint is, without its tensors; errors as for `read_checkpoint`."""
+    return _read_description(checkpoints / f"{number:05d}", number)[1]
+
+
+def _read_description(folder: Folder, number: int) -> tuple[_Description, Progress]:
+    """The contents of `state.json`, and its progress."""
     raw = _read(folder, DESCRIPTION, _MOST_DESCRIPTION)
     try:
         content = read_json(raw)
@@ -141,15 +156,13 @@ def read_checkpoint(checkpoints: Folder, number: int, weights_only: bool = False
             )
         description = _Description(**content)
         progress = Progress(**description.progress)
-        checksums = {name: description.files[name] for name in (WEIGHTS, STATE)}
+        if not {WEIGHTS, STATE} <= description.files.keys():
+            raise ValueError("a checksum is missing")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedCheckpointError(f"{DESCRIPTION} cannot be read") from error
     if not number == description.checkpoint == progress.segment:
         raise DamagedCheckpointError(f"{DESCRIPTION} is that of another checkpoint")
-    weights = _read_tensors(folder, WEIGHTS, checksums[WEIGHTS])
-    tensors = {} if weights_only else _read_tensors(folder, STATE, checksums[STATE])
-    state = AgentState(weights=weights, tensors=tensors, numbers=content["numbers"])
-    return Checkpoint(state, progress)
+    return description, progress
 
 
 def digest(description: dict[str, Any]) -> str:

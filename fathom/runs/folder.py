@@ -16,6 +16,7 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -33,6 +34,7 @@ from fathom.runs.checkpoint import (
     DamagedCheckpointError,
     Progress,
     read_checkpoint,
+    read_progress,
     write_checkpoint,
 )
 from fathom.runs.config import (
@@ -49,6 +51,7 @@ from fathom.runs.trust import is_signed, sign
 from fathom.schema import Plain, read_json
 
 KEPT_CHECKPOINTS = 3
+_LOCK_ATTEMPTS = 3
 METRICS, EVALUATIONS = LOGS = "metrics.jsonl", "evaluations.jsonl"
 
 _MOST_LOG, _MOST_WALKED, _MOST_LINE = 1 << 28, 1 << 32, 1 << 24
@@ -87,6 +90,20 @@ class _EvaluationLine(BaseModel):
 
 
 _Evaluation = TypeAdapter(_EvaluationLine)
+
+
+class LogPosition:
+    """How far a log was read. A log that was cut back, as by `go_back`, is read again from its start."""
+
+    def __init__(self) -> None:
+        self.file, self.byte = 0, 0
+        self.starts = 0
+        """How often reading began at the start; what was kept of a reading before is out of date."""
+
+    def start_again(self, file: int) -> None:
+        """Go to the start of a file of this number."""
+        self.file, self.byte = file, 0
+        self.starts += 1
 
 
 class RunFolder:
@@ -167,7 +184,7 @@ class RunFolder:
         Raises:
             FathomError: the name is taken or is not one, or the folder cannot be written.
         """
-        chosen = name if name is not None else free_name(runs_dir, config)
+        chosen = name if name is not None else free_name(runs_dir, config.source, config.learner)
         check_name(runs_dir, chosen)
         folder = runs_dir / chosen
         config.versions = config.versions or installed_versions(config.learner)
@@ -200,7 +217,7 @@ class RunFolder:
                         if name is not None:
                             raise _taken(folder) from error
                     # Another run took it meanwhile.
-                    folder = runs_dir / free_name(runs_dir, config)
+                    folder = runs_dir / free_name(runs_dir, config.source, config.learner)
                 sync_folder(runs_dir)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -272,7 +289,7 @@ class RunFolder:
             with reporting_disk_errors(self.folder):
                 file = stack.enter_context(self.files.writing("lock", os.O_RDWR))
                 try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    _lock(file)
                 except BlockingIOError as error:
                     raise FathomError(
                         f"the run {self.folder} is being trained already, by another process or thread"
@@ -286,6 +303,12 @@ class RunFolder:
                     ) from error
                 self._sweep()
             yield
+
+    def is_training(self) -> bool:
+        """Whether somebody trains this run now; for a moment this holds a shared lock."""
+        with contextlib.suppress(FileNotFoundError), self.files.reading("lock", _MOST_LINE) as file:
+            return file.is_locked()
+        return False
 
     def _sweep(self) -> None:
         """Remove what a killed process left half written."""
@@ -331,6 +354,22 @@ class RunFolder:
             names = []
         numbers = [int(name) for name in names if re.fullmatch("[0-9]{5,12}", name)]
         return sorted({number for number in numbers if f"{number:05d}" in names}, reverse=True)
+
+    def progress(self) -> Progress:
+        """How far the latest checkpoint with a readable description is; nothing done where there is none.
+
+        Raises:
+            FathomError: there are checkpoints, and none has one.
+        """
+        complaint = ""
+        for number in self.checkpoint_numbers():
+            try:
+                return read_progress(self.files / "checkpoints", number)
+            except DamagedCheckpointError as damage:
+                complaint = complaint or f"checkpoint {number} is damaged: {damage}"
+        if complaint:
+            raise FathomError(f"no checkpoint of {self.folder} can be used: {complaint}")
+        return Progress()
 
     def load_checkpoint(
         self, warn: Callable[[str], None] | None = None, *, weights_only: bool = False
@@ -451,6 +490,52 @@ class RunFolder:
         """Every evaluation so far, as `Result.to_json` gives it, with `segment` and `steps`."""
         return self._lines(EVALUATIONS, _Evaluation)
 
+    def new_metrics(self, position: LogPosition) -> Iterator[dict[str, Any]]:
+        """The reports since a position, as `metrics` gives them; it moves on when all are read."""
+        return self._new_lines(METRICS, _MetricsLine, position)
+
+    def new_evaluations(self, position: LogPosition) -> Iterator[dict[str, Any]]:
+        """The evaluations since a position, as `evaluations` gives them; it moves on when all are read."""
+        return self._new_lines(EVALUATIONS, _Evaluation, position)
+
+    def last_metrics(self) -> dict[str, Any] | None:
+        """The last report; None without one. Only the end of the log is read."""
+        return self._last_line(METRICS, _MetricsLine)
+
+    def last_evaluation(self) -> dict[str, Any] | None:
+        """The last evaluation; None without one. Only the end of the log is read."""
+        return self._last_line(EVALUATIONS, _Evaluation)
+
+    def _new_lines(
+        self, filename: str, schema: TypeAdapter, position: LogPosition
+    ) -> Iterator[dict[str, Any]]:
+        with (
+            reporting_disk_errors(self.folder),
+            contextlib.suppress(FileNotFoundError),
+            self.files.reading(filename, _MOST_WALKED) as file,
+        ):
+            if file.number != position.file or file.size < position.byte:
+                position.start_again(file.number)
+            file.skip(position.byte)
+            for line in file.lines(_MOST_LINE):
+                if line.endswith(b"\n"):  # else it is still being written
+                    with contextlib.suppress(ValueError):
+                        yield read_json(line, schema)
+            position.byte = file.size - file.rest
+
+    def _last_line(self, filename: str, schema: TypeAdapter) -> dict[str, Any] | None:
+        for length in (1 << 14, _MOST_LINE):  # a line of many returns has tens of kilobytes
+            with (
+                reporting_disk_errors(self.folder),
+                contextlib.suppress(FileNotFoundError),
+                self.files.reading(filename, _MOST_WALKED) as file,
+            ):
+                file.skip(max(0, file.size - length))
+                for line in reversed(file.read().split(b"\n")):
+                    with contextlib.suppress(ValueError):
+                        return read_json(line, schema)
+        return None
+
     def _lines(self, filename: str, schema: TypeAdapter) -> builtins.list[dict[str, Any]]:
         """The lines of a log that are whole and what they should be."""
         lines = []
@@ -495,6 +580,18 @@ class RunFolder:
             self.files.replace(filename, kept())
 
 
+def _lock(file: int) -> None:
+    """Lock a file for this process alone; BlockingIOError where somebody else has locked it."""
+    for attempt in range(_LOCK_ATTEMPTS):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:  # perhaps only `is_training`, which holds it for a moment
+            if attempt == _LOCK_ATTEMPTS - 1:
+                raise
+            time.sleep(0.02)
+
+
 def _segment_of(line: bytes) -> int:
     try:
         segment = read_json(line)["segment"]
@@ -509,9 +606,9 @@ def run_folders(runs_dir: Path) -> list[Path]:
     return [path.parent for pattern in patterns for path in runs_dir.glob(pattern)]
 
 
-def free_name(runs_dir: Path, config: RunConfig) -> str:
+def free_name(runs_dir: Path, source: str, learner: str) -> str:
     """A readable name that no run has yet, such as `pong-dqn` or `pong-dqn-2`."""
-    source, learner = _slug(config.source), _slug(config.learner)
+    source, learner = _slug(source), _slug(learner)
     base = learner if source == learner else f"{source}-{learner}"
     name, count = base, 1
     while (runs_dir / name).exists():

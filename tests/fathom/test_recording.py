@@ -1,5 +1,6 @@
 """A recording is a video that plays, and is there only when it is whole."""
 
+import json
 import resource
 import sys
 from collections.abc import Generator
@@ -38,7 +39,8 @@ def test_the_film_plays(tmp_path: Path) -> None:
     world = resolve(f"{EXAMPLE}:Corridor", {"length": "7"})
     paths = record(AGENT, world, tmp_path, episodes=2, seed=1, name="walk")
     assert [path.name for path in paths] == ["walk-1.mp4", "walk-2.mp4"]
-    assert sorted(tmp_path.iterdir()) == paths
+    notes = [path.with_suffix(".json") for path in paths]
+    assert sorted(tmp_path.iterdir()) == sorted([*paths, *notes])
     reader = imageio_ffmpeg.read_frames(paths[0])
     about = next(reader)
     assert about["fps"] == 5
@@ -46,6 +48,10 @@ def test_the_film_plays(tmp_path: Path) -> None:
     assert width % 2 == height % 2 == 0
     frames = [np.frombuffer(frame, np.uint8).reshape(height, width, 3) for frame in reader]
     assert 4 <= len(frames) <= 7
+    noted = json.loads(notes[0].read_text())
+    assert (noted["fps"], noted["seed"]) == (5, 1)
+    assert len(noted["rewards"]) == len(frames) - 1
+    assert noted["rewards"][-1] > 0  # for the end of the corridor
     start, end = frames[0].astype(int), frames[-1].astype(int)
     assert np.abs(start - end).max() > 100
     # The walker, in orange, has come to the right end.
@@ -103,7 +109,7 @@ def test_a_film_that_a_full_disk_cuts_off_leaves_the_one_before(tmp_path: Path) 
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert video.read_bytes() == whole
-    assert list(tmp_path.iterdir()) == [video]
+    assert sorted(tmp_path.iterdir()) == [video.with_suffix(".json"), video]
 
 
 def test_a_film_that_a_full_disk_cuts_off_in_the_middle_is_one_sentence(tmp_path: Path) -> None:

@@ -1,7 +1,11 @@
+import bz2
+import gzip
 import io
+import lzma
 import tarfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -222,6 +226,7 @@ def test_what_is_left_out_is_counted_by_reason(tmp_path: Path, played: dict[str,
     assert report.games == 20
     assert report.skipped == {
         "broken": 3,
+        "no record": 1,
         "of another size": 1,
         "too short": 1,
         "too long": 1,
@@ -242,6 +247,21 @@ def test_an_archive_that_breaks_off_gives_the_games_before(
     result = [game for _, game in stream(tmp_path / "half.tar")]
     assert sum(isinstance(game, Game) for game in result) > 3
     assert sum(isinstance(game, SgfError) for game in result) <= 1
+
+
+@pytest.mark.parametrize("ending", ["gz", "bz2", "xz"])
+def test_collections_and_archives_may_be_compressed(
+    tmp_path: Path, played: dict[str, Game], ending: str
+) -> None:
+    packed: Any = {"gz": gzip, "bz2": bz2, "xz": lzma}[ending]
+    records = list(map(write_game, played.values()))
+    (tmp_path / f"all.sgf.{ending}").write_bytes(packed.compress(b"\n".join(records)))
+    names = [name for name, game in stream(tmp_path) if isinstance(game, Game)]
+    called = f"all.sgf.{ending}/all.sgf"
+    assert names == [called, *(f"{called}, game {n}" for n in range(2, len(played) + 1))]
+    with tarfile.open(tmp_path / f"all.tar.{ending}", f"w:{ending}") as tar:  # type: ignore[call-overload]
+        tar.add(fill(tmp_path / "plain", played), "inside")
+    assert len(list(stream(tmp_path / f"all.tar.{ending}"))) == len(played)
 
 
 def test_names_from_an_archive_stay_on_their_line(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import io
 import json
 import queue
 import random
+import signal
 import subprocess
 import sys
 import threading
@@ -11,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,7 +32,9 @@ final_score final_status_list loadsgf reg_genmove showboard
 EXTENDED = """
 lz-analyze kata-analyze lz-genmove_analyze kata-genmove_analyze cgos-genmove_analyze
 kgs-time_settings kgs-genmove_cleanup gogui-analyze_commands gogui-play_sequence gogui-interrupt
-set_random_seed
+set_random_seed printsgf final_status get_komi list_stones is_legal all_legal last_move move_history captures
+set_position gogui-setup gogui-setup_player kata-get-rules kata-set-rules kata-set-rule kata-list-params
+kata-get-param kata-set-param kgs-rules kgs-game_over cputime
 """
 
 
@@ -70,6 +74,138 @@ def ask() -> Session:
 
 def _stones(ask: Session) -> int:
     return int((ask.engine.board.stones > 0).sum())
+
+
+def _clock(ask: Session, *commands: str) -> float:
+    """The seconds for black's next move after some commands."""
+    assert ask(*commands) == "="
+    assert ask.engine._clock is not None
+    return ask.engine._clock.share(BLACK, ask.engine.board)
+
+
+def test_no_time_at_all_is_no_limit(ask: Session) -> None:
+    for settings in ("time_settings 0 0 0", "time_settings 0 30 0", "kgs-time_settings none"):
+        assert ask("time_settings 10 0 0", settings) == "="
+        assert ask.engine._clock is None
+
+
+def test_periods_of_japanese_byo_yomi_are_for_a_move_each(ask: Session) -> None:
+    assert 4 < _clock(ask, "kgs-time_settings byoyomi 0 5 5", "time_left b 5 5") < 5
+    assert 4 < _clock(ask, "time_left b 5 1") < 5
+    assert 4 < _clock(ask, "time_left b 0 0") < 5, "byo-yomi is to come"
+    clock = ask.engine._clock
+    assert clock is not None
+    clock.left[BLACK] = (3.0, 0)
+    clock.spend(BLACK, 4.0)
+    assert clock.left[BLACK] == (5, 5)
+    clock.spend(BLACK, 4.9)
+    assert clock.left[BLACK] == (5, 5), "a move in time costs no period"
+    clock.spend(BLACK, 11.0)
+    assert clock.left[BLACK] == (5, 3)
+
+
+def test_a_clock_begins_anew_with_each_game(ask: Session) -> None:
+    start = _clock(ask, "time_settings 60 10 5")
+    for new_game in ("clear_board", "boardsize 9"):
+        assert _clock(ask, "time_left b 1 5") < start
+        assert _clock(ask, new_game) == start
+    assert _clock(ask, "time_left b 0 0") > 1, "Canadian byo-yomi is to come"
+    assert ask("kgs-time_settings none", "time_left b 9 0", "clear_board") == "="
+    assert ask.engine._clock is None
+
+
+def test_a_move_that_is_only_asked_for_leaves_no_trace() -> None:
+    ask = Session(player("rave", threads=1, resign=0.99), SearchBudget(simulations=20))
+    ask("boardsize 9", "komi 200")
+    for _ in range(4):
+        assert ask("reg_genmove b") != "= resign"
+    assert ask("genmove b") != "= resign"
+    for _ in range(4):
+        assert ask("undo", "genmove b") != "= resign"
+    assert ask("play w a1", "genmove b") != "= resign"
+    assert ask("play w j1", "genmove b") == "= resign", "the third in a row"
+
+
+def test_the_position_can_be_asked_for(ask: Session) -> None:
+    ask("boardsize 9", "komi 6.5", "play b a2", "play w a1", "play b b1", "play w pass")
+    assert ask("get_komi") == "= 6.5"
+    assert ask("list_stones black") == "= A2 B1"
+    assert ask("captures black") == "= 1"
+    assert ask("captures w") == "= 0"
+    assert ask("last_move") == "= white pass"
+    assert ask("move_history").splitlines()[1:] == ["black B1", "white A1", "black A2"]
+    assert ask("is_legal w a1") == "= 0"
+    assert ask("is_legal b a1") == "= 1"
+    assert "A1" not in ask("all_legal w").split()
+    assert ask("final_status b1") in ("= alive", "= dead")
+    assert ask("final_status a1").startswith("= ")
+    assert ask("printsgf").startswith("= (;")
+    assert ask("undo", "undo", "undo", "undo", "last_move").startswith("? ")
+
+
+def test_positions_are_set(ask: Session) -> None:
+    assert ask("set_position b d4 w e5") == "="
+    assert ask("list_stones w") == "= E5"
+    assert ask("gogui-setup b a1") == "="
+    assert ask("list_stones b") == "= D4 A1"
+    assert ask("gogui-setup_player w") == "="
+    assert ask.engine.board.to_play == WHITE
+    assert ask("set_position b d4 w d4").startswith("? ")
+    assert ask("list_stones w") == "= E5", "the old position stays"
+
+
+def test_a_record_is_written_and_read(ask: Session, tmp_path: Path) -> None:
+    path = tmp_path / "my  games" / "a #1.sgf"
+    path.parent.mkdir()
+    path = path.with_name("a  1.sgf")
+    ask("boardsize 9", "play b d4", "play w e5")
+    assert ask(f"printsgf {path}") == "="
+    assert ask(f"printsgf {path}").startswith("? "), "nothing is written over"
+    for name in (str(path), f'"{path}"'):
+        assert ask("clear_board", f"loadsgf {name}") == "="
+        assert _stones(ask) == 2
+    assert ask(f"loadsgf {'x' * 5000}").endswith("is no file")
+    path.write_bytes(b"(;SZ[9];B[ee];W[cc];AE[cc];W[gg])")
+    assert ask(f"loadsgf {path}") == "="
+    assert ask("list_stones w") == "= G3"
+    assert ask(f"loadsgf {path} 3") == "="
+    assert ask("list_stones w") == "="
+
+
+def test_rules_are_set_and_hold(ask: Session) -> None:
+    assert ask("kata-set-rules tromp-taylor", "clear_board") == "="
+    assert json.loads(ask("kata-get-rules")[2:])["suicide"] is True
+    assert (
+        ask('kata-set-rules {"ko":"SIMPLE","suicide":false,"scoring":"AREA"}', "boardsize 9") == "="
+    )
+    assert ask.engine.rules.ko == "simple"
+    assert ask("kata-set-rule ko SITUATIONAL") == "="
+    assert ask.engine.rules.ko == "situational"
+    for refused in (
+        "kgs-rules japanese",
+        'kata-set-rules {"scoring":"TERRITORY"}',
+        "kata-set-rules {",
+    ):
+        assert ask(refused).startswith("? ")
+    assert ask("kata-set-param maxVisits 30", "kata-get-param maxVisits") == "= 30"
+
+
+def test_a_repetition_is_refused_with_its_cure(ask: Session) -> None:
+    ask("boardsize 5", "set_position b b3 b c4 b c2 w d4 w d2 w e3 w c3", "play b d3")
+    assert ask("play w c3").endswith("earlier position"), "no rule allows this"
+    assert ask("play w pass", "play b pass", "play w c3").endswith("(--env.ko simple allows it)")
+    assert ask("kata-set-rule ko SIMPLE", "play w c3") == "="
+
+
+def test_an_analysis_that_is_stopped_at_once_still_reports() -> None:
+    ask = Session(player("rave", threads=1))
+    text = ask("kata-analyze b 1000 rootInfo true avoid b E5,D4 1")
+    assert "info move" in text
+    assert " rootInfo visits " in text
+    assert " scoreLead " in text
+    assert "move E5 " not in text
+    allowed = ask("lz-analyze b 1000 allow b E5 1")
+    assert allowed.count("info move") == 1
 
 
 # -- about itself -------------------------------------------------------------------------------
@@ -412,7 +548,7 @@ def test_cgos_gets_one_line_of_json() -> None:
     assert thoughts["visits"] >= 200
 
 
-@pytest.mark.parametrize("words", ["avoid b D4 3", "b 10 ownership", "interval x", "b b", "x"])
+@pytest.mark.parametrize("words", ["avoid b D4", "b 10 ownership", "interval x", "b b", "x"])
 def test_wishes_that_cannot_be_met_are_refused(ask: Session, words: str) -> None:
     assert ask(f"kata-analyze {words}").startswith("? ")
 
@@ -514,7 +650,55 @@ def test_a_session_survives_a_hundred_thousand_lines_of_noise(
 
 def test_a_line_that_does_not_end_is_one_bad_command() -> None:
     noise = b"play b " + b"x" * (5 * gtp.LONGEST_LINE) + b"\nname\n"
-    assert list(lines(io.BytesIO(noise))) == ["line-too-long", "name\n"]
+    assert [line for some in lines(io.BytesIO(noise)) for line in some] == ["line-too-long", "name"]
+
+
+def test_lines_are_found_wherever_the_input_is_cut() -> None:
+    class Pipe(io.RawIOBase):
+        def __init__(self, *chunks: bytes) -> None:
+            self.chunks = list(chunks)
+
+        def read(self, size: int = -1) -> bytes:
+            return self.chunks.pop(0) if self.chunks else b""
+
+    source: Any = Pipe(b"na", b"me\nquit\nver", b"sion\n\nlast")
+    assert list(lines(source)) == [["name", "quit"], ["version", ""], ["last"]]
+
+
+GENMOVE = "genmove b\n"
+
+
+@pytest.mark.parametrize("way", ["quit", "SIGINT", "SIGTERM", "a closed window"])
+def test_a_thinking_engine_ends_at_once(way: str) -> None:
+    command = [sys.executable, "-m", "fathom", "gtp", "rave", "--seconds", "60", "--threads", "1"]
+    pipe: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, bufsize=1, **pipe) as process:
+        process.stdin.write("name\n")
+        assert process.stdout.readline() == "= Fathom rave\n"
+        process.stdin.write(GENMOVE)
+        time.sleep(1.0)
+        assert process.poll() is None
+        if way == "quit":
+            process.stdin.write("quit\n")
+        elif way == "a closed window":
+            process.stdin.close()
+            process.stdout.close()
+        else:
+            process.send_signal(getattr(signal, way))
+        # Standard input is still open, but for the window.
+        assert process.wait(timeout=30) == 0
+        assert process.stderr.read() == ""
+
+
+def test_what_a_script_asks_for_is_thought_about() -> None:
+    command = [sys.executable, "-m", "fathom", "gtp", "rave", "--seconds", "1", "--threads", "1"]
+    began = time.monotonic()
+    done = subprocess.run(
+        command, input=f"{GENMOVE}quit\n", capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0
+    assert done.stdout.startswith("= ")
+    assert time.monotonic() - began > 1.0
 
 
 def test_the_engine_as_a_process_answers_noise_and_ends_with_its_input() -> None:
