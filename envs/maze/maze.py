@@ -52,6 +52,10 @@ class _MazeGame(gym.Env):
         """Return the rules that a score depends on."""
         return {"max_steps": self.config.limit}
 
+    def get_action_meanings(self) -> list[str]:
+        """Names of the actions, as Gymnasium's environments for Atari give them."""
+        return ["UP", "RIGHT", "DOWN", "LEFT"]
+
     def _new(self, random: np.ndarray) -> tuple[int, int, int, np.int64]:
         """Draw new `planes`; see `envs.maze.layout.new_maze`."""
         raise NotImplementedError

@@ -28,6 +28,8 @@ LEVELS = (1, 2, 4, 8)
 """Default ε of attacks on an agent, in grey levels of 255."""
 _SIDE, _PANEL = 504, 264
 """Pixels of the attended frame, and of the panel beside it."""
+_SIDE_LIVE = 252
+"""Pixels of the attended frame while it is played."""
 _STILLS = 6
 _STEPS = 60
 """Steps into the episode whose frame is shown attacked."""
@@ -114,25 +116,53 @@ def _frames(
 
 def _frame(subject: AgentSubject, moment: Moment, largest: float, spread: float) -> np.ndarray:
     """The newest frame that the agent saw with its attention; beside it the screen, and bars of the actions."""
-    height, width = moment.occlusion.shape
-    scale = _SIDE / max(height, width)
-    size = (round(width * scale), round(height * scale))
-    heat = Image.fromarray(np.clip(moment.occlusion / largest, 0, 1).astype(np.float32))
-    seen = Image.fromarray(
-        (as_colours(moment.image, subject.network.stacked) * 255).astype(np.uint8)
-    )
-    shade = overlaid(
-        np.asarray(seen.resize(size, Image.Resampling.NEAREST)) / np.float32(255),
-        np.asarray(heat.resize(size, Image.Resampling.BILINEAR)),
-    )
+    shade = _shaded(moment.image, moment.occlusion / largest, subject.network.stacked, _SIDE)
+    size = (shade.shape[1], shade.shape[0])
     canvas = Image.new("RGB", (_SIDE + _PANEL, _SIDE), "white")
     place = ((_SIDE - size[0]) // 2, (_SIDE - size[1]) // 2)
-    canvas.paste(Image.fromarray((shade * 255).astype(np.uint8)), place)
+    canvas.paste(Image.fromarray(shade), place)
     screen = Image.fromarray(moment.screen)
     screen.thumbnail((_PANEL - 24, 230))
     canvas.paste(screen, (_SIDE + (_PANEL - screen.width) // 2, 10))
     _draw_bars(canvas, subject, moment, spread, top=260)
     return np.asarray(canvas)
+
+
+def _shaded(image: Tensor, heat: np.ndarray, stacked: bool, side: int) -> np.ndarray:
+    """The newest frame of an image under a map (height, width), 1 the most; uint8, its longest side as given."""
+    height, width = heat.shape
+    scale = side / max(height, width)
+    size = (round(width * scale), round(height * scale))
+    seen = Image.fromarray((as_colours(image, stacked) * 255).astype(np.uint8))
+    mask = Image.fromarray(np.clip(heat, 0, 1).astype(np.float32))
+    shade = overlaid(
+        np.asarray(seen.resize(size, Image.Resampling.NEAREST)) / np.float32(255),
+        np.asarray(mask.resize(size, Image.Resampling.BILINEAR)),
+    )
+    return (shade * 255).astype(np.uint8)
+
+
+def attended(
+    subject: AgentSubject, observations: FlatObservation, method: str, largest: float
+) -> tuple[np.ndarray, float]:
+    """What an agent sees, shaded by what it looks at: the picture, uint8 (h, w, 3), and the scale for the next.
+
+    Args:
+        observations: (1, …).
+        method: "gradient" of the best action's score, quick, or "occlusion" by a blurred copy, some 200 times
+            the cost of acting.
+        largest: the scale of the picture before; it falls slowly, so that calm moments look calm.
+    """
+    image = subject.camera.images(observations).to(subject.network.device)
+    scores_of = subject.scores(observations)
+    if method == "gradient":
+        with torch.no_grad():
+            best = scores_of(image).argmax(dim=1)
+        heat = saliency.gradient_map(scores_of, image, best)[0].cpu().numpy()
+    else:
+        heat = saliency.occlusion_map(scores_of, image[0], saliency.squared_change).cpu().numpy()
+    largest = max(0.97 * largest, float(np.quantile(heat, 0.995)), 1e-12)
+    return _shaded(image[0], heat / largest, subject.network.stacked, _SIDE_LIVE), largest
 
 
 def _draw_bars(

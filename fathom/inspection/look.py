@@ -32,19 +32,24 @@ def look(
     Raises:
         FathomError: there is nothing to see, or an option does not fit.
     """
-    subject = subject_of(run, warn, device, checkpoint)
+    view = view_of(subject_of(run, warn, device, checkpoint), what, options)
+    with reporting_disk_errors(run.folder):
+        paths = save_pictures(run, view.pictures)
+        return view.table, [*paths, *view.videos]
+
+
+def view_of(subject: Subject, what: str, options: Mapping[str, Any]) -> views.View:
+    """What there is to see, before anything but videos is written; see `look`."""
+    run = subject.run
     try:
         with threads_for(run.config), random_generators(), text_as_it_is():
-            view = _view(subject, what, options)
+            return _view(subject, what, options)
     except DataError as error:
         raise FathomError(str(error)) from error
     except MISFITS as error:
         raise FathomError(
             f"{run.folder} cannot be inspected for {what}: {misfit(error)}"
         ) from error
-    with reporting_disk_errors(run.folder):
-        paths = save_pictures(run, view.pictures)
-        return view.table, [*paths, *view.videos]
 
 
 def _view(subject: Subject, what: str, options: Mapping[str, Any]) -> views.View:

@@ -15,6 +15,7 @@ from torch import Tensor
 from agents.agent import Agent
 from envs.observations import FlatObservation
 from fathom.environments import EnvironmentSpec
+from fathom.environments.action_names import action_names
 from fathom.errors import FathomError
 from fathom.runs.agent_learner import trained_agent
 from fathom.runs.checkpoint import Progress
@@ -191,7 +192,11 @@ def _agent(
         return encoder.cnn(images - level)
 
     stacked = agent.context.frame_stack == camera.shape[0] or _stacked(camera.shape[0])
-    names = action_names(environment, int(space.n), int(space.start))
+    env = environment.make_single(None)
+    try:
+        names = action_names(env, int(space.n), int(space.start))
+    finally:
+        env.close()
     network = Network(scores, camera.shape, names, encoder, convolve, stacked)
     return AgentSubject(run, agent, environment, progress, camera, network)
 
@@ -214,19 +219,3 @@ def _parts(observations: FlatObservation) -> tuple[np.ndarray, ...]:
 def _stacked(channels: int) -> bool:
     """Whether channels that nothing else is known of are grey frames."""
     return channels > 1 and channels % 3 != 0
-
-
-def action_names(environment: EnvironmentSpec, count: int, first: int) -> list[str]:
-    """The actions as the environment calls them (`get_action_meanings`), or their numbers."""
-    names: Any = None
-    env = environment.make_single(None)
-    try:
-        meanings = getattr(env.unwrapped, "get_action_meanings", None)
-        names = meanings() if callable(meanings) else None
-    except Exception:  # a user's own code, and only names are missing
-        names = None
-    finally:
-        env.close()
-    if isinstance(names, list | tuple) and len(names) == count:
-        return [str(name) for name in names]
-    return [str(first + number) for number in range(count)]

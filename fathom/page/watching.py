@@ -16,6 +16,7 @@ from starlette.routing import BaseRoute, Route
 from fathom.errors import FathomError, printable
 from fathom.files import Folder
 from fathom.page.comparison import Comparison, Question, compare
+from fathom.page.playing.rooms import rooms_of
 from fathom.page.registry import describe
 from fathom.page.site import Site, site_of, view
 from fathom.runs.checkpoint import DamagedCheckpointError, read_progress
@@ -105,6 +106,7 @@ def _about(run: Run) -> dict[str, Any]:
         "signed": run.signed,
         "commands": commands,
         "checkpoints": _checkpoints(run),
+        "rooms": rooms_of(config.is_fit, config.learner, config.source),
     }
 
 

@@ -6,17 +6,26 @@ player move, `agree` when both have passed and dead stones are to be taken off.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
 from agents.search.go_search import Candidate
-from envs.go.board import BLACK, WHITE, IllegalMoveError, Rules, handicap_points, replay
+from envs.go.board import (
+    BLACK,
+    WHITE,
+    Board,
+    IllegalMoveError,
+    Rules,
+    handicap_points,
+    replay,
+)
 from envs.go.counting import dead_stones, result_of, without, won
-from envs.go.sgf import record, write_game
+from envs.go.sgf import Game, record, write_game
 from envs.go.vertices import action_at, vertex
 from fathom.errors import FathomError
-from fathom.play.players import Player, SearchBudget
+from fathom.play.players import Move, Player, SearchBudget
 
 HINTS = 3
 """Most moves that a hint names."""
@@ -60,6 +69,8 @@ class GoSession:
             raise FathomError(str(error)) from None
         self.setup = tuple((BLACK, point) for point in points)
         self.board = replay(rules, self.setup)
+        self._first: int | None = None
+        """Who plays the first move; None for the rule of `replay`."""
         self.result = ""
         """As records write it; empty while the game goes on."""
         self.left = False
@@ -70,8 +81,8 @@ class GoSession:
         """The moves of the last hint, best first."""
         self.dead: set[int] = set()
         """Stones to be taken off if the person agrees."""
-        self.win_rate: float | None = None
-        """The person's chance to win, as the player estimates it."""
+        self.win_rates: dict[int, float] = {}
+        """The person's chance to win as the player estimated it, by the number of moves played before."""
         self._comments: dict[int, str] = {}
         """The player's comments, by number of the move."""
         self._all_alive = False
@@ -86,6 +97,11 @@ class GoSession:
         if self.dead:
             return "dead stones"
         return "person" if self.board.to_play == self.colour else "player"
+
+    @property
+    def win_rate(self) -> float | None:
+        """The newest of the win rates."""
+        return self.win_rates[max(self.win_rates)] if self.win_rates else None
 
     @property
     def player_name(self) -> str:
@@ -134,8 +150,7 @@ class GoSession:
             self._count_if_over()
             return
         move = self.player.choose(board, self.budget)
-        if move.win_rate is not None:
-            self.win_rate = 1 - move.win_rate
+        self._note_rate(board, move)
         if move.action is None:
             self.result = f"{'BW'[self.colour - 1]}+R"
             return
@@ -171,14 +186,51 @@ class GoSession:
         how = self.result[2:]
         return f"{who} by resignation." if how == "R" else f"{who} by {how} points ({self.result})."
 
-    def save(self, path: Path) -> None:
-        """Write the game so far with the player's comments as SGF; FathomError if that fails."""
+    def sgf(self) -> bytes:
+        """Return the game so far with the player's comments as SGF."""
         names = ("you", self.player.name) if self.colour == BLACK else (self.player.name, "you")
         comments = [self._comments.get(k, "") for k in range(len(self.board.moves))]
-        game = write_game(record(self.board, names, self.result, self.setup, comments))
+        return write_game(record(self.board, names, self.result, self.setup, comments))
+
+    def take_up(self, game: Game) -> None:
+        """Go on from the last position of a record; the person plays the colour to move.
+
+        Raises:
+            FathomError: a move is illegal, or the player does not play on such a board. The session then is as
+                it was before.
+        """
+        rules = dataclasses.replace(self.rules, size=game.size, komi=game.komi)
+        try:
+            board = replay(rules, game.setup, game.moves, game.to_play)
+        except IllegalMoveError as error:
+            raise FathomError(f"the record has an illegal move: {error}") from None
+        self.player.new_game(rules, game.setup)
+        self.rules, self.setup, self.board = rules, game.setup, board
+        self._first = game.to_play
+        self.colour = board.to_play
+        self.result, self.left, self.hints, self.dead = "", False, (), set()
+        self._all_alive = False
+        self._comments, self.win_rates = dict(enumerate(game.comments)), {}
+        self.message = f"A game of {len(board.moves)} moves."
+        self._count_if_over()
+
+    def rate_moves(self, budget: SearchBudget) -> Iterator[None]:
+        """Estimate the win rates that are missing, one at every step of the iterator."""
+        moves = tuple(self.board.moves)
+        for count in range(len(moves) + 1):
+            if count in self.win_rates:
+                continue
+            board = replay(self.rules, self.setup, moves[:count], self._first)
+            if board.over:
+                continue
+            self._note_rate(board, self.player.choose(board, budget))
+            yield
+
+    def save(self, path: Path) -> None:
+        """Write the game so far with the player's comments as SGF; FathomError if that fails."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(game)
+            path.write_bytes(self.sgf())
         except OSError as error:
             raise FathomError(f"{path} cannot be written: {error.strerror}") from None
 
@@ -194,6 +246,13 @@ class GoSession:
         else:
             self.result = score
 
+    def _note_rate(self, board: Board, move: Move) -> None:
+        """Keep the win rate that came with a move, if it did."""
+        if move.win_rate is not None:
+            own = board.to_play == self.colour
+            rate = move.win_rate if own else 1 - move.win_rate
+            self.win_rates[len(board.moves)] = rate
+
     def _help(self) -> None:
         self.message = "\n".join(f"{word:8}{meaning}" for word, meaning in COMMANDS)
 
@@ -203,9 +262,9 @@ class GoSession:
         if not own:
             self.message = "There is no move of yours to take back."
             return
-        self.board = replay(self.rules, self.setup, moves[: own[-1]])
+        self.board = replay(self.rules, self.setup, moves[: own[-1]], self._first)
         self._comments = {k: text for k, text in self._comments.items() if k < own[-1]}
-        self.win_rate = None
+        self.win_rates = {k: rate for k, rate in self.win_rates.items() if k <= own[-1]}
         self.message = "Taken back."
 
     def _hint(self) -> None:
@@ -215,8 +274,7 @@ class GoSession:
             return
         best = list(move.candidates[:HINTS])
         self.hints = best or [Candidate(move.action, 0, 0.5, 0.0, [move.action])]
-        if move.win_rate is not None:
-            self.win_rate = move.win_rate
+        self._note_rate(self.board, move)
         lines = []
         for k, hint in enumerate(self.hints):
             line = f"{k + 1}  {vertex(hint.action, self.rules.size):5}"

@@ -369,7 +369,7 @@ def player(
         return _Searcher("rave", None, config, resign=resign)
     if names_run(reference, runs):
         run = find_run(reference, runs, trust)
-        return _of_run(run, device, resign, warn, checkpoint)
+        return player_of_run(run, device, resign, warn, checkpoint)
     try:
         return _Other(reference, timeout)
     except ProgramError as error:
@@ -381,9 +381,14 @@ def player(
         raise FathomError(str(error)) from None
 
 
-def _of_run(
-    run: Run, device: str, resign: float, warn: Callable[[str], None], checkpoint: str
+def player_of_run(
+    run: Run,
+    device: str = "auto",
+    resign: float = 0.0,
+    warn: Callable[[str], None] = lambda message: None,
+    checkpoint: str = "latest",
 ) -> Player:
+    """Return a run that plays Go; see `player`."""
     agent, environment = trained_agent(run, warn, device, checkpoint)
     planes, _ = environment.spaces()
     shape = planes.shape or ()

@@ -71,19 +71,25 @@ def save_pictures(run: RunFolder, pictures: Mapping[str, Any]) -> list[Path]:
     for name, picture in pictures.items():
         folder = run.files / "pictures"
         folder.make()
-        buffer = io.BytesIO()
         if isinstance(picture, np.ndarray) and picture.ndim == 4:
-            filename = f"{name}.gif"
+            buffer = io.BytesIO()
             _write_gif(buffer, picture)
-        elif isinstance(picture, np.ndarray):
-            filename = f"{name}.png"
-            Image.fromarray(picture).save(buffer, "png")
+            filename, content = f"{name}.gif", buffer.getvalue()
         else:
-            filename = f"{name}.png"
-            picture.savefig(buffer, format="png", dpi=100, bbox_inches="tight")
-        folder.replace(filename, buffer.getvalue())
+            filename, content = f"{name}.png", as_png(picture)
+        folder.replace(filename, content)
         paths.append(run.pictures / filename)
     return paths
+
+
+def as_png(picture: Any) -> bytes:
+    """A figure of matplotlib's, or an image uint8 (height, width, 3), as PNG."""
+    buffer = io.BytesIO()
+    if isinstance(picture, np.ndarray):
+        Image.fromarray(picture).save(buffer, "png")
+    else:
+        picture.savefig(buffer, format="png", dpi=100, bbox_inches="tight")
+    return buffer.getvalue()
 
 
 def _write_gif(file: BinaryIO, frames: np.ndarray) -> None:

@@ -43,9 +43,10 @@ function table(table) {
 /** @param {any} run */
 function showFacts(run) {
   section("state", [run.state, run.why], () => stateOf(run));
-  section("actions", [run.state], () => [
+  section("actions", [run.state, run.rooms], () => [
     run.state === "paused" && !readOnly ? el("button", { onclick: () => post(`/api/runs/${id}/resume`, {}, "It goes on from its last checkpoint.") }, "Resume") : null,
     el("a", { class: "button", href: `/compare?runs=${id}` }, "Compare"),
+    ...(run.rooms ?? []).map((/** @type {string[]} */ [room, title]) => el("a", { class: "button", href: `/play/${room}/${id}` }, title)),
   ]);
   section("facts", [run.steps, run.score, run.seconds, run.provenance], () => [table({
     [run.kind === "fit" ? "Task" : "Agent"]: run.learner,
@@ -57,12 +58,13 @@ function showFacts(run) {
   })]);
   section("checkpoints", run.checkpoints, () => run.checkpoints?.length ? [
     el("h2", {}, "Checkpoints"),
-    el("table", {}, el("thead", {}, el("tr", {}, ...["Number", "Steps", "Training", "Episodes"].map((text) => el("th", { scope: "col" }, text)))), el("tbody", {}, ...run.checkpoints.map((/** @type {any} */ one) => el("tr", {},
+    el("div", { class: "scroll" }, el("table", {}, el("thead", {}, el("tr", {}, ...["Number", "Steps", "Training", "Play", "Episodes"].map((text) => el("th", { scope: "col" }, text)))), el("tbody", {}, ...run.checkpoints.map((/** @type {any} */ one) => el("tr", {},
       el("td", {}, `${one.number}${one.best ? " (best evaluation)" : ""}`),
       el("td", {}, one.why ? el("span", { class: "bad" }, one.why) : number(one.steps)),
       el("td", {}, one.why ? "" : clock(one.seconds)),
+      el("td", {}, one.why || !run.rooms?.length ? "" : el("a", { href: `/play/${run.rooms[0][0]}/${id}?checkpoint=${one.steps}`, "aria-label": `${run.rooms[0][1]}, as of step ${one.steps}` }, run.rooms[0][1])),
       el("td", {}, readOnly || one.why || run.kind === "fit" ? "" : el("button", { "aria-label": `Record an episode of step ${one.steps}`, onclick: () => post(`/api/runs/${id}/record`, { steps: one.steps }, "An episode is being recorded; it appears here when it is ready.") }, "Record an episode")),
-    )))),
+    ))))),
   ] : []);
   section("episodes", run.videos, () => run.videos.length ? [
     el("h2", {}, "Episodes"),

@@ -272,3 +272,39 @@ def test_random_can_be_played_to_the_end() -> None:
     terminal = _session(*["pass"] * 300, one=player("random"), rules=Rules(size=5))
     terminal.run()
     assert terminal.session.result
+
+
+def test_a_record_is_taken_up_where_it_ends_by_the_colour_to_move() -> None:
+    first = GoSession(Follower(), Rules(), SearchBudget())
+    for line in ("E5", "D4"):
+        first.handle(line)
+        first.reply()
+    second = GoSession(Follower(), Rules(), SearchBudget(), WHITE)
+    second.take_up(read_game(first.sgf()))
+    assert second.board.moves == first.board.moves
+    assert (second.board.stones == first.board.stones).all()
+    assert second.colour == BLACK
+    assert second.turn == "person"
+    second.handle("undo")
+    assert len(second.board.moves) == 2
+
+
+def test_a_record_with_an_illegal_move_changes_nothing() -> None:
+    session = GoSession(Follower(), Rules(), SearchBudget())
+    session.handle("E5")
+    with pytest.raises(FathomError, match="illegal move"):
+        session.take_up(read_game(b"(;SZ[9];B[aa];W[aa])"))
+    assert [action for _, action in session.board.moves] == [40]
+
+
+def test_win_rates_are_the_person_s_and_those_missing_can_be_asked_for() -> None:
+    session = GoSession(Follower(), Rules(), SearchBudget())
+    session.handle("E5")
+    session.reply()
+    assert session.win_rates == {1: pytest.approx(0.4)}
+    for _ in session.rate_moves(SearchBudget()):
+        pass
+    assert session.win_rates == {0: 0.6, 1: pytest.approx(0.4), 2: 0.6}
+    session.handle("undo")
+    assert session.win_rates == {0: 0.6}
+    assert session.win_rate == 0.6
