@@ -1,5 +1,6 @@
 """What a run's folder survives: damage, full disks, other processes and other versions."""
 
+import fcntl
 import hashlib
 import json
 import os
@@ -8,6 +9,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import zipfile
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from fathom.errors import FathomError
 from fathom.runs import config as config_module
 from fathom.runs.checkpoint import Progress, digest
 from fathom.runs.config import RunConfig, build_config
+from fathom.runs.folder import LogPosition
 from fathom.runs.folder import RunFolder as Run
 
 ROOT = Path(__file__).parents[3]
@@ -264,7 +267,8 @@ def test_a_live_process_keeps_others_out_and_a_dead_one_does_not(run: Run) -> No
         """
         import sys, time
         from pathlib import Path
-        from fathom.runs.folder import RunFolder as Run
+        from fathom.runs.folder import LogPosition
+from fathom.runs.folder import RunFolder as Run
         with Run.open(Path(sys.argv[1])).lock():
             print("held", flush=True)
             time.sleep(60)
@@ -293,7 +297,8 @@ def test_a_full_disk_leaves_the_last_checkpoint(run: Run) -> None:
         from agents.agent import AgentState
         from fathom.errors import FathomError
         from fathom.runs.checkpoint import Progress
-        from fathom.runs.folder import RunFolder as Run
+        from fathom.runs.folder import LogPosition
+from fathom.runs.folder import RunFolder as Run
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
         run = Run.open(Path(sys.argv[1]))
         with run.lock():
@@ -382,3 +387,62 @@ def test_runs_are_listed_and_broken_ones_left_out(tmp_path: Path) -> None:
 def test_a_second_thread_is_kept_out_too(run: Run) -> None:
     with run.lock(), pytest.raises(FathomError, match="thread"), Run.open(run.folder).lock():
         pass
+
+
+def test_a_log_is_read_on_from_where_it_was_read_to(run: Run) -> None:
+    position = LogPosition()
+    assert list(run.new_metrics(position)) == []
+    run.log_metrics({"segment": 0, "steps": 1})
+    run.log_metrics({"segment": 1, "steps": 2})
+    assert [line["steps"] for line in run.new_metrics(position)] == [1, 2]
+    with (run.folder / "metrics.jsonl").open("a") as log:
+        log.write('{"segment": 1, "st')
+    assert list(run.new_metrics(position)) == []
+    with (run.folder / "metrics.jsonl").open("a") as log:
+        log.write('eps": 3}\nbroken\n{"segment": 1, "steps": 4}\n')
+    assert [line["steps"] for line in run.new_metrics(position)] == [3, 4]
+    assert list(run.new_metrics(position)) == []
+    starts = position.starts
+    run.go_back(1)
+    assert [line["steps"] for line in run.new_metrics(position)] == [1]
+    assert position.starts == starts + 1
+
+
+def test_the_last_line_of_a_log_is_read_from_its_end(run: Run) -> None:
+    assert run.last_metrics() is None
+    assert run.last_evaluation() is None
+    for steps in range(2000):
+        run.log_metrics({"segment": 0, "steps": steps})
+    with (run.folder / "metrics.jsonl").open("a") as log:
+        log.write('{"segment": 0, "steps": 20')
+    assert run.last_metrics() == {"segment": 0, "steps": 1999}
+    score = {"segment": 0, "steps": 5, "mean": 1.0, "interval": [0.0, 2.0], "episodes": 10_000}
+    run.log_evaluation(
+        score | {"returns": [0.123456789] * 10_000}
+    )  # longer than what is read first
+    evaluation = run.last_evaluation()
+    assert evaluation is not None
+    assert len(evaluation["returns"]) == 10_000
+
+
+def test_how_far_a_run_is_is_known_without_its_weights(run: Run) -> None:
+    assert run.progress() == Progress()
+    save(run, 1, 2)
+    assert run.progress().steps == 200
+    (run.checkpoints / "00002" / "state.json").write_text("{")
+    assert run.progress().steps == 100
+    (run.checkpoints / "00001" / "state.json").unlink()
+    with pytest.raises(FathomError, match="checkpoint 2 is damaged"):
+        run.progress()
+
+
+def test_whether_a_run_is_trained_can_be_asked_without_hindering_it(run: Run) -> None:
+    assert not run.is_training()
+    with run.lock():
+        assert run.is_training()
+    assert not run.is_training()
+    with (run.folder / "lock").open() as file:  # the moment in which somebody asks
+        fcntl.flock(file, fcntl.LOCK_SH)
+        threading.Timer(0.01, lambda: fcntl.flock(file, fcntl.LOCK_UN)).start()
+        with run.lock():
+            pass
