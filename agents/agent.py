@@ -363,6 +363,13 @@ class Agent(ABC):
         """
         return
 
+    def snapshot(self) -> np.ndarray | None:
+        """A picture of what is learnt so far, uint8 (height, width, 3), if there is one; of one size in a run.
+
+        Asked for at every report of `train`. A run makes a video of them.
+        """
+        return None
+
     @abstractmethod
     def state(self) -> AgentState:
         """All that the next segment needs; flushes what lies in the storage folder."""

@@ -26,6 +26,7 @@ from fathom.runs.checkpoint import Progress
 from fathom.runs.config import RunConfig, build_config, check_hyperparameters
 from fathom.runs.folder import RunFolder
 from fathom.runs.learner import ShouldStop
+from fathom.runs.pictures import save_pictures, save_snapshot, video_of_snapshots
 from fathom.runs.process import (
     BUILDING,
     MISFITS,
@@ -64,7 +65,11 @@ class AgentLearner:
         # New environments for every segment: nothing that the old ones remember reaches it.
         env = self.environment.make_vector(agent_config(self.config).num_envs, training=True)
         try:
-            yield from self.agent.train(env, steps, seed)
+            for metrics in self.agent.train(env, steps, seed):
+                picture = self.agent.snapshot()
+                if picture is not None:
+                    save_snapshot(self.run, self.agent.steps, picture)
+                yield metrics
         except BrokenEnvironmentError as error:
             raise FathomError(f"{self.config.environment} is broken: {error}") from error
         except DamagedReplayError as error:
@@ -129,6 +134,11 @@ class AgentLearner:
                     message(f"recorded {path}")
             except FathomError as error:  # the training is done all the same
                 message(f"warning: {error}")
+        frames = video_of_snapshots(run)
+        if frames:
+            last = {"values": frames["training"][-1]}
+            for path in save_pictures(run, last | frames):
+                message(f"picture {path}")
         if not self.config.keep_replay:
             with contextlib.suppress(OSError):
                 run.files.remove("replay")
