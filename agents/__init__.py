@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 AGENTS: dict[str, str] = {
     "value-iteration": "agents.value_iteration:ValueIteration",
     "q-learning": "agents.q_learning:QLearning",
+    "planner": "agents.planner:Planner",
     "dqn": "agents.dqn:DQN",
     "reinforce": "agents.reinforce:REINFORCE",
     "a2c": "agents.a2c:A2C",

@@ -154,7 +154,7 @@ class _MazeGame(gym.Env):
         other.planes = other._padded[:, margin : margin + height, margin : margin + width]
         other.path, other.held = list(self.path), set(self.held)
         other._random = None if self._random is None else self._random.copy()
-        other._np_random = copy.deepcopy(self._np_random)
+        other._np_random = copy.deepcopy(self._np_random, memo)
         other._window = None
         return other
 

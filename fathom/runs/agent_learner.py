@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import os
 import shutil
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -182,6 +183,8 @@ def environment_of(run: RunFolder, config: RunConfig | None = None) -> Environme
     )
     if not run.trusted:
         refuse_arguments(run.folder, environment)
+    if agent_class(config.agent).needs_copies:
+        environment = dataclasses.replace(environment, copyable=True)
     return environment.wrapped_in(tuple(config.wrappers))
 
 
@@ -205,11 +208,25 @@ def build_agent(
         with reporting_memory_errors(), random_generators(), network_limit(weights):
             segment_seed(config.seed, BUILDING)
             context = _context(config, environment, hyperparameters, storage)
+            if getattr(hyperparameters, "prior", ""):
+                context = dataclasses.replace(context, prior=_prior(hyperparameters.prior))
             agent = kind(observation_space, action_space, hyperparameters, context)
             agent.env_observation_space = environment.observation_space
             return agent
     except ValueError as error:
         raise FathomError(str(error)) from error
+
+
+def _prior(reference: str) -> Agent:
+    """The trained agent of a run that another agent plans with.
+
+    Raises:
+        FathomError: it is none, or plans itself.
+    """
+    run = RunFolder.open(Path(reference))
+    if not run.config.is_fit and agent_class(run.config.agent).needs_copies:
+        raise FathomError(f"{run.folder} is a run of {run.config.agent}, which has learnt nothing")
+    return trained_agent(run, warnings.warn, "cpu")[0]
 
 
 def trained_agent(
@@ -231,6 +248,8 @@ def trained_agent(
             " and can predict; `fathom play` talks with fits of chit-chat"
         )
     check_hyperparameters(run.folder, run.config, agent_class(run.config.agent).Config)
+    if not run.trusted:
+        refuse_paths(run.folder, run.config.hyperparameters.get("prior"))
     config = dataclasses.replace(run.config, device=inference_device(run.config, device))
     checkpoint = run.trained_checkpoint(which, warn)
     environment = environment_of(run)
