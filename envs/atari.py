@@ -154,8 +154,7 @@ class AtariCopyable(gym.Env):
     """One game that can be copied in the midst of an episode by `copy.deepcopy`, for planning.
 
     The rules are those of `make_vector`. Observations are too, but shrunk by Pillow, so that a grey value may differ by a
-    little. A game and its copies share an emulator, which goes back and forth between their states. Copies have luck of
-    their own: which actions stick is not known before.
+    little. A game and its copies share an emulator, which goes back and forth between their states.
     """
 
     def __init__(self, env_id: str, config: AtariConfig, render_mode: str | None = None) -> None:
@@ -166,47 +165,50 @@ class AtariCopyable(gym.Env):
         }
         self.render_mode = render_mode
         self._protocol = PROTOCOLS[config.protocol]
-        self._emulator = _Emulator(_rom(env_id), self._protocol.sticky_actions)
-        self._actions = self._emulator.actions(config.full_action_space)
+        self._emulator = _Emulator(_rom(env_id))
+        ale = self._emulator.ale
+        full = config.full_action_space
+        self._actions = list(ale.getLegalActionSet() if full else ale.getMinimalActionSet())
         self.action_space = gym.spaces.Discrete(len(self._actions))
         self.observation_space = gym.spaces.Box(0, 255, (FRAME_STACK, 84, 84), np.uint8)
         self._frames = np.zeros((FRAME_STACK, 84, 84), np.uint8)
-        self._state: Any = None
-        """Of the emulator, while another game is in it."""
-        self._is_copy = False
-        self._numbers_of_frames = 0
+        self._state: ale_py.ALEState | None = None
+        """The emulator's, while another game is in it."""
+        self._pressed = ale_py.Action.NOOP
+        """The action of the last frame, which may stick. (The emulator's own is in none of its states.)"""
+        self._frames_played = 0
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
         super().reset(seed=seed)
-        self._emulator.holder = self
-        if seed is not None:
-            self._emulator.seed(seed)
-        ale = self._emulator.ale
+        ale = self._hold()
         ale.reset_game()
-        noops = int(self.np_random.integers(self._protocol.noop_max + 1))
-        for _ in range(noops):
-            ale.act(ale_py.Action.NOOP)
-        self._numbers_of_frames = noops
+        self._pressed = ale_py.Action.NOOP
+        self._frames_played = int(self.np_random.integers(self._protocol.noop_max + 1))
+        for _ in range(self._frames_played):
+            ale.act(self._pressed)
         self._frames = np.zeros_like(self._frames)
         self._see(ale.getScreenGrayscale())
         return self._frames.copy(), {"lives": ale.lives()}
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        ale = self._hold()
-        reward, screens = 0.0, []
+        ale, sticky = self._hold(), self._protocol.sticky_actions
+        reward = 0.0
+        before = screen = None
         for frame in range(FRAME_SKIP):
-            reward += ale.act(self._actions[action])
-            self._numbers_of_frames += 1
-            if frame >= FRAME_SKIP - 2:
-                screens.append(ale.getScreenGrayscale())
-            if ale.game_over():
+            if self.np_random.random() >= sticky:
+                self._pressed = self._actions[action]
+            reward += ale.act(self._pressed)
+            self._frames_played += 1
+            over = ale.game_over()
+            if over or frame >= FRAME_SKIP - 2:
+                before, screen = screen, ale.getScreenGrayscale()
+            if over:
                 break
-        self._see(np.max(screens or [ale.getScreenGrayscale()], axis=0))
-        over = bool(ale.game_over())
-        cut = not over and self._numbers_of_frames >= MAX_FRAMES
-        return self._frames.copy(), reward, over, cut, {"lives": ale.lives()}
+        self._see(screen if before is None else np.maximum(before, screen))
+        cut = not over and self._frames_played >= MAX_FRAMES
+        return self._frames.copy(), reward, bool(over), cut, {"lives": ale.lives()}
 
     def render(self) -> np.ndarray:  # type: ignore[override]
         """(210, 160, 3) uint8, the screen at its true size."""
@@ -214,21 +216,21 @@ class AtariCopyable(gym.Env):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "AtariCopyable":
         """Return a copy that goes on by itself, in the same emulator."""
-        self._hold()
+        ale = self._hold()
         other = copy.copy(self)
         memo[id(self)] = other
-        other._state = self._emulator.ale.cloneState(include_rng=False)
-        other._is_copy, other._frames = True, self._frames.copy()
+        other._state, other._frames = ale.cloneState(), self._frames.copy()
+        other._np_random = copy.deepcopy(self._np_random, memo)
         return other
 
     def _hold(self) -> ale_py.ALEInterface:
         """Bring this game into the emulator, whose game before is put away."""
         emulator = self._emulator
-        before = emulator.holder
-        if before is not self:
-            if before is not None:
-                before._state = emulator.ale.cloneState(include_rng=not before._is_copy)
-            emulator.ale.restoreState(self._state)
+        if emulator.holder is not self:
+            if emulator.holder is not None:
+                emulator.holder._state = emulator.ale.cloneState()
+            if self._state is not None:
+                emulator.ale.restoreState(self._state)
             emulator.holder, self._state = self, None
         return emulator.ale
 
@@ -240,23 +242,14 @@ class AtariCopyable(gym.Env):
 class _Emulator:
     """An emulator, and the game that is in it."""
 
-    def __init__(self, rom: str, sticky_actions: float) -> None:
+    def __init__(self, rom: str) -> None:
+        ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
         self.ale = ale_py.ALEInterface()
-        self.ale.setFloat("repeat_action_probability", sticky_actions)
-        self.holder: AtariCopyable | None = None
-        self._rom = rom
-        self.seed(0)
-
-    def seed(self, seed: int) -> None:
-        """Start anew, with this seed for which actions stick."""
-        self.ale.setInt("random_seed", seed % (1 << 31))
-        path = roms.get_rom_path(self._rom)
+        self.ale.setFloat("repeat_action_probability", 0.0)
+        path = roms.get_rom_path(rom)
         assert path is not None
         self.ale.loadROM(path)
-
-    def actions(self, full: bool) -> list[Any]:
-        """The game's actions."""
-        return list(self.ale.getLegalActionSet() if full else self.ale.getMinimalActionSet())
+        self.holder: AtariCopyable | None = None
 
 
 def describe(env_id: str, config: AtariConfig) -> dict[str, str | int | float | bool]:
