@@ -144,22 +144,19 @@ def test_what_cannot_be_copied_is_refused_in_a_sentence() -> None:
 
 def test_a_trained_run_is_the_prior(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    small = {"env_args": {"width": 5, "height": 5}, "progress": False}
-    fathom.train(
-        "ppo", "Fathom/Maze-v0", **small, steps=1_024, segment_steps=1_024, evaluation_episodes=0,
-        name="weak", hidden_size=16,
-    )  # fmt: skip
+    quiet: dict[str, Any] = {"progress": False, "env_args": {"max_episode_steps": 6}}
+    fathom.train("ppo", "FrozenLake-v1", **quiet, steps=256, evaluation_episodes=0, name="weak")
     run = fathom.train(
-        "planner", "Fathom/Maze-v0", **small, prior="weak", search="gumbel", simulations=8,
+        "planner", "FrozenLake-v1", **quiet, prior="weak", search="gumbel", simulations=8,
         evaluation_episodes=2, record=True, name="plan",
     )  # fmt: skip
     assert run.evaluations()[-1]["mean"] >= 0
     assert list(Path("runs/plan/videos").glob("*.mp4"))
     assert run.evaluate(episodes=1).count == 1
     for prior, world, sentence in (
-        ("plan", small, "has learnt nothing"),
-        ("nobody", small, "there is no run 'nobody'"),
-        ("weak", {"progress": False}, "the prior was trained on observations"),
+        ("plan", "FrozenLake-v1", "has learnt nothing"),
+        ("nobody", "FrozenLake-v1", "there is no run 'nobody'"),
+        ("weak", "FrozenLake8x8-v1", "the prior was trained on observations"),
     ):
         with pytest.raises(FathomError, match=sentence):
-            fathom.train("planner", "Fathom/Maze-v0", **world, prior=prior, search="puct")
+            fathom.train("planner", world, **quiet, prior=prior, search="puct")
