@@ -181,7 +181,7 @@ def test_another_page_cannot_play(app: Starlette) -> None:
 
 def test_sessions_are_bounded_in_number_and_time() -> None:
     app = create_app(RUNS)
-    app.state.seats = Seats(1, 0.3)
+    app.state.seats = Seats(1, 1.5)
     with _talk(app, "go/random") as one:
         one.hear()
         with _talk(app, "go/random") as other:

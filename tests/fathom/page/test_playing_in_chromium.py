@@ -19,13 +19,13 @@ AXE = Path("build/node_modules/axe-core/axe.min.js")
 def visit(page: Any, serve: Callable[..., str]) -> Callable[[str], None]:
     """Gives a function that opens a path of the page over the reference runs."""
     address = serve(RUNS, read_only=True)
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(180_000)
     return lambda path: page.goto(address + path)
 
 
 def _until(page: Any, condition: str, argument: object = None) -> None:
     """Wait until a function in JavaScript gives true; `wait_for_function` would need `eval`, which is refused."""
-    end = time.monotonic() + 60
+    end = time.monotonic() + 180
     while not page.evaluate(condition, argument):
         assert time.monotonic() < end, condition
         page.wait_for_timeout(30)
@@ -110,7 +110,7 @@ def test_five_turns_of_chat_and_the_belief_beside_them(
     page: Any, visit: Callable[[str], None], screenshot: Callable[[str], None]
 ) -> None:
     visit(f"/play/chat/{id_of('reference/movie-dqn')}")
-    page.wait_for_selector(".line.agent", timeout=120_000)
+    page.wait_for_selector(".line.agent")
     wanted = dict(
         zip(
             page.locator("#card dt").all_inner_texts(),
