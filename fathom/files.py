@@ -282,11 +282,11 @@ class Reader:
             yield rest
 
     def is_locked(self) -> bool:
-        """Whether somebody has locked the file for himself (`flock`)."""
+        """Whether somebody has locked the file for himself (`flock`); False where there are no locks."""
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
+        except OSError as error:
+            return isinstance(error, BlockingIOError)
         fcntl.flock(self._descriptor, fcntl.LOCK_UN)
         return False
 

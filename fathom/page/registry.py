@@ -168,7 +168,7 @@ class Registry:
     def _look_at(self, path: str) -> None:
         run_id = id_of(path)
         folder = self.runs_dir / path
-        seen = tuple(_stat(folder / name) for name in _LOOKED_AT)
+        seen = stamp(folder, *_LOOKED_AT)
         row = self._rows.get(run_id)
         if (
             row is not None
@@ -254,6 +254,11 @@ def _is_training(folder: Path) -> bool:
     with contextlib.suppress(FathomError, OSError), Folder(folder).reading("lock", 1 << 20) as file:
         return file.is_locked()
     return False
+
+
+def stamp(folder: Path, *names: str) -> tuple:
+    """What changes when one of these files of a folder is written, removed or replaced."""
+    return tuple(_stat(folder / name) for name in names)
 
 
 def _stat(path: Path) -> tuple[int, int, int] | None:

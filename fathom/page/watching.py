@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
 import json
 import re
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import TypeAdapter
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -17,11 +21,13 @@ from fathom.errors import FathomError, printable
 from fathom.files import Folder
 from fathom.page.comparison import Comparison, Question, compare
 from fathom.page.playing.rooms import rooms_of
-from fathom.page.registry import describe
+from fathom.page.registry import describe, stamp
 from fathom.page.site import Site, site_of, view
 from fathom.runs.checkpoint import DamagedCheckpointError, read_progress
-from fathom.runs.config import provenance
+from fathom.runs.config import CONFIG, provenance
+from fathom.runs.folder import EVALUATIONS
 from fathom.runs.run import Run
+from fathom.runs.trust import SIGNATURE
 from fathom.schema import STRICT, read_json
 
 _KINDS = {
@@ -34,7 +40,7 @@ _KINDS = {
 """What is shown of a run's files; anything else is not served."""
 _FOLDERS = "videos", "pictures"
 _NAME = re.compile(r"[^/\0.][^/\0]*")
-_MOST_ABOUT, _MOST_TEXT, _MOST_FILES = 1 << 22, 1 << 20, 500
+_MOST_ABOUT, _MOST_FILES, _MOST_RETURNS = 1 << 22, 500, 1000
 _ABOUT = TypeAdapter(dict[str, float | list[float]], config=STRICT)
 
 
@@ -78,14 +84,15 @@ def details(request: Request) -> Response:
     about: dict[str, Any] = {"id": run_id, "path": printable(str(folder)), **describe(folder)}
     for name in _FOLDERS:
         about[name] = _files(Folder(folder, name))
-    try:
-        run = Run.open(folder)
-    except FathomError:
-        return JSONResponse(about)
-    return JSONResponse(about | _about(run))
+    with contextlib.suppress(FathomError):
+        about |= _about(folder, stamp(folder, CONFIG, EVALUATIONS, "latest", SIGNATURE))
+    return JSONResponse(about)
 
 
-def _about(run: Run) -> dict[str, Any]:
+@functools.lru_cache(maxsize=64)
+def _about(folder: Path, stamp: tuple) -> dict[str, Any]:
+    """What changes only with the files of a stamp; a visitor asks every two seconds, and evaluations are long."""
+    run = Run.open(folder)
     config = run.config
     table = dataclasses.asdict(config)
     nested = {key: table.pop(key) for key in list(table) if isinstance(table[key], dict)}
@@ -152,7 +159,7 @@ def _files(folder: Folder) -> list[dict[str, Any]]:
         except (FathomError, OSError):
             continue
         if ending == "mp4" and f"{stem}.json" in names:
-            about |= _episode(folder, f"{stem}.json")
+            about |= _episode(folder.path, f"{stem}.json", stamp(folder.path, f"{stem}.json"))
         if ending == "mp4" and f"{stem}.txt" in names:
             about["transcript"] = f"{stem}.txt"
         if ending != "txt":
@@ -160,20 +167,30 @@ def _files(folder: Folder) -> list[dict[str, Any]]:
     return sorted(found, key=lambda one: -one["changed"])
 
 
-def _episode(folder: Folder, name: str) -> dict[str, Any]:
-    """What `record` noted beside a video: `fps`, `seed` and the rewards, as the return so far."""
+@functools.lru_cache(maxsize=500)
+def _episode(folder: Path, name: str, stamp: tuple) -> dict[str, Any]:
+    """What `record` noted beside a video: `fps`, `seed`, `steps`, and the return so far after `every` steps.
+
+    Args:
+        stamp: of the file; with another one it is read again.
+    """
     try:
-        about = read_json(folder.read(name, _MOST_ABOUT), _ABOUT)
+        about = read_json(Folder(folder.parent, folder.name).read(name, _MOST_ABOUT), _ABOUT)
         rewards, fps = about["rewards"], about["fps"]
     except (FathomError, OSError, ValueError, KeyError):
         return {}
     if not isinstance(rewards, list) or not isinstance(fps, (int, float)) or fps <= 0:
         return {}
-    total, returns = 0.0, [0.0]
-    for reward in rewards:
-        total += reward
-        returns.append(round(total, 6))
-    return {"fps": fps, "returns": returns, "seed": about.get("seed")}
+    returns = np.concatenate([[0.0], np.cumsum(rewards)])
+    every = -(-len(returns) // _MOST_RETURNS)
+    thinned = [*returns[:-1:every].tolist(), float(returns[-1])]
+    return {
+        "fps": fps,
+        "seed": about.get("seed"),
+        "steps": len(rewards),
+        "every": every,
+        "returns": [round(one, 6) for one in thinned],
+    }
 
 
 def curves(request: Request) -> Response:

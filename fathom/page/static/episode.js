@@ -5,7 +5,7 @@ const SVG = "http://www.w3.org/2000/svg";
 
 /**
  * @param {string} folder address of the folder, with its slash
- * @param {{name: string, changed: number, fps?: number, returns?: number[], transcript?: string, seed?: number}} about
+ * @param {{name: string, changed: number, fps?: number, returns?: number[], every?: number, steps?: number, transcript?: string, seed?: number}} about
  */
 export function episode(folder, about) {
   const video = el("video", { src: `${folder}${encodeURIComponent(about.name)}?${about.changed}`, controls: true, loop: false, preload: "metadata", playsinline: true, "aria-label": `Recorded episode ${about.name}` });
@@ -13,16 +13,23 @@ export function episode(folder, about) {
   const caption = el("figcaption", {}, about.name.replace(/\.mp4$/, ""));
   const node = el("figure", {}, video, caption);
   if (about.transcript) caption.append(" · ", el("a", { href: `${folder}${encodeURIComponent(about.transcript)}` }, "transcript"));
-  if (about.returns && about.fps) node.append(...returnsOf(video, about.returns, about.fps));
+  if (about.returns && about.fps) node.append(...returnsOf(video, about.returns, about.every ?? 1, about.steps ?? 0, about.fps));
   return node;
 }
 
-/** The curve of the return, with a line at the moment that is shown. @param {any} video @param {number[]} returns @param {number} fps */
-function returnsOf(video, returns, fps) {
+/**
+ * The curve of the return, with a line at the moment that is shown.
+ * @param {any} video
+ * @param {number[]} returns so far, after each `every` of the `steps`, and at the end
+ * @param {number} every
+ * @param {number} steps
+ * @param {number} fps
+ */
+function returnsOf(video, returns, every, steps, fps) {
   const [low, high] = returns.reduce(([a, b], y) => [Math.min(a, y), Math.max(b, y)], [Infinity, -Infinity]);
   const height = high - low || 1;
-  const last = Math.max(1, returns.length - 1);
-  const points = returns.map((y, index) => `${(100 * index) / last},${38 - (36 * (y - low)) / height}`);
+  const last = Math.max(1, steps);
+  const points = returns.map((y, index) => `${(100 * Math.min(index * every, last)) / last},${38 - (36 * (y - low)) / height}`);
   const svg = document.createElementNS(SVG, "svg");
   const line = document.createElementNS(SVG, "polyline");
   const moment = document.createElementNS(SVG, "line");
@@ -36,10 +43,11 @@ function returnsOf(video, returns, fps) {
   svg.append(line, moment);
   const text = el("span", { class: "faint" });
   const show = () => {
-    const step = Math.min(last, Math.floor(video.currentTime * fps + 0.5));
+    const step = Math.min(steps, Math.floor(video.currentTime * fps + 0.5));
+    const index = step === steps ? returns.length - 1 : Math.floor(step / every);
     moment.setAttribute("x1", String((100 * step) / last));
     moment.setAttribute("x2", String((100 * step) / last));
-    text.textContent = `return ${number(returns[Math.min(step, returns.length - 1)])} after ${number(step)} of ${number(returns.length - 1)} steps`;
+    text.textContent = `return ${number(returns[index])} after ${number(step)} of ${number(steps)} steps`;
     if (!video.paused) requestAnimationFrame(show);
   };
   for (const event of ["play", "seeked", "timeupdate", "ended"]) video.addEventListener(event, show);

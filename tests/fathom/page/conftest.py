@@ -101,6 +101,7 @@ def browser() -> Iterator[object]:
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     if CHROMIUM is None:
         pytest.skip("there is no /usr/bin/chromium; on Debian: apt-get install chromium")
+    api.expect.set_options(timeout=30_000)
     with api.sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield started

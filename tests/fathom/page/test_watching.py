@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -170,3 +171,22 @@ def test_a_label_is_no_formula_for_a_spreadsheet_and_none_for_matplotlib(client,
         "'=1+2,1000.0" in client.get(f"/compare/curves.csv?runs={ids}&curve=loss&seeds=apart").text
     )
     assert client.get(f"/compare/curves.svg?runs={ids}&seeds=apart").status_code == 200
+
+
+def test_a_long_episode_is_thinned_to_its_end(client, tmp_path):
+    note = tmp_path / "runs" / "a" / "videos" / "step-20000.json"
+    note.write_text(json.dumps({"fps": 30, "seed": 0, "rewards": [1.0] * 5000}))
+    (video,) = client.get(f"/api/runs/{A}").json()["videos"]
+    assert (video["steps"], video["every"], len(video["returns"])) == (5000, 6, 835)
+    assert video["returns"][:2] == [0, 6]
+    assert video["returns"][-1] == 5000
+
+
+def test_a_checkpoint_that_is_new_is_told(client, tmp_path):
+    folder = tmp_path / "runs" / "a"
+    assert [one["number"] for one in client.get(f"/api/runs/{A}").json()["checkpoints"]] == [2]
+    shutil.copytree(folder / "checkpoints" / "00002", folder / "checkpoints" / "00003")
+    (folder / "latest").write_text("00003\n")
+    first, second = client.get(f"/api/runs/{A}").json()["checkpoints"]
+    assert first["why"] == "state.json is that of another checkpoint"
+    assert second["steps"] == 20_000

@@ -108,9 +108,9 @@ def test_a_comparison_is_in_the_address(page, address, screenshot):
 def test_it_fits_a_telephone_in_the_dark(page, address, width, screenshot):
     page.emulate_media(color_scheme="dark")
     page.set_viewport_size({"width": width, "height": 740})
-    for name, path in (("runs", "/"), ("run", f"/runs/{id_of('a')}")):
+    for name, path, sign in (("runs", "/", "5 runs"), ("run", f"/runs/{id_of('a')}", "Settings")):
         page.goto(address + path)
-        page.wait_for_timeout(400)
+        page.get_by_text(sign, exact=True).wait_for()
         screenshot(f"{name}-dark-telephone")
         assert page.evaluate("document.documentElement.scrollWidth") <= width, name
 
@@ -127,12 +127,12 @@ def test_a_training_is_started_and_an_episode_recorded_and_watched(
     screenshot("start")
     page.get_by_role("button", name="Start").click()
     page.get_by_text("train ppo CartPole-v1: mine").wait_for()
-    page.get_by_text("done, ").wait_for(timeout=60_000)
+    page.get_by_text("done, ").wait_for(timeout=120_000)
     page.get_by_role("link", name="its run").click()
     page.locator("#state").get_by_text("finished").wait_for()
     page.get_by_label("Record an episode of step 512").click()
     video = page.locator("video")
-    video.wait_for(timeout=60_000)
+    video.wait_for(timeout=120_000)
     assert page.get_by_text("return 0 after 0 of").is_visible()
     video.evaluate("video => { video.playbackRate = 8; return video.play(); }")
     video.evaluate("video => new Promise((done) => video.addEventListener('ended', done))")
