@@ -623,8 +623,9 @@ def _lines(rng: random.Random, n: int) -> Sequence[str]:
 
 
 def test_a_session_survives_a_hundred_thousand_lines_of_noise(
-    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # printsgf writes files
     few = partial(counting.ownership, playouts=2)
     for module in (counting, players, gtp):
         monkeypatch.setattr(module, "ownership", few)
