@@ -48,7 +48,8 @@ def run(words: list[str]) -> int:
 
     token = None if is_loopback(flags.host) else secrets.token_urlsafe(24)
     app = create_app(runs_dir, read_only=flags.read_only, token=token, hosts=host_names(flags.host))
-    name = f"[{flags.host}]" if ":" in flags.host else flags.host
+    name = socket.gethostname() if flags.host in ("0.0.0.0", "::") else flags.host
+    name = f"[{name}]" if ":" in name else name
     address = f"http://{name}:{listening.getsockname()[1]}/{f'?token={token}' if token else ''}"
     print(f"{printable(str(runs_dir))} is at {address}   (Ctrl-C ends it)", flush=True)
     config = uvicorn.Config(

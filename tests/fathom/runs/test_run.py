@@ -267,8 +267,7 @@ def test_a_live_process_keeps_others_out_and_a_dead_one_does_not(run: Run) -> No
         """
         import sys, time
         from pathlib import Path
-        from fathom.runs.folder import LogPosition
-from fathom.runs.folder import RunFolder as Run
+        from fathom.runs.folder import RunFolder as Run
         with Run.open(Path(sys.argv[1])).lock():
             print("held", flush=True)
             time.sleep(60)
@@ -297,8 +296,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(run: Run) -> None:
         from agents.agent import AgentState
         from fathom.errors import FathomError
         from fathom.runs.checkpoint import Progress
-        from fathom.runs.folder import LogPosition
-from fathom.runs.folder import RunFolder as Run
+        from fathom.runs.folder import RunFolder as Run
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
         run = Run.open(Path(sys.argv[1]))
         with run.lock():
