@@ -17,13 +17,13 @@ from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import replace
 from time import perf_counter
-from typing import Annotated, ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch.nn import functional as F
 
@@ -56,7 +56,7 @@ ADAM_EPSILON = 1e-5
 MAX_GRADIENT_NORM = 5.0
 AVERAGE_DECAY = 0.99
 """Of the average of the weights, in each update."""
-DECODER_RATE = 1e-3
+DECODER_RATE = 3e-3
 LEAST_PRIORITY = 1e-3
 IMPORTANCE = 0.4
 """Exponent β of the weights that correct for priorities (Schaul et al. 2016)."""
@@ -194,6 +194,7 @@ class MuZero(Agent):
                 f" {action_space.n:,}"
             )
         super().__init__(observation_space, action_space, config, context)
+        self.self_play = config.players == 2
         needed = (config.n_step + config.unroll_steps + context.frame_stack + 3) * config.num_envs
         for name in ("learning_starts", "replay_capacity"):
             if getattr(config, name) < needed:
@@ -227,10 +228,6 @@ class MuZero(Agent):
         self.updates = 0
         self._rows = 0
         self._replay: Replay | None = None
-
-    @property
-    def self_play(self) -> bool:
-        return self.config.players == 2
 
     # -- searching ------------------------------------------------------------------------------
 
@@ -472,12 +469,12 @@ class MuZero(Agent):
         _descend(self.adam, model, loss, rate, self.updates)
         # A smaller decay at first, or the average would stay near the random initial weights.
         keep = min(AVERAGE_DECAY, self.updates / (self.updates + 10))
-        averages = list(self.average.parameters())
+        averages: list[torch.Tensor] = list(self.average.parameters())
         torch._foreach_lerp_(averages, list(self.adam.weights.values()), 1 - keep)
         decoder_loss = self._learn_decoder(unrolled.detach(), observations, targets)
         with torch.no_grad():
             predicted = self.support.mean(value_logits[:, 0])
-            errors = (predicted - targets.values[:, 0]).abs()
+            errors = (predicted - targets.values[:, 0]).abs()  # type: ignore[attr-defined]
         parts = (policy_loss, value_loss, reward_loss, consistency, decoder_loss)
         return torch.stack([part.detach() for part in parts]), errors
 
@@ -508,28 +505,36 @@ class MuZero(Agent):
     # -- imagination ----------------------------------------------------------------------------
 
     @torch.no_grad()
-    def imagine(self, observation: FlatObservation, actions: np.ndarray) -> np.ndarray:
-        """What the model expects to observe after each of k actions, from one observation (1, …).
+    def imagine(self, observations: FlatObservation, actions: np.ndarray) -> np.ndarray:
+        """What the model expects to observe after each of k actions, of b observations (b, …).
 
         Args:
-            actions: (k,), as the environment numbers them.
+            actions: (b, k), as the environment numbers them.
 
         Returns:
-            (k + 1, …) float32; the first is the observation as its own latent state shows it.
+            (b, k + 1, …) float32, scaled as `scaled` does; first what each observation's own state shows.
 
         Raises:
             ValueError: the observations cannot be decoded.
         """
         if self.decoder is None:
             raise ValueError(
-                "only images, grids, vectors and indices can be decoded, and the observations of this"
-                f" environment are {self.observation_space}"
+                "only a single image, grid, vector or list of indices can be decoded, and the observations of"
+                f" this environment are {self.observation_space}"
             )
-        assert self.average.scaler is not None
-        states = [self.average.represent([part.to(self.device) for part in _tensors(observation)])]
-        for action in torch.from_numpy(np.asarray(actions, np.int64) - self.first_action):
-            states.append(self.average.dynamics(states[-1], action.view(1).to(self.device))[0])
-        return self.average.scaler.inverse(self.decoder(torch.cat(states))).cpu().numpy()
+        parts = [part.to(self.device) for part in _tensors(observations)]
+        states = [self.average.represent(parts)]
+        for column in torch.from_numpy(np.asarray(actions, np.int64) - self.first_action).T:
+            states.append(self.average.dynamics(states[-1], column.to(self.device))[0])
+        unrolled = torch.stack(states, dim=1)
+        return self.decoder(unrolled.flatten(0, 1)).unflatten(0, unrolled.shape[:2]).cpu().numpy()
+
+    @torch.no_grad()
+    def scaled(self, observations: FlatObservation) -> np.ndarray:
+        """Observations (b, …) in the numbers that are decoded: images and grids as planes in 0…1, vectors
+        normalised, indices one-hot; (b, …) float32."""
+        assert self.average.scaler is not None, "`imagine` says that they cannot be decoded"
+        return self.average.scaler(_tensors(observations)[0].to(self.device)).cpu().numpy()
 
     # -- state ----------------------------------------------------------------------------------
 
@@ -575,7 +580,11 @@ class MuZero(Agent):
     def state(self) -> AgentState:
         if self._replay is not None:
             self._replay.flush()
-        numbers = {"steps": self.steps, "updates": self.updates, "rows": self._rows}
+        numbers: dict[str, int | float] = {
+            "steps": self.steps,
+            "updates": self.updates,
+            "rows": self._rows,
+        }
         return AgentState(self._acting(), self._trained(), numbers)
 
     def load(self, state: AgentState) -> None:

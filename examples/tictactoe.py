@@ -7,9 +7,15 @@ r"""Illegal moves, and the mask that tells of them.
 
 reach 0.83 and 0.81 on average (`fathom evaluate tictactoe --episodes 400`), each within a minute on
 one slow core; legal moves at random score 0.
+
+    fathom train muzero examples/tictactoe.py:TicTacToe --players 2 --env.opponent perfect --name tictactoe-muzero
+
+learns it as a game of two, from games against itself, and is scored against a perfect player: 0 is a draw in
+every game, and the most that there is.
 """
 
-from typing import Any
+import functools
+from typing import Any, Literal
 
 import gymnasium
 import numpy as np
@@ -20,15 +26,24 @@ LINES = ((0, 1, 2), (3, 4, 5), (6, 7, 8), (0, 3, 6), (1, 4, 7), (2, 5, 8), (0, 4
 
 
 class TicTacToe(gymnasium.Env[np.ndarray, np.int64]):
-    """Three in a row wins, against an opponent who moves at random and begins every other game.
+    """Three in a row wins, against an opponent who begins every other game.
 
     An observation is the board: nine squares, each free (0), mine (1) or theirs (2). An action is the
     square to take. A win pays 1, a loss −1, a draw 0.
+
+    Args:
+        opponent: "random": any free square; "perfect": any move that loses nothing; "self": the learner moves
+            for both, sees the board as the player to move does, and a reward is that of the player who moved.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 1}
 
-    def __init__(self, render_mode: str | None = None) -> None:
+    def __init__(
+        self,
+        opponent: Literal["random", "perfect", "self"] = "random",
+        render_mode: str | None = None,
+    ) -> None:
+        self.opponent = opponent
         self.render_mode = render_mode
         self.observation_space = MultiDiscrete([3] * 9)
         self.action_space = Discrete(9)
@@ -39,7 +54,7 @@ class TicTacToe(gymnasium.Env[np.ndarray, np.int64]):
         """Clear the board."""
         super().reset(seed=seed)
         self.board = np.full(9, FREE)
-        if self.np_random.random() < 0.5:
+        if self.opponent != "self" and self.np_random.random() < 0.5:
             self._opponent_moves()
         return self.board.copy(), self._info()
 
@@ -49,9 +64,14 @@ class TicTacToe(gymnasium.Env[np.ndarray, np.int64]):
             # Masked agents never come here, but Gymnasium's checker draws any action: no exception.
             return self.board.copy(), -1.0, True, False, self._info()
         self.board[action] = MINE
-        if not self._has_won(MINE) and FREE in self.board:
-            self._opponent_moves()
-        reward = float(self._has_won(MINE)) - float(self._has_won(THEIRS))
+        if self.opponent == "self":
+            reward = float(has_won(tuple(self.board), MINE))
+            self.board = np.array([FREE, THEIRS, MINE])[self.board]
+        else:
+            if not has_won(tuple(self.board), MINE) and FREE in self.board:
+                self._opponent_moves()
+            board = tuple(self.board)
+            reward = float(has_won(board, MINE)) - float(has_won(board, THEIRS))
         over = reward != 0 or FREE not in self.board
         return self.board.copy(), reward, over, False, self._info()
 
@@ -67,7 +87,30 @@ class TicTacToe(gymnasium.Env[np.ndarray, np.int64]):
         return {"action_mask": self.board == FREE}
 
     def _opponent_moves(self) -> None:
-        self.board[self.np_random.choice(np.flatnonzero(self.board == FREE))] = THEIRS
+        moves = np.flatnonzero(self.board == FREE)
+        if self.opponent == "perfect":
+            seen = tuple(np.array([FREE, THEIRS, MINE])[self.board])
+            worths = np.array([-worth(after(seen, int(move))) for move in moves])
+            moves = moves[worths == worths.max()]
+        self.board[self.np_random.choice(moves)] = THEIRS
 
-    def _has_won(self, who: int) -> bool:
-        return any((self.board[list(line)] == who).all() for line in LINES)
+
+def has_won(board: tuple[int, ...], who: int) -> bool:
+    """Whether a player has three in a row."""
+    return any(all(board[square] == who for square in line) for line in LINES)
+
+
+def after(board: tuple[int, ...], move: int) -> tuple[int, ...]:
+    """The board after my move, as the other player sees it."""
+    squares = list(board)
+    squares[move] = MINE
+    return tuple((FREE, THEIRS, MINE)[square] for square in squares)
+
+
+@functools.cache
+def worth(board: tuple[int, ...]) -> int:
+    """What a board is worth to me, who is to move: 1 is won, −1 lost, if both play perfectly."""
+    if has_won(board, THEIRS):
+        return -1
+    free = [move for move in range(9) if board[move] == FREE]
+    return max((-worth(after(board, move)) for move in free), default=0)

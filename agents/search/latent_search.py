@@ -90,7 +90,9 @@ def search(
     legal = np.ones((n, num_actions), bool) if masks is None else masks
     trees = _new_trees(n, simulations + 1, num_actions)
     _expand_roots(trees, logits, legal, values)
-    root_logits = np.where(legal, noise + np.log(np.maximum(trees.priors[:, 0], LEAST_PRIOR)), -np.inf)
+    root_logits = np.where(
+        legal, noise + np.log(np.maximum(trees.priors[:, 0], LEAST_PRIOR)), -np.inf
+    )
     considered = np.minimum(CANDIDATES, legal.sum(axis=1))
     schedules = {int(m): halving_schedule(int(m), simulations) for m in np.unique(considered)}
     wanted = np.array([schedules[int(m)] for m in considered], np.int64).reshape(n, simulations)
@@ -100,19 +102,25 @@ def search(
     for k in range(1, simulations + 1):
         parents, actions = _select(trees, wanted[:, k - 1], root_logits)
         chosen = memory[torch.from_numpy(parents).to(states.device), everyone]
-        following, *rest = step(chosen, torch.from_numpy(actions).to(states.device))
-        memory[k] = following
-        _expand_and_backup(trees, k, parents, actions, *rest, discount)
+        told = step(chosen, torch.from_numpy(actions).to(states.device))
+        memory[k], rewards, following_logits, following_values = told
+        _expand_and_backup(
+            trees, k, parents, actions, rewards, following_logits, following_values, discount
+        )
     return Searched(*_results(trees, root_logits))
 
 
 def _new_trees(n: int, nodes: int, num_actions: int) -> _Trees:
     shape = (n, nodes, num_actions)
     return _Trees(
-        *(np.zeros(shape) for _ in range(3)),
-        np.zeros(shape, np.int32),
-        *(np.zeros((n, nodes)) for _ in range(2)),
-        *(np.zeros((n, nodes), np.int64) for _ in range(2)),
+        priors=np.zeros(shape),
+        visits=np.zeros(shape),
+        totals=np.zeros(shape),
+        children=np.zeros(shape, np.int32),
+        values=np.zeros((n, nodes)),
+        rewards=np.zeros((n, nodes)),
+        parents=np.zeros((n, nodes), np.int64),
+        actions=np.zeros((n, nodes), np.int64),
     )
 
 
@@ -181,7 +189,12 @@ def _select(trees, wanted, root_logits):  # type: ignore[no-untyped-def]
     for g in range(n):
         node = 0
         improved(
-            trees.priors[g, 0], trees.visits[g, 0], trees.totals[g, 0], trees.values[g, 0], q, policy
+            trees.priors[g, 0],
+            trees.visits[g, 0],
+            trees.totals[g, 0],
+            trees.values[g, 0],
+            q,
+            policy,
         )
         choice = halving_choice(root_logits[g], q, trees.visits[g, 0], wanted[g], VALUE_SCALE)
         while trees.children[g, node, choice]:

@@ -92,14 +92,6 @@ class ObservationScaler(nn.Module):
             observations = observations.permute(0, 3, 1, 2)
         return (observations.float() - self.mean) / self.scale
 
-    def inverse(self, scaled: torch.Tensor) -> torch.Tensor:
-        """(b, *shape) to observations as they come, of indices the likeliest; float32."""
-        if self.sizes:
-            parts = scaled.split(self.sizes, dim=1)
-            return torch.stack([part.argmax(dim=1) for part in parts], dim=1).float()
-        raw = scaled * self.scale + self.mean
-        return raw.permute(0, 2, 3, 1) if self.channels_last else raw
-
 
 class Support:
     """Numbers as categorical distributions (Schrittwieser et al. 2020, appendix F).
@@ -265,7 +257,9 @@ class StateDecoder(nn.Module):
         observation: shape of a scaled observation.
     """
 
-    def __init__(self, state: tuple[int, ...], observation: tuple[int, ...], hidden_size: int) -> None:
+    def __init__(
+        self, state: tuple[int, ...], observation: tuple[int, ...], hidden_size: int
+    ) -> None:
         super().__init__()
         self.observation = observation
         if len(state) == 1:

@@ -100,9 +100,7 @@ class GridPlanner(nn.Module):
             padded[..., 2:, 1:-1],
             padded[..., 1:-1, :-2],
         ]
-        return torch.cat(
-            [squares, *(torch.tanh((side - values) / costs) for side in sides)], dim=1
-        )
+        return torch.cat([squares, *(torch.tanh((side - values) / costs) for side in sides)], dim=1)
 
 
 def spread(rewards: torch.Tensor, costs: torch.Tensor, iterations: int) -> torch.Tensor:
