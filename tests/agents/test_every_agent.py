@@ -84,6 +84,9 @@ def _of_pattern(pattern: str) -> Callable[[], VectorEnv]:
         return _sync(Bright)
     if pattern.startswith(("Pendulum", "InvertedPendulum", "LunarLander")):
         return _sync(_pendulum)
+    if "tictactoe" in pattern:
+        game = resolve(f"{Path(__file__).parents[2] / 'examples' / pattern.removeprefix('*')}")
+        return lambda: game.for_self_play().make_vector(N, training=True)
     if "TCBot" in pattern:  # its data does not ship
         pattern = "Fathom/Dialogue-v0"
     return _sync(_cartpole) if pattern.startswith("CartPole") else _world(pattern)
