@@ -3,7 +3,7 @@
 Three networks make up the model: a representation of the observation as a latent state, the dynamics that say
 which state and reward follow an action, and the prediction of a policy and a value from a state. Before every
 step a tree search in latent states improves on the policy (Gumbel: Danihelka et al. 2022), and the networks,
-unrolled over stored actions, learn the improved policies, the n-step values and the rewards. A predicted state
+unrolled over stored actions, learn the improved policies, the n-step returns and the rewards. A predicted state
 must also resemble that of what was observed (EfficientZero: Ye et al. 2021).
 
 With every step some stored positions are searched again by the present network ("reanalyse", Schrittwieser et
@@ -47,7 +47,7 @@ from agents.parts.search_results import SearchResults
 from agents.search.latent_search import Searched, search
 from envs.observations import FlatObservation
 from envs.vector import Transitions
-from perception.networks.encoders import as_tensor
+from perception.networks.encoders import from_numpy
 from perception.networks.latent_model import LatentModel, StateDecoder, Support
 
 BINS = 51
@@ -111,25 +111,27 @@ class MuZeroConfig:
 class Targets(NamedTuple):
     """What b positions, unrolled k steps, are to predict; a weight is 0 where nothing is known."""
 
-    values: np.ndarray
-    """(b, k + 1) float32: n-step returns; 0 after the end of the episode."""
+    returns: np.ndarray
+    """(b, k + 1) float32: discounted sums of at most n rewards; 0 after the end of the episode."""
+    factors: np.ndarray
+    """(b, k + 1) float32, of the value that a return bootstraps from; 0 where it does not."""
+    places: np.ndarray
+    """(b, k + 1) int64: steps from the first position to that where this value is."""
     value_weights: np.ndarray
+    """(b, k + 1) float32: 0 after a truncation."""
     rewards: np.ndarray
     """(b, k) float32: of the k steps; 0 after the end."""
-    reward_weights: np.ndarray
     policy_weights: np.ndarray
     """(b, k + 1) float32: 1 for positions in which the agent acted."""
     state_weights: np.ndarray
     """(b, k + 1) float32: 1 for positions that were observed: these, and the last of an episode."""
 
 
-def targets_of(stretch: Stretches, values: np.ndarray, k: int, discount: float) -> Targets:
+def targets_of(stretch: Stretches, k: int, discount: float) -> Targets:
     """Targets of positions from the k + n steps that follow each.
 
     Args:
-        stretch: (b, k + n) each.
-        values: (b, k + n + 1), of the same rows and one more; that of an episode's last observation is in
-            the row after its last step.
+        stretch: (b, k + n) each; an episode's last observation is in the row after its last step.
         k: steps that the model is unrolled.
         discount: negative in a game of two players who alternate.
     """
@@ -141,33 +143,23 @@ def targets_of(stretch: Stretches, values: np.ndarray, k: int, discount: float) 
     inside[:, 1:] = ~np.logical_or.accumulate(ended, axis=1)
     rewards = np.where(inside[:, :-1], stretch.rewards, 0.0)
     terminated = stretch.terminated & inside[:, :-1]
-    # The value that the return of n steps bootstraps from, in the row where it ends.
-    last = np.zeros((b, steps + 1), bool)
+    last, over = np.zeros((2, b, steps + 1), bool)
     last[:, 1:] = ended & inside[:, :-1]
-    bootstrap = np.where(inside | last, values, 0.0)
-    bootstrap[:, 1:][terminated] = 0.0
-    returns = np.zeros((b, k + 1), np.float64)
-    for i in range(k + 1):
-        running = inside[:, i].copy()
-        factor = 1.0
-        for j in range(i, i + n):
-            returns[:, i] += factor * np.where(running, rewards[:, j], 0.0)
-            factor *= discount
-            stops = running & last[:, j + 1]
-            at = running & (stops | (j + 1 == i + n))
-            returns[:, i] += factor * np.where(at, bootstrap[:, j + 1], 0.0)
-            running &= ~stops
-    # Nothing is known after a truncation, and nothing follows a termination.
-    over = np.zeros((b, steps + 1), bool)
     over[:, 1:] = np.logical_or.accumulate(terminated, axis=1)
-    known = inside | over
+    powers = discount ** np.arange(n + 1)
+    returns = np.stack([rewards[:, i : i + n] @ powers[:-1] for i in range(k + 1)], axis=1)
+    lengths = np.stack([inside[:, i : i + n].sum(axis=1) for i in range(k + 1)], axis=1)
+    places = lengths + np.arange(k + 1)
+    bootstraps = inside[:, : k + 1] & ~np.take_along_axis(over, places, axis=1)
+    first = slice(0, k + 1)
     return Targets(
         returns.astype(np.float32),
-        known[:, : k + 1].astype(np.float32),
+        np.where(bootstraps, powers[lengths], 0.0).astype(np.float32),
+        places,
+        (inside | over)[:, first].astype(np.float32),
         rewards[:, :k].astype(np.float32),
-        (inside | over)[:, :k].astype(np.float32),
-        inside[:, : k + 1].astype(np.float32),
-        (inside | last)[:, : k + 1].astype(np.float32),
+        inside[:, first].astype(np.float32),
+        (inside | last)[:, first].astype(np.float32),
     )
 
 
@@ -279,11 +271,8 @@ class MuZero(Agent):
         try:
             yield from self._segment(stream, replay, steps, rng)
         finally:  # also where the caller stops early, or the next segment would run on from this one
-            parts = _tensors(stream.observations)
-            noise = np.zeros((len(parts[0]), self.num_actions))
-            searched = self.search(parts, stream.action_masks, noise)
             replay.end(stream.observations, stream.action_masks)
-            self.results.write(replay.rows - 1, searched)
+            self.results.skip(replay.rows - 1)
             self._rows = replay.rows
 
     def _segment(
@@ -309,14 +298,14 @@ class MuZero(Agent):
                 due += num_envs * config.replay_ratio
                 while due >= config.batch_size:
                     due -= config.batch_size
-                    if self._can_sample(replay):
+                    if replay.can_sample(config.unroll_steps + config.n_step):
                         losses.append(self._update(replay, rng))
             t2 = perf_counter()
             transition = stream.step_wait()
             replay.append(
                 replace(transition, actions=transition.actions - self.first_action), masks
             )
-            self.results.write(replay.rows - 1, searched)
+            self.results.write(replay.rows - 1, searched.policies)
             values.append(float(searched.values.mean()))
             finished += stream.finished.values()
             clock["acting"] += t1 - t0
@@ -355,22 +344,15 @@ class MuZero(Agent):
         assert old_masks is not None
         legal = np.ones((n, self.num_actions), bool) if masks is None else masks
         searched = self.search(parts, np.concatenate([legal, old_masks]), noise)
-        self.results.renew(rows, envs, Searched(*(part[n:] for part in searched)))
+        self.results.renew(rows, envs, searched.policies[n:])
         return Searched(*(part[:n] for part in searched))
-
-    def _window(self, replay: Replay) -> tuple[int, int]:
-        return replay.window(self.config.unroll_steps + self.config.n_step)
-
-    def _can_sample(self, replay: Replay) -> bool:
-        oldest, end = self._window(replay)
-        return oldest < end and bool(replay.valid_in(oldest, end).any())
 
     def _update(self, replay: Replay, rng: np.random.Generator) -> torch.Tensor:
         """One gradient step on positions of the replay memory; gives the losses."""
         config, k = self.config, self.config.unroll_steps
         if self.updates == 0 and self.model.scaler is not None and self.model.scaler.fits:
             self._fit_scaler(replay, rng)
-        oldest, end = self._window(replay)
+        oldest, end = replay.window(k + config.n_step)
         rows, envs, weights = self.results.sample(
             oldest,
             replay.valid_in(oldest, end),
@@ -381,8 +363,10 @@ class MuZero(Agent):
         )
         steps = k + config.n_step
         stretch = replay.stretches(rows, envs, steps)
-        values = self.results.values_at(rows, envs, steps + 1)
-        targets = targets_of(stretch, values, k, self.discount)
+        targets = targets_of(stretch, k, self.discount)
+        values = targets.returns + targets.factors * self._values_at(
+            replay, rows[:, None] + targets.places, envs
+        )
         policies = self.results.policies_at(rows, envs, k + 1)
         # What lies beyond the end of an episode is never compared with, so any row will do.
         places = np.minimum(rows[:, None] + np.arange(k + 1), replay.rows - 1).ravel()
@@ -394,17 +378,28 @@ class MuZero(Agent):
             observations,
             torch.from_numpy(stretch.actions[:, :k]).to(self.device),
             torch.from_numpy(policies).to(self.device),
+            torch.from_numpy(values).to(self.device),
             Targets(*(torch.from_numpy(x).to(self.device) for x in targets)),  # type: ignore[arg-type]
             torch.from_numpy(weights).to(self.device),
         )
         self.results.set_priorities(rows, envs, errors.cpu().numpy() + LEAST_PRIORITY)
         return losses
 
+    @torch.no_grad()
+    def _values_at(self, replay: Replay, rows: np.ndarray, envs: np.ndarray) -> np.ndarray:
+        """The average network's values of stored positions (b, k) of b environments, (b, k) float32."""
+        flat = np.minimum(rows, replay.rows - 1).ravel()
+        parts = replay.observations_at(flat, envs.repeat(rows.shape[1]))
+        states = self.average.represent([part.to(self.device) for part in parts])
+        _, logits = self.average.predict(states)
+        return self.support.mean(logits).view(rows.shape).cpu().numpy()
+
     def _gradient_step(
         self,
         observations: tuple[torch.Tensor, ...],
         actions: torch.Tensor,
         policies: torch.Tensor,
+        values: torch.Tensor,
         targets: Targets,
         weights: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -414,6 +409,7 @@ class MuZero(Agent):
             observations: each part (b, k + 1, …).
             actions: (b, k)
             policies: (b, k + 1, actions)
+            values: (b, k + 1), n-step returns.
             targets: tensors, as `targets_of` has them.
             weights: (b,), of the positions.
 
@@ -441,13 +437,13 @@ class MuZero(Agent):
         def mean(losses: torch.Tensor, known: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
             return (share * known * losses).sum() / b
 
-        value_targets = self.support.probabilities(targets.values)  # type: ignore[arg-type]
+        value_targets = self.support.probabilities(values)
         reward_targets = self.support.probabilities(targets.rewards)  # type: ignore[arg-type]
         policy_loss = mean(_cross_entropy(policy_logits, policies), targets.policy_weights, share)  # type: ignore[arg-type]
         value_loss = mean(_cross_entropy(value_logits, value_targets), targets.value_weights, share)  # type: ignore[arg-type]
         reward_loss = mean(
             _cross_entropy(torch.stack(reward_logits, dim=1), reward_targets),
-            targets.reward_weights,  # type: ignore[arg-type]
+            targets.value_weights[:, :-1],  # type: ignore[arg-type]
             share[:, 1:],
         )
         consistency = torch.zeros((), device=self.device)
@@ -474,7 +470,7 @@ class MuZero(Agent):
         decoder_loss = self._learn_decoder(unrolled.detach(), observations, targets)
         with torch.no_grad():
             predicted = self.support.mean(value_logits[:, 0])
-            errors = (predicted - targets.values[:, 0]).abs()  # type: ignore[attr-defined]
+            errors = (predicted - values[:, 0]).abs()
         parts = (policy_loss, value_loss, reward_loss, consistency, decoder_loss)
         return torch.stack([part.detach() for part in parts]), errors
 
@@ -622,7 +618,7 @@ class MuZero(Agent):
 
 def _tensors(observations: FlatObservation) -> tuple[torch.Tensor, ...]:
     parts = observations if isinstance(observations, tuple) else (observations,)
-    return tuple(as_tensor(part) for part in parts)
+    return tuple(from_numpy(part) for part in parts)
 
 
 def _cross_entropy(logits: torch.Tensor, probabilities: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""What searches found for the newest rows of a replay memory, and the priorities of these rows.
+"""The policies that searches found for the newest rows of a replay memory, and the priorities of these rows.
 
 It lies in main memory and in the checkpoint, not in the files of the memory: later searches and updates change
 it in place, which must be undone where a run goes back to its checkpoint.
@@ -7,11 +7,9 @@ it in place, which must be undone where a run goes back to its checkpoint.
 import numpy as np
 import torch
 
-from agents.search.latent_search import Searched
-
 
 class SearchResults:
-    """Policies, values and priorities of a ring of rows; row r is in slot r % rows.
+    """Policies and priorities of a ring of rows; row r is in slot r % rows.
 
     Args:
         rows: newest rows that are kept.
@@ -20,19 +18,21 @@ class SearchResults:
     def __init__(self, rows: int, num_envs: int, num_actions: int) -> None:
         self.rows = rows
         self._policies = np.zeros((rows, num_envs, num_actions), np.float16)
-        self._values = np.zeros((rows, num_envs), np.float32)
         self._priorities = np.zeros((rows, num_envs), np.float32)
 
-    def write(self, row: int, searched: Searched) -> None:
-        """Keep what was found in a new row, with the highest priority."""
+    def write(self, row: int, policies: np.ndarray) -> None:
+        """Keep what was found in a new row, (environments, actions), with the highest priority."""
         slot = row % self.rows
-        self._policies[slot], self._values[slot] = searched.policies, searched.values
+        self._policies[slot] = policies
         self._priorities[slot] = self._priorities.max() or 1.0
 
-    def renew(self, rows: np.ndarray, envs: np.ndarray, searched: Searched) -> None:
-        """Replace what was found in stored rows; the priorities stay."""
-        slots = rows % self.rows
-        self._policies[slots, envs], self._values[slots, envs] = searched.policies, searched.values
+    def skip(self, row: int) -> None:
+        """Keep nothing of a new row, in which nobody acted."""
+        self._policies[row % self.rows] = self._priorities[row % self.rows] = 0
+
+    def renew(self, rows: np.ndarray, envs: np.ndarray, policies: np.ndarray) -> None:
+        """Replace the policies of stored rows; the priorities stay."""
+        self._policies[rows % self.rows, envs] = policies
 
     def sample(
         self,
@@ -65,10 +65,6 @@ class SearchResults:
     def set_priorities(self, rows: np.ndarray, envs: np.ndarray, priorities: np.ndarray) -> None:
         self._priorities[rows % self.rows, envs] = priorities
 
-    def values_at(self, rows: np.ndarray, envs: np.ndarray, count: int) -> np.ndarray:
-        """(b, count) values of each row and those after it."""
-        return self._values[(rows[:, None] + np.arange(count)) % self.rows, envs[:, None]]
-
     def policies_at(self, rows: np.ndarray, envs: np.ndarray, count: int) -> np.ndarray:
         """(b, count, actions) float32 policies of each row and those after it."""
         slots = (rows[:, None] + np.arange(count)) % self.rows
@@ -78,6 +74,5 @@ class SearchResults:
         """All that is kept, by name; changes with this object."""
         return {
             "policies": torch.from_numpy(self._policies),
-            "values": torch.from_numpy(self._values),
             "priorities": torch.from_numpy(self._priorities),
         }

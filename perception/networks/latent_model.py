@@ -24,6 +24,8 @@ from perception.networks.planning import GridPlanner
 
 HEADS = 4
 """Of the attention that pools planes."""
+SHARPNESS = 4.0
+"""Factor of the logits of this attention, so that from the start its heads look at different squares."""
 PROJECTED = 128
 """Size of a projected state."""
 VALUE_EPSILON = 0.001
@@ -183,7 +185,7 @@ class LatentModel(nn.Module):
         if self.spatial:
             told = 2 if self.points else num_actions
             self.transition: nn.Module = nn.Sequential(
-                _conv(width + told, width), nn.ReLU(), _PlaneResidual(width)
+                _conv(width + told, width), nn.ReLU(), _conv(width, width)
             )
             self.pool: nn.Module = _Pool(width, hidden_size)
             self.reward_pool: nn.Module = _Pool(width, hidden_size)
@@ -336,7 +338,7 @@ class _Pool(nn.Module):
         self.dense = nn.Linear(HEADS * width, hidden_size)
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
-        weights = self.look(states).flatten(2).softmax(dim=2)
+        weights = (SHARPNESS * self.look(states)).flatten(2).softmax(dim=2)
         pooled = torch.einsum("bhs,bcs->bhc", weights, states.flatten(2))
         return F.relu(self.dense(pooled.flatten(1)))
 

@@ -16,7 +16,6 @@ from agents.agent import RunContext
 from agents.muzero import MuZero, MuZeroConfig, targets_of
 from agents.parts.replay import Stretches
 from agents.parts.search_results import SearchResults
-from agents.search.latent_search import Searched
 
 
 def stretch(rewards: list[float], terminated: int = -1, truncated: int = -1) -> Stretches:
@@ -28,51 +27,44 @@ def stretch(rewards: list[float], terminated: int = -1, truncated: int = -1) -> 
     return Stretches(np.zeros((1, n), np.int64), np.array([rewards], np.float32), *ends)
 
 
-VALUES = np.array([[10, 20, 30, 40, 50, 60]], np.float32)
-
-
-def test_values_are_n_step_returns() -> None:
-    targets = targets_of(stretch([1, 2, 3, 4, 5]), VALUES, k=2, discount=0.5)
-    expected = [1 + 1 + 0.75 + 40 / 8, 2 + 1.5 + 1 + 50 / 8, 3 + 2 + 1.25 + 60 / 8]
-    np.testing.assert_allclose(targets.values[0], expected)
+def test_returns_are_of_n_steps() -> None:
+    targets = targets_of(stretch([1, 2, 3, 4, 5]), k=2, discount=0.5)
+    assert targets.returns.tolist() == [[1 + 1 + 0.75, 2 + 1.5 + 1, 3 + 2 + 1.25]]
+    assert targets.factors.tolist() == [[1 / 8] * 3]
+    assert targets.places.tolist() == [[3, 4, 5]]
     assert targets.rewards.tolist() == [[1, 2]]
-    assert (
-        np.concatenate([x.ravel() for x in (targets.value_weights, targets.policy_weights)]) == 1
-    ).all()
+    assert targets.value_weights.all()
+    assert targets.policy_weights.all()
 
 
 def test_nothing_follows_a_termination() -> None:
-    targets = targets_of(stretch([1, 2, 3, 4, 5], terminated=1), VALUES, k=3, discount=0.5)
-    assert targets.values.tolist() == [[1 + 1, 2, 0, 0]]
+    targets = targets_of(stretch([1, 2, 3, 4, 5], terminated=1), k=3, discount=0.5)
+    assert targets.returns.tolist() == [[1 + 1, 2, 0, 0]]
+    assert targets.factors.tolist() == [[0, 0, 0, 0]]
     assert targets.value_weights.tolist() == [[1, 1, 1, 1]]
     assert targets.rewards.tolist() == [[1, 2, 0]]
-    assert targets.reward_weights.tolist() == [[1, 1, 1]]
     assert targets.policy_weights.tolist() == [[1, 1, 0, 0]]
     assert targets.state_weights.tolist() == [[1, 1, 1, 0]], "the last observation is known"
 
 
 def test_a_truncation_bootstraps_and_then_nothing_is_known() -> None:
-    targets = targets_of(stretch([1, 2, 3, 4, 5], truncated=1), VALUES, k=3, discount=0.5)
-    assert targets.values[0, :2].tolist() == [1 + 1 + 30 / 4, 2 + 30 / 2]
+    targets = targets_of(stretch([1, 2, 3, 4, 5], truncated=1), k=3, discount=0.5)
+    assert targets.returns.tolist() == [[1 + 1, 2, 0, 0]]
+    assert targets.factors.tolist() == [[0.25, 0.5, 0, 0]]
+    assert targets.places[0, :2].tolist() == [2, 2], "from the last observation"
     assert targets.value_weights.tolist() == [[1, 1, 0, 0]]
-    assert targets.reward_weights.tolist() == [[1, 1, 0]]
 
 
 def test_in_a_game_of_two_rewards_alternate_in_sign() -> None:
-    targets = targets_of(stretch([0, 0, 1, 9, 9], terminated=2), VALUES, k=2, discount=-1.0)
-    assert targets.values.tolist() == [[1, -1, 1]]
-
-
-def found(n: int, value: float) -> Searched:
-    policies = np.full((n, 2), 0.5, np.float32)
-    return Searched(policies, np.full(n, value, np.float32), np.zeros(n, np.int64))
+    targets = targets_of(stretch([0, 0, 1, 9, 9], terminated=2), k=2, discount=-1.0)
+    assert targets.returns.tolist() == [[1, -1, 1]]
 
 
 def test_positions_are_drawn_by_priority() -> None:
     results = SearchResults(rows=4, num_envs=2, num_actions=2)
     for row in range(6):
-        results.write(row, found(2, float(row)))
-    assert results.values_at(np.array([3]), np.array([1]), 3).tolist() == [[3, 4, 5]]
+        results.write(row, np.full((2, 2), float(row)))
+    assert results.policies_at(np.array([3]), np.array([1]), 3)[0, :, 0].tolist() == [3, 4, 5]
     rows, envs = np.repeat(np.arange(2, 6), 2), np.tile([0, 1], 4)
     results.set_priorities(rows, envs, np.full(8, 0.01))
     results.set_priorities(np.array([4, 5]), np.array([1, 0]), np.array([3.0, 50.0]))
