@@ -54,6 +54,8 @@ BINS = 51
 """Of a value and of a reward (Schrittwieser et al. 2020: 601, of Atari's scores)."""
 ADAM_EPSILON = 1e-5
 MAX_GRADIENT_NORM = 5.0
+LEAST_SPAN = 0.05
+"""Differences of values that count fully in a search, as a share of `value_limit`; smaller ones may be errors."""
 AVERAGE_DECAY = 0.99
 """Of the average of the weights, in each update."""
 DECODER_RATE = 3e-3
@@ -239,6 +241,7 @@ class MuZero(Agent):
             self.config.simulations,
             self.discount,
             noise,
+            LEAST_SPAN * self.config.value_limit,
         )
 
     def _step(

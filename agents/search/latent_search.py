@@ -4,7 +4,8 @@ Danihelka et al. 2022 ("Policy improvement by planning with Gumbel"): at the roo
 without replacement and reduced by sequential halving; below it the action is taken whose share of the visits
 lags most behind the improved policy. Every simulation adds one node to the tree of each root, so one call of
 the model serves all of them. The formulas are those of `agents.search.mcts`; as the scale of the values is
-unknown, the completed Q-values of a node are scaled to 0…1 before they become logits (as in DeepMind's mctx).
+unknown, the completed Q-values of a node are scaled to 0…1 before they become logits (as in DeepMind's mctx), but
+differences below a least span are not blown up: they may be errors of the network.
 
 A model knows no rules: below the root every action counts as legal, and no state is terminal. It learns that
 illegal actions are improbable, and that nothing follows the end of an episode.
@@ -77,6 +78,7 @@ def search(
     simulations: int,
     discount: float,
     noise: np.ndarray,
+    least_span: float = 0.0,
 ) -> Searched:
     """Search from n roots.
 
@@ -85,6 +87,7 @@ def search(
         masks: (n, actions) bool, True where an action is legal at a root; None: everywhere.
         discount: negative in a game of two players who alternate.
         noise: (n, actions) Gumbel noise; zeros make the choice deterministic.
+        least_span: of the Q-values of a node, by which they are scaled at most.
     """
     n, num_actions = logits.shape
     legal = np.ones((n, num_actions), bool) if masks is None else masks
@@ -100,14 +103,14 @@ def search(
     memory = states.new_empty((simulations + 1, *states.shape))
     memory[0] = states
     for k in range(1, simulations + 1):
-        parents, actions = _select(trees, wanted[:, k - 1], root_logits)
+        parents, actions = _select(trees, wanted[:, k - 1], root_logits, least_span)
         chosen = memory[torch.from_numpy(parents).to(states.device), everyone]
         told = step(chosen, torch.from_numpy(actions).to(states.device))
         memory[k], rewards, following_logits, following_values = told
         _expand_and_backup(
             trees, k, parents, actions, rewards, following_logits, following_values, discount
         )
-    return Searched(*_results(trees, root_logits))
+    return Searched(*_results(trees, root_logits, least_span))
 
 
 def _new_trees(n: int, nodes: int, num_actions: int) -> _Trees:
@@ -130,10 +133,11 @@ def improved(
     visits: np.ndarray,
     totals: np.ndarray,
     value: float,
+    least_span: float,
     q: np.ndarray,
     policy: np.ndarray,
 ) -> None:
-    """Fill `q` with the completed Q-values, scaled to 0…1 over the legal actions, and `policy` with
+    """Fill `q` with the completed Q-values, scaled into 0…1 over the legal actions, and `policy` with
     softmax(log priors + σ(q)).
 
     Args:
@@ -146,7 +150,7 @@ def improved(
         if priors[a] > 0:
             low, high = min(low, q[a]), max(high, q[a])
         most = max(most, visits[a])
-    span = max(high - low, 1e-8)
+    span = max(high - low, least_span, 1e-8)
     factor, highest = sigma(most, VALUE_SCALE), -np.inf
     for a in range(len(q)):
         q[a] = (q[a] - low) / span
@@ -181,26 +185,21 @@ def _expand_roots(trees, logits, legal, values):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True)
-def _select(trees, wanted, root_logits):  # type: ignore[no-untyped-def]
+def _select(trees, wanted, root_logits, least_span):  # type: ignore[no-untyped-def]
     """The node and the action of each tree where its next node is added."""
     n, _, num_actions = trees.priors.shape
     parents, actions = np.zeros(n, np.int64), np.zeros(n, np.int64)
     q, policy = np.zeros(num_actions), np.zeros(num_actions)
     for g in range(n):
         node = 0
-        improved(
-            trees.priors[g, 0],
-            trees.visits[g, 0],
-            trees.totals[g, 0],
-            trees.values[g, 0],
-            q,
-            policy,
-        )
+        known = (trees.priors[g, 0], trees.visits[g, 0], trees.totals[g, 0], trees.values[g, 0])
+        improved(*known, least_span, q, policy)
         choice = halving_choice(root_logits[g], q, trees.visits[g, 0], wanted[g], VALUE_SCALE)
         while trees.children[g, node, choice]:
             node = trees.children[g, node, choice]
             visits, totals = trees.visits[g, node], trees.totals[g, node]
-            improved(trees.priors[g, node], visits, totals, trees.values[g, node], q, policy)
+            value = trees.values[g, node]
+            improved(trees.priors[g, node], visits, totals, value, least_span, q, policy)
             choice = select_interior(policy, visits)
         parents[g], actions[g] = node, choice
     return parents, actions
@@ -225,14 +224,14 @@ def _expand_and_backup(trees, k, parents, actions, rewards, logits, values, disc
 
 
 @numba.njit(cache=True)
-def _results(trees, root_logits):  # type: ignore[no-untyped-def]
+def _results(trees, root_logits, least_span):  # type: ignore[no-untyped-def]
     n, _, num_actions = trees.priors.shape
     policies = np.zeros((n, num_actions), np.float32)
     values, chosen = np.zeros(n, np.float32), np.zeros(n, np.int64)
     q, policy = np.zeros(num_actions), np.zeros(num_actions)
     for g in range(n):
         known = (trees.priors[g, 0], trees.visits[g, 0], trees.totals[g, 0], trees.values[g, 0])
-        improved(*known, q, policy)
+        improved(*known, least_span, q, policy)
         most = trees.visits[g, 0].max()
         chosen[g] = halving_choice(root_logits[g], q, trees.visits[g, 0], most, VALUE_SCALE)
         completed_q(*known, q)

@@ -23,9 +23,9 @@ from perception.networks.planes import channels_last
 from perception.networks.planning import GridPlanner
 
 HEADS = 4
-"""Of the attention that pools planes."""
+"""Of the attention that pools planes; where they are planned on, one for each plane of the observation."""
 SHARPNESS = 4.0
-"""Factor of the logits of this attention, so that from the start its heads look at different squares."""
+"""Factor of the logits of this attention, so that from the start its heads look at single squares."""
 PROJECTED = 128
 """Size of a projected state."""
 VALUE_EPSILON = 0.001
@@ -168,6 +168,7 @@ class LatentModel(nn.Module):
             self.shape = (hidden_size,)
         else:
             channels, rows, columns = self.scaler.shape
+            looking = 0
             if is_image(space):
                 layers: list[nn.Module] = []
                 while min(rows, columns) > 8:
@@ -181,14 +182,16 @@ class LatentModel(nn.Module):
                 )
             else:
                 self.representation = _Planned(space.shape, channels, width)  # type: ignore[arg-type]
+                looking = channels
             self.shape = (width, rows, columns)
         if self.spatial:
             told = 2 if self.points else num_actions
-            self.transition: nn.Module = nn.Sequential(
-                _conv(width + told, width), nn.ReLU(), _conv(width, width)
+            self.transition: nn.Sequential = nn.Sequential(
+                _conv(width + told, 2 * width), nn.ReLU(), _conv(2 * width, width)
             )
-            self.pool: nn.Module = _Pool(width, hidden_size)
-            self.reward_pool: nn.Module = _Pool(width, hidden_size)
+            nn.init.zeros_(self.transition[-1].weight)  # type: ignore[arg-type,index]
+            self.pool: nn.Module = _Pool(width, hidden_size, looking)
+            self.reward_pool: nn.Module = _Pool(width, hidden_size, looking)
             self.squares = nn.Conv2d(width, 1, 1) if self.points else None
         else:
             self.transition = nn.Sequential(
@@ -295,13 +298,28 @@ class _Encoded(nn.Module):
 
 
 class _Planned(nn.Module):
-    """Representation of a grid: the squares of a `GridPlanner`, which sees beyond the reach of convolutions."""
+    """Representation of a grid: the squares of a `GridPlanner`, which sees beyond the reach of convolutions.
+
+    At first the state's first planes are those of the grid, so that a head of `_Pool` can look where each is lit.
+
+    Args:
+        shape: of the grid, in its own order.
+    """
 
     def __init__(self, shape: tuple[int, ...], channels: int, width: int) -> None:
         super().__init__()
+        if width < channels:
+            raise ValueError(
+                f"width must be at least {channels}, the planes of the grid, not {width}"
+            )
         self.planner = GridPlanner(shape, 1)
         del self.planner.dense
         self.mix = _conv(channels + 16 + 4 * channels, width)
+        with torch.no_grad():
+            self.mix.weight[:channels] = 0
+            self.mix.bias[:channels] = 0  # type: ignore[index]
+            for c in range(channels):
+                self.mix.weight[c, c, 1, 1] = 1
         self.residual = _PlaneResidual(width)
 
     def forward(self, grids: torch.Tensor) -> torch.Tensor:
@@ -324,18 +342,27 @@ class _PlaneResidual(nn.Module):
         super().__init__()
         self.norm = nn.GroupNorm(1, width)
         self.first, self.second = _conv(width, width), _conv(width, width)
+        nn.init.zeros_(self.second.weight)  # it begins as the identity
+        nn.init.zeros_(self.second.bias)  # type: ignore[arg-type]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x + self.second(F.relu(self.first(self.norm(x))))
 
 
 class _Pool(nn.Module):
-    """Features of planes: their squares averaged with learnt weights, by several heads."""
+    """Features of planes: their squares averaged with learnt weights, by several heads.
 
-    def __init__(self, width: int, hidden_size: int) -> None:
+    Args:
+        looking: if above 0, there are so many heads, and each looks at first where the plane of its number is lit.
+    """
+
+    def __init__(self, width: int, hidden_size: int, looking: int) -> None:
         super().__init__()
-        self.look = nn.Conv2d(width, HEADS, 1)
-        self.dense = nn.Linear(HEADS * width, hidden_size)
+        heads = looking or HEADS
+        self.look = nn.Conv2d(width, heads, 1)
+        if looking:
+            nn.init.dirac_(self.look.weight)  # type: ignore[arg-type]
+        self.dense = nn.Linear(heads * width, hidden_size)
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
         weights = (SHARPNESS * self.look(states)).flatten(2).softmax(dim=2)
