@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from agents.agent import Agent
 
 AGENTS: dict[str, str] = {
+    "value-iteration": "agents.value_iteration:ValueIteration",
+    "q-learning": "agents.q_learning:QLearning",
+    "planner": "agents.planner:Planner",
     "dqn": "agents.dqn:DQN",
     "reinforce": "agents.reinforce:REINFORCE",
     "a2c": "agents.a2c:A2C",

@@ -85,6 +85,8 @@ class RunContext:
     device: str = "cpu"
     expert_action: ExpertAction | None = None
     """The environment's scripted policy, if it has one."""
+    prior: "Agent | None" = None
+    """The trained agent that the hyperparameter `prior` names."""
 
     def __post_init__(self) -> None:
         for name in ("num_envs", "segment_steps", "total_steps"):
@@ -122,6 +124,9 @@ class Agent(ABC):
 
     notice: ClassVar[str] = ""
     """What the user should know before training, such as a promise that this agent cannot keep."""
+
+    needs_copies: ClassVar[bool] = False
+    """Whether it acts by trying actions in copies of the environments, which are then made one by one."""
 
     path_hyperparameters: ClassVar[tuple[str, ...]] = ()
     """Hyperparameters that name files which training reads."""
@@ -345,6 +350,13 @@ class Agent(ABC):
             A batch of n actions: an array (n, …), or a dict or tuple of such, as the action space has it.
         """
 
+    def attach(self, env: VectorEnv | gym.Env) -> None:
+        """Called with the environments, or the one, that `act` is about to get observations of.
+
+        Only for an agent with `needs_copies`: they are where the observations are from whenever it acts.
+        """
+        return
+
     def scores(self, observations: tuple[torch.Tensor, ...]) -> torch.Tensor:
         """The numbers that discrete actions are chosen by, (n, actions), differentiable; see `score_kind`.
 
@@ -365,6 +377,13 @@ class Agent(ABC):
             observations, action_masks: as for `act`, of this environment.
         """
         return
+
+    def snapshot(self) -> np.ndarray | None:
+        """A picture of what is learnt so far, uint8 (height, width, 3), if there is one; of one size in a run.
+
+        Asked for at every report of `train`. A run makes a video of them.
+        """
+        return None
 
     @abstractmethod
     def state(self) -> AgentState:

@@ -13,6 +13,7 @@ Two protocols are in use in the field, and a score means nothing without its nam
   lost life ends an episode.
 """
 
+import copy
 import dataclasses
 import re
 from typing import Any, Literal
@@ -23,6 +24,7 @@ import numpy as np
 from ale_py import roms
 from ale_py.vector_env import AtariVectorEnv
 from gymnasium.vector import AutoresetMode, VectorEnv
+from PIL import Image
 from pydantic.dataclasses import dataclass
 
 from envs.arguments import STRICT
@@ -146,6 +148,108 @@ class AtariSingle(gym.Env):
         self._env.close()
         if self._twin is not None:
             self._twin.close()
+
+
+class AtariCopyable(gym.Env):
+    """One game that can be copied in the midst of an episode by `copy.deepcopy`, for planning.
+
+    The rules are those of `make_vector`. Observations are too, but shrunk by Pillow, so that a grey value may differ by a
+    little. A game and its copies share an emulator, which goes back and forth between their states.
+    """
+
+    def __init__(self, env_id: str, config: AtariConfig, render_mode: str | None = None) -> None:
+        self.metadata = {
+            "render_modes": ["rgb_array"],
+            "render_fps": 60 // FRAME_SKIP,
+            "frame_stack": FRAME_STACK,
+        }
+        self.render_mode = render_mode
+        self._protocol = PROTOCOLS[config.protocol]
+        self._emulator = _Emulator(_rom(env_id))
+        ale = self._emulator.ale
+        full = config.full_action_space
+        self._actions = list(ale.getLegalActionSet() if full else ale.getMinimalActionSet())
+        self.action_space = gym.spaces.Discrete(len(self._actions))
+        self.observation_space = gym.spaces.Box(0, 255, (FRAME_STACK, 84, 84), np.uint8)
+        self._frames = np.zeros((FRAME_STACK, 84, 84), np.uint8)
+        self._state: ale_py.ALEState | None = None
+        """The emulator's, while another game is in it."""
+        self._pressed = ale_py.Action.NOOP
+        """The action of the last frame, which may stick. (The emulator's own is in none of its states.)"""
+        self._frames_played = 0
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        super().reset(seed=seed)
+        ale = self._hold()
+        ale.reset_game()
+        self._pressed = ale_py.Action.NOOP
+        self._frames_played = int(self.np_random.integers(self._protocol.noop_max + 1))
+        for _ in range(self._frames_played):
+            ale.act(self._pressed)
+        self._frames = np.zeros_like(self._frames)
+        self._see(ale.getScreenGrayscale())
+        return self._frames.copy(), {"lives": ale.lives()}
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        ale, sticky = self._hold(), self._protocol.sticky_actions
+        reward = 0.0
+        before = screen = None
+        for frame in range(FRAME_SKIP):
+            if self.np_random.random() >= sticky:
+                self._pressed = self._actions[action]
+            reward += ale.act(self._pressed)
+            self._frames_played += 1
+            over = ale.game_over()
+            if over or frame >= FRAME_SKIP - 2:
+                before, screen = screen, ale.getScreenGrayscale()
+            if over:
+                break
+        self._see(screen if before is None else np.maximum(before, screen))
+        cut = not over and self._frames_played >= MAX_FRAMES
+        return self._frames.copy(), reward, bool(over), cut, {"lives": ale.lives()}
+
+    def render(self) -> np.ndarray:  # type: ignore[override]
+        """(210, 160, 3) uint8, the screen at its true size."""
+        return self._hold().getScreenRGB()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "AtariCopyable":
+        """Return a copy that goes on by itself, in the same emulator."""
+        ale = self._hold()
+        other = copy.copy(self)
+        memo[id(self)] = other
+        other._state, other._frames = ale.cloneState(), self._frames.copy()
+        other._np_random = copy.deepcopy(self._np_random, memo)
+        return other
+
+    def _hold(self) -> ale_py.ALEInterface:
+        """Bring this game into the emulator, whose game before is put away."""
+        emulator = self._emulator
+        if emulator.holder is not self:
+            if emulator.holder is not None:
+                emulator.holder._state = emulator.ale.cloneState()
+            if self._state is not None:
+                emulator.ale.restoreState(self._state)
+            emulator.holder, self._state = self, None
+        return emulator.ale
+
+    def _see(self, screen: np.ndarray) -> None:
+        picture = Image.fromarray(screen).resize((84, 84), Image.Resampling.BOX)
+        self._frames = np.concatenate([self._frames[1:], np.asarray(picture)[None]])
+
+
+class _Emulator:
+    """An emulator, and the game that is in it."""
+
+    def __init__(self, rom: str) -> None:
+        ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
+        self.ale = ale_py.ALEInterface()
+        self.ale.setFloat("repeat_action_probability", 0.0)
+        path = roms.get_rom_path(rom)
+        assert path is not None
+        self.ale.loadROM(path)
+        self.holder: AtariCopyable | None = None
 
 
 def describe(env_id: str, config: AtariConfig) -> dict[str, str | int | float | bool]:

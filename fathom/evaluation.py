@@ -174,6 +174,7 @@ def _play(
     measured: dict[str, list[float]] = {name: [] for name in env.metadata.get("measures", ())}
     try:
         transitions = Transitions(env)
+        agent.attach(env)
         observations = transitions.reset(seed)
         while (played < quotas).any():
             if should_stop():

@@ -114,6 +114,7 @@ def moments(
     rng = generator(seed)
     plain = ObservationFlattener(env.observation_space)
     starts = np.ones(1, dtype=bool)
+    agent.attach(env)
     observation, info = env.reset(seed=seed)
     for _ in range(limit):
         mask = info.get("action_mask")

@@ -120,6 +120,7 @@ def _episode(agent: Agent, environment: EnvironmentSpec, env: Env, seed: int) ->
     rng, space = generator(seed), env.observation_space
     flatten = ObservationFlattener(space)
     limit = max(STEP_LIMIT, environment.time_limit)
+    agent.attach(env)
     observation, info = env.reset(seed=seed)
     observations, masks = [batch_of_one(space, observation)], [info.get(MASKS)]
     actions: list[Any] = []

@@ -278,6 +278,14 @@ class Policy:
         )
         return PolicyOutput(distribution_params.cpu(), values.cpu(), memory)
 
+    def output_of(self, observations: FlatObservation) -> PolicyOutput:
+        """Output for n flat observations, each as the first of an episode."""
+        parts = self.tensors(observations)
+        n = len(parts[0])
+        return self.forward_policy(
+            self._forward_step, parts, np.ones(n, bool), self.initial_memory(n)
+        )
+
     def choose(
         self,
         distribution_params: torch.Tensor,

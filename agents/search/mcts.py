@@ -14,8 +14,8 @@ negative for this one, so such a model has the discount −1.
 """
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 import numba
@@ -188,7 +188,7 @@ def halving_choice(
 
 
 class Model(Protocol[State]):
-    """The model that is searched: a deterministic environment, or a game of two players."""
+    """The model that is searched: an environment, or a game of two players."""
 
     discount: float
     """The factor for a value one step earlier: at most 1, and negative in games of two players."""
@@ -215,8 +215,10 @@ class Node(Generic[State]):
     visits: np.ndarray
     totals: np.ndarray
     """Sums of the values that were backed up to each action."""
-    rewards: np.ndarray
-    children: "list[Node[State] | None]" = field(default_factory=list)
+    children: "list[dict[Hashable, Node[State]]]"
+    """The nodes that each action has led to, one for each outcome."""
+    reward: float
+    """Of the action that led here, when it first did."""
 
     @property
     def mean(self) -> float:
@@ -228,10 +230,24 @@ class Node(Generic[State]):
         return self.actions[int(self.visits.argmax())]
 
 
+Outcome = Callable[[State], Hashable]
+"""Tells the outcomes of chance apart: states for which it is equal are one."""
+
+
 def uct(
-    model: Model[State], state: State, simulations: int, exploration: float = math.sqrt(2)
+    model: Model[State],
+    state: State,
+    simulations: int,
+    exploration: float = math.sqrt(2),
+    outcome: Outcome[State] | None = None,
 ) -> Node[State]:
-    """Search by upper confidence bounds; √2 fits values from 0 to 1 (Auer et al. 2002)."""
+    """Search by upper confidence bounds.
+
+    Args:
+        exploration: c of `uct_score`; √2 fits values from 0 to 1 (Auer et al. 2002).
+        outcome: of a model with chance: every simulation then asks it anew what an action leads to. None: it would
+            always say the same.
+    """
 
     def select(node: Node[State]) -> int:
         n = node.visits.sum()
@@ -241,7 +257,7 @@ def uct(
 
     root = _node(model, state)
     for _ in range(simulations):
-        _simulate(model, root, select(root), select)
+        _simulate(model, root, select(root), select, outcome)
     return root
 
 
@@ -251,12 +267,14 @@ def puct(
     simulations: int,
     exploration: float = 1.25,
     reduction: float = 0.25,
+    outcome: Outcome[State] | None = None,
 ) -> Node[State]:
     """Search by the model's priors.
 
     Args:
         exploration: c of `puct_score` (Schrittwieser et al. 2020: 1.25).
         reduction: that of `first_play_value`.
+        outcome: as for `uct`.
     """
 
     def select(node: Node[State]) -> int:
@@ -272,7 +290,7 @@ def puct(
 
     root = _node(model, state)
     for _ in range(simulations):
-        _simulate(model, root, select(root), select)
+        _simulate(model, root, select(root), select, outcome)
     return root
 
 
@@ -283,12 +301,14 @@ def gumbel(
     rng: np.random.Generator,
     candidates: int = 16,
     scale: float = 0.5,
+    outcome: Outcome[State] | None = None,
 ) -> tuple[Node[State], int, np.ndarray]:
     """Search a few actions drawn without replacement, by sequential halving.
 
     Args:
         candidates: how many actions are drawn.
         scale: that of `improve`.
+        outcome: as for `uct`.
 
     Returns:
         The root; the action to take, which is random; and the improved policy over the root's actions, for
@@ -306,7 +326,7 @@ def gumbel(
     for wanted in halving_schedule(min(candidates, n), simulations):
         completed_q(root.priors, root.visits, root.totals, root.value, q)
         first = halving_choice(logits, q, root.visits, wanted, scale)
-        _simulate(model, root, first, select)
+        _simulate(model, root, first, select, outcome)
     completed_q(root.priors, root.visits, root.totals, root.value, q)
     chosen = halving_choice(logits, q, root.visits, int(root.visits.max()), scale)
     policy = np.empty(n)
@@ -314,31 +334,43 @@ def gumbel(
     return root, root.actions[chosen], policy
 
 
-def _node(model: Model[State], state: State) -> Node[State]:
+def _node(model: Model[State], state: State, reward: float = 0.0) -> Node[State]:
     actions = model.actions(state)
     n = len(actions)
     priors, value = model.evaluate(state) if n else (np.zeros(0), 0.0)
-    return Node(state, actions, priors, value, np.zeros(n), np.zeros(n), np.zeros(n), [None] * n)
+    return Node(
+        state, actions, priors, value, np.zeros(n), np.zeros(n), [{} for _ in range(n)], reward
+    )
 
 
 def _simulate(
-    model: Model[State], root: Node[State], first: int, select: Callable[[Node[State]], int]
+    model: Model[State],
+    root: Node[State],
+    first: int,
+    select: Callable[[Node[State]], int],
+    outcome: Outcome[State] | None,
 ) -> None:
     """Run one simulation: select down to a leaf, expand it, and back up its value."""
     node, choice = root, first
-    path: list[tuple[Node[State], int]] = []
+    path: list[tuple[Node[State], int, float]] = []
     while True:
-        path.append((node, choice))
-        child = node.children[choice]
-        if child is None:
-            state, node.rewards[choice] = model.step(node.state, node.actions[choice])
-            child = node.children[choice] = _node(model, state)
-            break
+        children = node.children[choice]
+        if outcome is None and children:
+            child = children[None]
+            path.append((node, choice, child.reward))
+        else:
+            state, reward = model.step(node.state, node.actions[choice])
+            path.append((node, choice, reward))
+            which = None if outcome is None else outcome(state)
+            if which not in children:
+                child = children[which] = _node(model, state, reward)
+                break
+            child = children[which]
         if not child.actions:
             break
         node, choice = child, select(child)
     value = child.value
-    for node, choice in reversed(path):
-        value = node.rewards[choice] + model.discount * value
+    for node, choice, reward in reversed(path):
+        value = reward + model.discount * value
         node.visits[choice] += 1
         node.totals[choice] += value

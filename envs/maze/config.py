@@ -11,7 +11,7 @@ from envs.arguments import STRICT, Probability, Whole
 from envs.maze.layout import ANYWHERE
 
 Algorithm = Literal["depth_first", "prim", "kruskal", "wilson"]
-View = Literal["full", "local", "position"]
+View = Literal["full", "local", "position", "square"]
 Reward = Literal["sparse", "step_cost"]
 Split = Literal["train", "test"]
 Size = Annotated[Whole, Field(ge=5, le=63)]
@@ -37,13 +37,16 @@ class MazeConfig:
     goal: str = "random"
     """As `start`."""
     view: View = "full"
-    """The observation: "full": all planes; "local": a window around the agent; "position": a small vector."""
+    """The observation: "full": all planes; "local": a window around the agent; "position": a small vector; "square":
+    the number of the agent's square, for agents with a table."""
     radius: Annotated[Whole, Field(ge=0, le=63)] = 2
     """Reach of a local view in each direction, in squares."""
     reward: Reward = "sparse"
     """"sparse": 1 at the goal; "step_cost": also −1/max_steps for every step."""
     max_steps: Steps = 0
     """Steps after which an episode is truncated; 0 for width · height."""
+    maze_seed: Annotated[Whole, Field(ge=0, lt=1 << 63)] | None = None
+    """All episodes, tests too, are in the maze that has this `info["maze_seed"]`; None: each in another one."""
     split: Split = "train"
     """The half of the seeds that mazes are drawn from."""
 
@@ -64,6 +67,11 @@ class MazeConfig:
         if self.view == "local" and self.radius < self.doors + 1:
             raise ValueError(
                 f"radius must be at least {self.doors + 1} with {self.doors} doors, not {self.radius}"
+            )
+        if self.view == "square" and self.maze_seed is None:
+            raise ValueError(
+                'the view "square" tells the squares of one maze apart, and every episode is in another maze'
+                " without a maze_seed, such as 7"
             )
         ends = self.square("start"), self.square("goal")
         if self.doors and ends != (ANYWHERE, ANYWHERE):
@@ -100,10 +108,17 @@ class MazeConfig:
         return self.max_steps or self.width * self.height
 
     @property
+    def num_states(self) -> int:
+        """States of one maze; see `envs.maze.table`."""
+        return self.height * self.width * 3**self.doors
+
+    @property
     def observation_space(self) -> Space:
         """The observation space of one environment."""
         if self.view == "position":
             return spaces.Box(-1, 1, (8 + 6 * self.doors,), np.float32)
+        if self.view == "square":
+            return spaces.Discrete(self.num_states)
         height, width = self.height, self.width
         if self.view == "local":
             height = width = 2 * self.radius + 1

@@ -22,6 +22,8 @@ from envs.random import below, draw
 WALL, AGENT, GOAL, FIRST_KEY = 0, 1, 2, 3
 ANYWHERE = -1
 """Stands for a random start or goal."""
+ANY_MAZE = -1
+"""Stands for a random maze."""
 
 
 @numba.njit(cache=True)
@@ -33,6 +35,7 @@ def new_maze(
     braid: float,
     start: int,
     goal: int,
+    fixed: int,
 ) -> tuple[int, int, int, np.int64]:
     """Draw an episode's maze into `planes`.
 
@@ -45,6 +48,7 @@ def new_maze(
         test: whether to draw an odd seed.
         algorithm, braid: see `envs.maze.generation.generate`.
         start, goal: squares, row · width + column, or `ANYWHERE` for different random rooms.
+        fixed: the maze's seed, or `ANY_MAZE` to draw it.
 
     Returns:
         The agent's square, the goal's square, the length of the shortest path, the maze's seed.
@@ -52,6 +56,8 @@ def new_maze(
     count, height, width = planes.shape
     doors = (count - FIRST_KEY) // 2
     maze_seed = draw(random) >> np.uint64(1) & ~np.uint64(1) | np.uint64(test)
+    if fixed != ANY_MAZE:
+        maze_seed = np.uint64(fixed)
     own = np.full(1, maze_seed)
     planes[:] = 0
     generate(planes[WALL], algorithm, braid, own)

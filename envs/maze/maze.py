@@ -3,6 +3,8 @@
 `envs.maze.vector` has the same environments as compiled vector environments.
 """
 
+import copy
+import functools
 from typing import Any
 
 import gymnasium as gym
@@ -13,8 +15,9 @@ from envs.hooks import WorldError
 from envs.maze import generation
 from envs.maze.config import MazeConfig, MemoryMazeConfig
 from envs.maze.generation import ALGORITHMS
-from envs.maze.layout import AGENT, FIRST_KEY, GOAL, WALL, new_maze, new_memory_maze
+from envs.maze.layout import AGENT, ANY_MAZE, FIRST_KEY, GOAL, WALL, new_maze, new_memory_maze
 from envs.maze.rendering import Window, ansi, picture
+from envs.maze.table import Outcome, letters_of, transitions_of
 
 _MOVES = generation.MOVES.tolist()  # Python's numbers are faster one by one
 
@@ -58,7 +61,7 @@ class _MazeGame(gym.Env):
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[np.ndarray, dict[str, Any]]:
+    ) -> tuple[Any, dict[str, Any]]:
         """Begin an episode in a new maze. The same seed gives the same mazes in this episode and later ones."""
         super().reset(seed=seed)
         if seed is None and self._random is None:
@@ -78,7 +81,7 @@ class _MazeGame(gym.Env):
             self.render()
         return self._observation(), self._info(False)
 
-    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Move up, right, down or left; a wall or a locked door leaves the agent where it is."""
         self.steps += 1
         down, right = _MOVES[action]
@@ -121,13 +124,39 @@ class _MazeGame(gym.Env):
     def _doors(self) -> int:
         return self.config.doors if isinstance(self.config, MazeConfig) else 0
 
-    def _observation(self) -> np.ndarray:
+    def _observation(self) -> np.ndarray | int:
         if self.config.view == "full":
             return self.planes.copy()
         if self.config.view == "local":
             side, (row, column) = 2 * self.config.radius + 1, self.agent
             return self._padded[:, row : row + side, column : column + side].copy()
+        if self.config.view == "square":
+            return self._square()
         return self._position()
+
+    def _square(self) -> int:
+        """Return the number of the state; see `envs.maze.table`."""
+        row, column = self.agent
+        state = row * self.config.width + column
+        for door in range(self._doors):
+            shut = bool(self.planes[_door(door)].any())
+            holds = int(door in self.held) if shut else 2
+            state += holds * 3**door * self.config.height * self.config.width
+        return state
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_MazeGame":
+        """Return a copy that goes on by itself, without the window."""
+        other = copy.copy(self)
+        memo[id(self)] = other
+        margin = self.config.radius if self.config.view == "local" else 0
+        other._padded = self._padded.copy()
+        height, width = self.config.height, self.config.width
+        other.planes = other._padded[:, margin : margin + height, margin : margin + width]
+        other.path, other.held = list(self.path), set(self.held)
+        other._random = None if self._random is None else self._random.copy()
+        other._np_random = copy.deepcopy(self._np_random, memo)
+        other._window = None
+        return other
 
     def _position(self) -> np.ndarray:
         """Return the observation of the view "position"; see `Maze`."""
@@ -198,7 +227,8 @@ class Maze(_MazeGame):
     "local" is `MultiBinary((planes, 2·radius + 1, 2·radius + 1))`, their window around the agent;
     "position" is `Box(-1, 1, (8 + 6·doors,))`: agent and goal, each (column, row) in 0…1; four flags for
     the directions that are open; for every door the place of the key and of the door, each (column, row) or
-    −1 once removed, whether the key is carried, and whether the door is shut.
+    −1 once removed, whether the key is carried, and whether the door is shut;
+    "square", of one maze (`maze_seed`), is `Discrete(height · width · 3^doors)`, the states of `envs.maze.table`.
     Actions: `Discrete(4)`: up, right, down, left. A wall or a locked door leaves the agent where it is.
     Rewards: 1 at the goal; with `reward="step_cost"` also −1/max_steps a step.
     Termination: at the goal. Truncation: after `max_steps` steps.
@@ -228,6 +258,7 @@ class Maze(_MazeGame):
         radius: int = 2,
         reward: Any = "sparse",
         max_steps: int = 0,
+        maze_seed: int | None = None,
         split: Any = "train",
         render_mode: str | None = None,
     ) -> None:
@@ -243,6 +274,7 @@ class Maze(_MazeGame):
             radius=radius,
             reward=reward,
             max_steps=max_steps,
+            maze_seed=maze_seed,
             split=split,
         )
         super().__init__(config, render_mode)
@@ -257,7 +289,24 @@ class Maze(_MazeGame):
             config.braid,
             config.square("start"),
             config.square("goal"),
+            ANY_MAZE if config.maze_seed is None else config.maze_seed,
         )
+
+    @functools.cached_property
+    def P(self) -> dict[int, dict[int, list[Outcome]]]:
+        """What follows each action in each state of one maze, seen as its squares; see `envs.maze.table`."""
+        self._needs_numbers("P")
+        return transitions_of(self.config)
+
+    @functools.cached_property
+    def desc(self) -> np.ndarray:
+        """The letters of one maze, seen as its squares; see `envs.maze.table`."""
+        self._needs_numbers("desc")
+        return letters_of(self.config)
+
+    def _needs_numbers(self, name: str) -> None:
+        if self.config.view != "square":
+            raise AttributeError(f'a maze has {name} where its view is "square"')
 
 
 class MemoryMaze(_MazeGame):

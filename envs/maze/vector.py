@@ -1,5 +1,7 @@
 """The vector environments of mazes, compiled; each step equals that of `envs.maze.maze`."""
 
+import dataclasses
+import functools
 from typing import Any
 
 import gymnasium as gym
@@ -11,7 +13,9 @@ from gymnasium.vector.utils import batch_space
 
 from envs.maze.config import MazeConfig, MemoryMazeConfig
 from envs.maze.generation import ALGORITHMS, MOVES
-from envs.maze.layout import AGENT, FIRST_KEY, GOAL, WALL, new_maze, new_memory_maze
+from envs.maze.layout import AGENT, ANY_MAZE, FIRST_KEY, GOAL, WALL, new_maze, new_memory_maze
+from envs.maze.maze import Maze
+from envs.maze.table import Outcome
 from envs.random import reseed
 
 _SQUARE, _GOAL, _SHORTEST, _STEPS, _HELD, _OVER = range(6)
@@ -43,7 +47,9 @@ class _MazeGames(VectorEnv):
             start, goal = config.square("start"), config.square("goal")
         else:
             kind, braid, start, goal = _MEMORY, 0.0, 0, 0
-        self._drawing = (config.split == "test", kind, braid, start, goal)
+        fixed = config.maze_seed if isinstance(config, MazeConfig) else None
+        fixed = ANY_MAZE if fixed is None else fixed
+        self._drawing = (config.split == "test", kind, braid, start, goal, fixed)
 
     def reset(  # type: ignore[override]
         self,
@@ -83,9 +89,21 @@ class _MazeGames(VectorEnv):
             windows = np.zeros((self.num_envs, *shape), np.int8)
             _local(self._planes, self._numbers, config.radius, windows)
             return windows
+        if config.view == "square":
+            return self._squares()
         vectors = np.zeros((self.num_envs, *shape), np.float32)
         _position(self._planes, self._numbers, vectors)
         return vectors
+
+    def _squares(self) -> np.ndarray:
+        """(num_envs,) numbers of the states; see `envs.maze.table`."""
+        states = self._numbers[:, _SQUARE].copy()
+        size = self.config.height * self.config.width
+        for door in range((self.config.planes - FIRST_KEY) // 2):
+            shut = self._planes[:, FIRST_KEY + 2 * door + 1].any(axis=(1, 2))
+            holds = self._numbers[:, _HELD] >> door & 1
+            states += np.where(shut, holds, 2) * 3**door * size
+        return states
 
     def _info(self, success: np.ndarray) -> dict[str, Any]:
         shortest, everyone = self._numbers[:, _SHORTEST].copy(), np.ones(self.num_envs, bool)
@@ -110,13 +128,15 @@ def _new(
     planes: np.ndarray,
     numbers: np.ndarray,
     random: np.ndarray,
-    drawing: tuple[bool, int, float, int, int],
+    drawing: tuple[bool, int, float, int, int, int],
 ) -> np.int64:
-    test, kind, braid, start, goal = drawing
+    test, kind, braid, start, goal, fixed = drawing
     if kind == _MEMORY:
         start, goal, shortest, maze_seed = new_memory_maze(planes, random, test)
     else:
-        start, goal, shortest, maze_seed = new_maze(planes, random, test, kind, braid, start, goal)
+        start, goal, shortest, maze_seed = new_maze(
+            planes, random, test, kind, braid, start, goal, fixed
+        )
     numbers[_SQUARE], numbers[_GOAL], numbers[_SHORTEST] = start, goal, shortest
     numbers[_STEPS] = numbers[_HELD] = numbers[_OVER] = 0
     return maze_seed
@@ -128,7 +148,7 @@ def _reset(
     numbers: np.ndarray,
     random: np.ndarray,
     maze_seeds: np.ndarray,
-    drawing: tuple[bool, int, float, int, int],
+    drawing: tuple[bool, int, float, int, int, int],
 ) -> None:
     for i in range(len(planes)):
         maze_seeds[i] = _new(planes[i], numbers[i], random[i], drawing)
@@ -140,7 +160,7 @@ def _step(
     numbers: np.ndarray,
     random: np.ndarray,
     maze_seeds: np.ndarray,
-    drawing: tuple[bool, int, float, int, int],
+    drawing: tuple[bool, int, float, int, int, int],
     actions: np.ndarray,
     limit: int,
     step_cost: bool,
@@ -238,6 +258,8 @@ def _position(planes: np.ndarray, numbers: np.ndarray, vectors: np.ndarray) -> N
 class MazeVector(_MazeGames):
     """`num_envs` of `envs.maze.maze.Maze`, with the same arguments."""
 
+    config: MazeConfig
+
     def __init__(
         self,
         num_envs: int = 1,
@@ -252,6 +274,7 @@ class MazeVector(_MazeGames):
         radius: int = 2,
         reward: Any = "sparse",
         max_steps: int = 0,
+        maze_seed: int | None = None,
         split: Any = "train",
     ) -> None:
         config = MazeConfig(
@@ -266,9 +289,24 @@ class MazeVector(_MazeGames):
             radius=radius,
             reward=reward,
             max_steps=max_steps,
+            maze_seed=maze_seed,
             split=split,
         )
         super().__init__(num_envs, config)
+
+    @functools.cached_property
+    def P(self) -> dict[int, dict[int, list[Outcome]]]:
+        """That of `Maze`."""
+        return self._single.P
+
+    @functools.cached_property
+    def desc(self) -> np.ndarray:
+        """That of `Maze`."""
+        return self._single.desc
+
+    @property
+    def _single(self) -> Maze:
+        return Maze(**dataclasses.asdict(self.config))
 
 
 class MemoryMazeVector(_MazeGames):

@@ -77,6 +77,8 @@ class EnvironmentSpec:
     """A context for its constructor, whose imports are those of the user's project."""
     wrappers: tuple[LoadedWrapper, ...] = ()
     """The wrappers round it, the innermost first."""
+    copyable: bool = False
+    """Whether each environment is one of its own that can be copied, for agents that plan in copies."""
 
     @property
     def is_atari(self) -> bool:
@@ -99,15 +101,18 @@ class EnvironmentSpec:
 
     def make_vector(self, num_envs: int, training: bool) -> VectorEnv:
         """Make `num_envs` copies in one vector environment that resets in the next step."""
-        if self.is_atari:
+        if self.is_atari and not self.copyable:
             return atari.make_vector(self.spec.id, num_envs, self._atari_config(), training)
-        native = self._make_native_vector(num_envs, training)
+        native = None if self.copyable else self._make_native_vector(num_envs, training)
         if native is not None:
             return ErrorReportingVectorEnv(native, self.reference)
         made: list[Env] = []
 
         def make(i: int) -> Env:
-            made.append(self._make(None, training, f" of environment {i}"))
+            if self.is_atari:
+                made.append(self.make_single(None))
+            else:
+                made.append(self._make(None, training, f" of environment {i}"))
             return made[-1]
 
         try:
@@ -129,6 +134,8 @@ class EnvironmentSpec:
 
     def make_single(self, render_mode: str | None, training: bool = False) -> Env:
         """Make one environment; with `render_mode="rgb_array"` its `render()` returns a picture."""
+        if self.is_atari and self.copyable:
+            return atari.AtariCopyable(self.spec.id, self._atari_config(), render_mode)
         if self.is_atari:
             return atari.make_single(self.spec.id, self._atari_config(), render_mode)
         return self._make(render_mode, training, "")

@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import os
 import shutil
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from fathom.runs.checkpoint import Progress
 from fathom.runs.config import RunConfig, build_config, check_hyperparameters
 from fathom.runs.folder import RunFolder
 from fathom.runs.learner import ShouldStop
+from fathom.runs.pictures import save_pictures, save_snapshot, video_of_snapshots
 from fathom.runs.process import (
     BUILDING,
     MISFITS,
@@ -69,7 +71,11 @@ class AgentLearner:
             agent_config(self.config).num_envs, training=True
         )
         try:
-            yield from self.agent.train(env, steps, seed)
+            for metrics in self.agent.train(env, steps, seed):
+                picture = self.agent.snapshot()
+                if picture is not None:
+                    save_snapshot(self.run, self.agent.steps, picture)
+                yield metrics
         except BrokenEnvironmentError as error:
             raise FathomError(f"{self.config.environment} is broken: {error}") from error
         except DamagedReplayError as error:
@@ -134,6 +140,11 @@ class AgentLearner:
                     message(f"recorded {path}")
             except FathomError as error:  # the training is done all the same
                 message(f"warning: {error}")
+        frames = video_of_snapshots(run)
+        if frames:
+            last = {"values": frames["training"][-1]}
+            for path in save_pictures(run, last | frames):
+                message(f"picture {path}")
         if not self.config.keep_replay:
             with contextlib.suppress(OSError):
                 run.files.remove("replay")
@@ -177,6 +188,8 @@ def environment_of(run: RunFolder, config: RunConfig | None = None) -> Environme
     )
     if not run.trusted:
         refuse_arguments(run.folder, environment)
+    if agent_class(config.agent).needs_copies:
+        environment = dataclasses.replace(environment, copyable=True)
     return environment.wrapped_in(tuple(config.wrappers))
 
 
@@ -200,11 +213,25 @@ def build_agent(
         with reporting_memory_errors(), random_generators(), network_limit(weights):
             segment_seed(config.seed, BUILDING)
             context = _context(config, environment, hyperparameters, storage)
+            if getattr(hyperparameters, "prior", ""):
+                context = dataclasses.replace(context, prior=_prior(hyperparameters.prior))
             agent = kind(observation_space, action_space, hyperparameters, context)
             agent.env_observation_space = environment.observation_space
             return agent
     except ValueError as error:
         raise FathomError(str(error)) from error
+
+
+def _prior(reference: str) -> Agent:
+    """The trained agent of a run that another agent plans with.
+
+    Raises:
+        FathomError: it is none, or plans itself.
+    """
+    run = RunFolder.open(Path(reference))
+    if not run.config.is_fit and agent_class(run.config.agent).needs_copies:
+        raise FathomError(f"{run.folder} is a run of {run.config.agent}, which has learnt nothing")
+    return trained_agent(run, warnings.warn, "cpu")[0]
 
 
 def trained_agent(
@@ -226,6 +253,8 @@ def trained_agent(
             " and can predict; `fathom play` talks with fits of chit-chat"
         )
     check_hyperparameters(run.folder, run.config, agent_class(run.config.agent).Config)
+    if not run.trusted:
+        refuse_paths(run.folder, run.config.hyperparameters.get("prior"))
     config = dataclasses.replace(run.config, device=inference_device(run.config, device))
     checkpoint = run.trained_checkpoint(which, warn)
     environment = environment_of(run)

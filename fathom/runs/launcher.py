@@ -44,6 +44,7 @@ from fathom.runs.options import FitOptions, TrainOptions
 from fathom.runs.process import training_device
 from fathom.runs.task_learner import data_source, protocol_of, task_data, try_task
 from fathom.runs.tasks import default_data, reporting_task_errors
+from fathom.runs.trained_run import open_run
 from fathom.runs.trust import refuse_arguments, refuse_data, refuse_imports, refuse_module
 from fathom.runs.world_frames import SCHEME, absolute_reference
 from perception.networks.encoders import IndexEncoder, VectorEncoder, parts_of
@@ -114,6 +115,11 @@ def new_training(
     if expert := getattr(hyperparameters, "expert", ""):
         folder = expert_folder(expert, options.runs_dir)
         hyperparameters = dataclasses.replace(hyperparameters, expert=str(folder))
+    if prior := getattr(hyperparameters, "prior", ""):
+        handle = open_run(prior)
+        if handle is None:
+            raise FathomError(f"there is no run {prior!r} to take as the prior")
+        hyperparameters = dataclasses.replace(hyperparameters, prior=str(handle.folder))
     wrappers = wrapper_references(options.wrap, options.grey, options.resize, options.frame_stack)
     environment = environment.wrapped_in(wrappers)
     normalized = getattr(hyperparameters, "normalize_observations", False)

@@ -77,7 +77,7 @@ def test_every_door_can_be_opened(
     planes = np.zeros((3 + 2 * doors, height, width), np.int8)
     random = np.array([seed], np.uint64)
     kind = ALGORITHMS.index(algorithm)
-    start, goal, shortest, _ = new_maze(planes, random, False, kind, braid, -1, -1)
+    start, goal, shortest, _ = new_maze(planes, random, False, kind, braid, -1, -1, -1)
     things = planes[FIRST_KEY:]
     assert (things.sum(axis=(1, 2)) == 1).all()
     assert things.sum(axis=0).max() == 1  # nothing lies on anything else
@@ -89,6 +89,6 @@ def test_every_door_can_be_opened(
 @pytest.mark.parametrize("split", [False, True])
 def test_training_and_test_seeds_are_disjoint(split: bool) -> None:
     planes, random = np.zeros((3, 9, 9), np.int8), np.array([7], np.uint64)
-    seeds = [int(new_maze(planes, random, split, 0, 0.0, -1, -1)[3]) for _ in range(100)]
+    seeds = [int(new_maze(planes, random, split, 0, 0.0, -1, -1, -1)[3]) for _ in range(100)]
     assert all(seed % 2 == split for seed in seeds)
     assert len(set(seeds)) == 100

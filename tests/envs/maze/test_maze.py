@@ -210,7 +210,7 @@ def test_gymnasium_finds_nothing_to_say(world: str) -> None:
         ({"doors": 4}, "doors\n  Input should be less than or equal to 3"),
         ({"doors": 3, "width": 7}, "doors must be at most 2 in a maze of 7×9, not 3"),
         ({"braid": 1.5}, "braid\n  Input should be less than or equal to 1"),
-        ({"view": "top"}, "view\n  Input should be 'full', 'local' or 'position'"),
+        ({"view": "top"}, "view\n  Input should be 'full', 'local', 'position' or 'square'"),
     ],
 )
 def test_what_makes_no_maze_is_said(arguments: dict, says: str) -> None:
