@@ -48,8 +48,8 @@ TRAININGS = {
         " --evaluation-episodes 2 --threads 1"
     ),
     "planning with a learnt model": (
-        "muzero CartPole-v1 --steps 2400 --segment-steps 600 --replay-ratio 2 --simulations 4 --reanalyse 2"
-        " --batch-size 32 --hidden-size 16 --learning-starts 200 --replay-capacity 800"
+        "muzero CartPole-v1 --steps 1600 --segment-steps 400 --replay-ratio 2 --simulations 2 --reanalyse 1"
+        " --batch-size 32 --hidden-size 16 --learning-starts 200 --replay-capacity 600"
         " --evaluation-episodes 2 --threads 1"
     ),
     "cloning": (
