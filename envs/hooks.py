@@ -7,7 +7,7 @@ alone.
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -67,6 +67,19 @@ class Hooks(Protocol):
     """Constructor arguments whose text may be the command line of a program that the world starts. A run from
     elsewhere is not made with such a text unless it names a trained run or is one of the texts that never
     do (see `run_arguments`), or the user trusts it."""
+
+    P: Mapping[int, Mapping[int, Sequence[tuple[float, int, float, bool]]]]
+    """Of a world whose observations and actions are numbers: `P[state][action]` lists what can follow, each
+    (probability, next state, reward, whether the episode ends), as in Gymnasium's toy text worlds. Value
+    iteration reads it. With `desc`, an array (rows, columns) of letters, # for a wall, or `shape`, their number,
+    states are the squares of a grid, row by row, and tables of values are drawn on it."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        """Return a copy that goes on by itself; for a world that attribute by attribute cannot be copied.
+
+        A planner searches in copies. It draws their random numbers: `copy.deepcopy(self.np_random, memo)` is its own
+        generator.
+        """
 
     def protocol(self) -> Mapping[str, Any]:
         """Return the rules that a score depends on: names to numbers and texts.

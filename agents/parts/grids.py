@@ -140,6 +140,7 @@ def picture(grid: Grid, values: np.ndarray, caption: str) -> np.ndarray:
     draw = ImageDraw.Draw(image)
     best, chosen = values.max(axis=1), values.argmax(axis=1)
     shown = np.unique(grid.states[grid.states >= 0])
+    shown = shown[~grid.ends[shown]] if not grid.ends[shown].all() else shown
     low, high = float(best[shown].min()), float(best[shown].max())
     for panel in range(panels):
         left = _GAP + panel % across * (columns * side + _GAP)

@@ -14,7 +14,13 @@ from fathom.evaluation import STEP_LIMIT
 from fathom.runs.config import RunConfig
 from fathom.runs.folder import RunFolder
 
-EVALUATION = {"evaluation_episodes": 1_000, "evaluation_envs": 16, "max_episode_steps": STEP_LIMIT}
+EVALUATION = {
+    "evaluation_episodes": 1_000,
+    "evaluation_envs": 16,
+    "max_episode_steps": STEP_LIMIT,
+    "simulations": 512,
+    "rollout_steps": 4_096,
+}
 """Most of what `run.toml` may ask of an evaluation; no preset asks for more."""
 TEST = {"batch_size": 512}
 """Most of what it may ask of a task's test."""
@@ -26,7 +32,6 @@ TRAINING = {
     "model_batch_size": 512,
     "replay_capacity": 1_000_000,
     "replay_positions": 100_000,
-    "simulations": 512,
     "reanalyse": 64,
     "unroll_steps": 50,
     "planning": 100,

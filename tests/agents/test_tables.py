@@ -120,7 +120,7 @@ def test_q_learning_with_its_preset_finds_a_policy_as_good_as_the_optimal_one(na
     chosen = preset("q-learning", name)
     assert chosen is not None
     table = chosen[1]
-    n = 4 * table["agent"].get("num_envs", 16)  # more are quicker
+    n = 8 * table["agent"].get("num_envs", 16)  # more are quicker
     config = build_config(QLearningConfig, table["agent"] | {"num_envs": n})
     env = Tabled(name, n)
     agent = QLearning.for_env(env, config)
