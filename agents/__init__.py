@@ -20,6 +20,7 @@ AGENTS: dict[str, str] = {
     "bc": "agents.bc:BC",
     "gail": "agents.gail:GAIL",
     "alphago": "agents.alphago:AlphaGo",
+    "muzero": "agents.muzero:MuZero",
     "scripted": "agents.scripted:Scripted",
     "sb3-a2c": "agents.sb3:SB3A2C",
     "sb3-dqn": "agents.sb3:SB3DQN",

@@ -137,6 +137,9 @@ class Agent(ABC):
     score_kind: ClassVar[str] = ""
     """What `scores` gives: "value" or "probability" (as logits); empty where it gives nothing."""
 
+    self_play: bool = False
+    """Whether it trains in environments whose argument `opponent` is "self", so that it plays both sides."""
+
     encoder: Encoder | None = None
     """The network that reads the observations, where it is one of `perception.networks.encoders`."""
 

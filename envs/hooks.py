@@ -40,6 +40,10 @@ class Hooks(Protocol):
     evaluations, recordings and the contract check. The user cannot set it. It is no hook if its annotation
     does not allow the two texts, or its default is a value other than these and None: `split: float = 0.8`
     is an argument like any other.
+
+    A constructor argument called `opponent` is set to "self" where an agent learns a game of two from games
+    against itself. Then every step is a move of the player whose turn it is: the observation and the mask are
+    as this player has them, and the reward is that of the player who moved.
     """
 
     metadata: dict[str, Any]

@@ -8,7 +8,7 @@ r"""Illegal moves, and the mask that tells of them.
 reach 0.83 and 0.81 on average (`fathom evaluate tictactoe --episodes 400`), each within a minute on
 one slow core; legal moves at random score 0.
 
-    fathom train muzero examples/tictactoe.py:TicTacToe --players 2 --env.opponent perfect --name tictactoe-muzero
+    fathom train muzero examples/tictactoe.py:TicTacToe --env.opponent perfect --name tictactoe-muzero
 
 learns it as a game of two, from games against itself, and is scored against a perfect player: 0 is a draw in
 every game, and the most that there is.

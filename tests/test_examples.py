@@ -80,6 +80,19 @@ def test_an_illegal_move_in_tictactoe_loses_and_the_mask_tells_of_it() -> None:
     assert (reward, terminated) == (-1, True)
 
 
+def test_against_the_perfect_player_of_tictactoe_nobody_wins() -> None:
+    env = resolve(f"{FOLDER / 'tictactoe.py'}:TicTacToe", {"opponent": "perfect"}).make_single(None)
+    rng, rewards = np.random.default_rng(0), []
+    for seed in range(40):
+        _, info = env.reset(seed=seed)
+        over = False
+        while not over:
+            move = rng.choice(np.flatnonzero(info["action_mask"]))
+            _, reward, over, _, info = env.step(move)
+        rewards.append(reward)
+    assert set(rewards) == {-1, 0}, "it draws sometimes, and wins what can be won"
+
+
 def test_the_task_paints_the_pixels_that_it_was_not_shown(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

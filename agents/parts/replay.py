@@ -53,6 +53,18 @@ class Batch(NamedTuple):
     """(b, actions) bool, if the memory holds masks."""
 
 
+class Stretches(NamedTuple):
+    """Consecutive rows, (b, k) each."""
+
+    actions: np.ndarray
+    """int64"""
+    rewards: np.ndarray
+    """float32"""
+    terminated: np.ndarray
+    truncated: np.ndarray
+    """Both bool; what follows a true one is another episode's."""
+
+
 class Replay:
     """A memory-mapped ring of the newest transitions.
 
@@ -208,7 +220,7 @@ class Replay:
         """Forget all rows after the first `rows`, to go back to a checkpoint."""
         self.rows = self._first = rows
 
-    def _window(self, n_step: int) -> tuple[int, int]:
+    def window(self, n_step: int) -> tuple[int, int]:
         """The oldest row that may be sampled, and the one after the newest."""
         # Going back by two checkpoints, because the last is damaged, the oldest rows written before this
         # memory was opened are overwritten.
@@ -218,7 +230,7 @@ class Replay:
 
     def can_sample(self, n_step: int) -> bool:
         """Whether there is a transition of n steps to sample."""
-        oldest, end = self._window(n_step)
+        oldest, end = self.window(n_step)
         rows = np.arange(
             oldest, max(oldest, min(end, oldest + 3))
         )  # of three rows at least one is valid
@@ -246,7 +258,7 @@ class Replay:
         """
         if not self.can_sample(n_step):
             raise ValueError("there is nothing to sample yet")
-        rows, envs = _draw(self._valid, *self._window(n_step), batch_size, int(rng.integers(2**31)))
+        rows, envs = _draw(self._valid, *self.window(n_step), batch_size, int(rng.integers(2**31)))
         rewards, discounts, ends = _n_step(
             self._rewards,
             self._terminated,
@@ -261,15 +273,34 @@ class Replay:
         end_slots = ends % self.size
         masks = None if self._masks is None else torch.from_numpy(self._masks[end_slots, envs])
         return Batch(
-            self._gather(rows, envs),
+            self.observations_at(rows, envs),
             torch.from_numpy(self._actions[slots, envs].astype(np.int64)),
             torch.from_numpy(rewards),
-            self._gather(ends, envs),
+            self.observations_at(ends, envs),
             torch.from_numpy(discounts),
             masks,
         )
 
-    def _gather(self, rows: np.ndarray, envs: np.ndarray) -> tuple[torch.Tensor, ...]:
+    def stretches(self, rows: np.ndarray, envs: np.ndarray, steps: int) -> Stretches:
+        """`steps` consecutive rows from each of these, which an episode's end may interrupt."""
+        slots = (rows[:, None] + np.arange(steps)) % self.size, envs[:, None]
+        return Stretches(
+            self._actions[slots].astype(np.int64),
+            self._rewards[slots],
+            self._terminated[slots],
+            self._truncated[slots],
+        )
+
+    def valid_in(self, oldest: int, end: int) -> np.ndarray:
+        """(end − oldest, environments) bool: which transitions of these rows are valid."""
+        return self._valid[np.arange(oldest, end) % self.size]
+
+    def masks_at(self, rows: np.ndarray, envs: np.ndarray) -> np.ndarray | None:
+        """(b, actions) bool: which actions are legal in these rows, if the memory holds masks."""
+        return None if self._masks is None else self._masks[rows % self.size, envs]
+
+    def observations_at(self, rows: np.ndarray, envs: np.ndarray) -> tuple[torch.Tensor, ...]:
+        """The observations of these rows and environments, each part (b, …)."""
         if self.frame_stack:
             return (self._stacks(rows, envs),)
         slots = rows % self.size

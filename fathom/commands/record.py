@@ -1,4 +1,4 @@
-"""Episodes of a run as mp4, or as transitions to imitate."""
+"""Episodes of a run as mp4, also beside what its model imagines, or as transitions to imitate."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from fathom.arguments import print_json, run_argument
-from fathom.errors import printable
+from fathom.errors import FathomError, printable
 from fathom.runs.options import STRICT, Device, SomeEpisodes
 from fathom.streams import quiet
 
@@ -18,12 +18,14 @@ USAGE = "record RUN"
 
 @dataclass(frozen=True, config=STRICT)
 class RecordFlags:
-    """Record episodes of a run's checkpoint as mp4, or as transitions to imitate."""
+    """Record episodes of a run's checkpoint as mp4, also beside what its model imagines, or as transitions to imitate."""
 
     episodes: SomeEpisodes = 1
     """Episodes."""
     transitions: int | None = None
     """Instead of videos, write so many transitions or a few more, in whole episodes, in Minari's format."""
+    imagine: int | None = None
+    """Runs of muzero: show the episode beside what the model imagines, so many steps ahead, and draw its errors."""
     folder: Path | None = None
     """Where the videos, or the transitions, go; the run's own folder of them if not given."""
     checkpoint: str = "latest"
@@ -49,6 +51,37 @@ def run(words: list[str]) -> int:
         from fathom.runs.run import Run
 
         loaded = Run.find(reference, flags.runs_dir, flags.trust)
+        if flags.transitions is not None and flags.imagine is not None:
+            raise FathomError("--imagine records videos and --transitions none: give one of them")
+        if flags.imagine is not None:
+            imagined = loaded.imagine(
+                flags.imagine,
+                flags.episodes,
+                folder=flags.folder,
+                seed=flags.seed,
+                device=flags.device,
+                checkpoint=flags.checkpoint,
+                max_seconds=flags.max_seconds,
+            )
+            if flags.json:
+                content = {
+                    "run": str(loaded.folder),
+                    "videos": [str(path) for path in imagined.videos],
+                    "picture": str(imagined.picture),
+                    "errors": imagined.errors,
+                    "unchanged": imagined.unchanged,
+                }
+                print_json(out, content)
+                return 0
+            for path in (*imagined.videos, imagined.picture):
+                print(printable(str(path)), file=out)
+            last = len(imagined.errors) - 1
+            print(
+                f"mean squared error after 1 step {imagined.errors[min(1, last)]:.4g}, after {last} steps"
+                f" {imagined.errors[last]:.4g}; if nothing changed {imagined.unchanged[last]:.4g}",
+                file=out,
+            )
+            return 0
         if flags.transitions is not None:
             recorded = loaded.record_transitions(
                 flags.transitions,

@@ -27,6 +27,7 @@ from fathom.environments.constructor import (
     has_argument,
     load_constructor,
     missing_arguments,
+    read_arguments,
     takes_render_mode,
     takes_split,
     typed_arguments,
@@ -175,6 +176,21 @@ class EnvironmentSpec:
                 " --wrap, --grey, --resize and --frame-stack are for other environments"
             )
         return dataclasses.replace(self, wrappers=tuple(map(load_wrapper, wrappers)))
+
+    def for_self_play(self) -> EnvironmentSpec:
+        """Return this environment with the learner on both sides, by its argument `opponent`.
+
+        Raises:
+            FathomError: it has no such argument, or that cannot be "self".
+        """
+        if self.is_atari or not has_argument(self._constructor, "opponent"):
+            raise FathomError(
+                f"a game of two is learnt from games against oneself, and {self.reference} has no argument"
+                ' `opponent` that "self" could be given to: train with --players 1'
+            )
+        arguments = read_arguments(self.reference, self._constructor, {"opponent": "self"})
+        runs = {name: run for name, run in self.runs.items() if name != "opponent"}
+        return dataclasses.replace(self, env_args={**self.env_args, **arguments}, runs=runs)
 
     def spaces(self) -> tuple[Space, Space]:
         """Return the flat observation space and the action space of one environment."""

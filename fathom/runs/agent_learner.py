@@ -55,6 +55,9 @@ class AgentLearner:
             names = kind.path_hyperparameters
             refuse_paths(run.folder, *(run.config.hyperparameters.get(name) for name in names))
         self.agent = build_agent(run.config, self.environment, run.replay, run.weights_bytes())
+        self.training_environment = (
+            self.environment.for_self_play() if self.agent.self_play else self.environment
+        )
 
     def segment(self, k: int, steps: int, seed: int) -> Iterator[Metrics]:
         replay = self.run.files / "replay"
@@ -64,7 +67,9 @@ class AgentLearner:
                 with replay.writing(name, os.O_RDWR):
                     pass
         # New environments for every segment: nothing that the old ones remember reaches it.
-        env = self.environment.make_vector(agent_config(self.config).num_envs, training=True)
+        env = self.training_environment.make_vector(
+            agent_config(self.config).num_envs, training=True
+        )
         try:
             for metrics in self.agent.train(env, steps, seed):
                 picture = self.agent.snapshot()

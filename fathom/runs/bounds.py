@@ -32,6 +32,8 @@ TRAINING = {
     "model_batch_size": 512,
     "replay_capacity": 1_000_000,
     "replay_positions": 100_000,
+    "reanalyse": 64,
+    "unroll_steps": 50,
     "planning": 100,
     "epochs": 1_000,
     "passes": 1_000,
@@ -92,11 +94,17 @@ def _held(config: RunConfig, training: bool) -> dict[str, int]:
         "train_frequency": 1,
         "rollout_steps": 1,
         "batch_size": 1,
+        "unroll_steps": 0,
+        "simulations": 1,
         **config.hyperparameters,
     }.get
     envs = get("num_envs", 1)
     batches = max(1, envs // get("train_frequency"))
+    if "reanalyse" in config.hyperparameters:
+        roots = envs * (1 + get("reanalyse"))
+        held["num_envs × (reanalyse + 1) × (simulations + 1)"] = roots * (1 + get("simulations"))
     return held | {
+        "batch_size × (unroll_steps + 1)": get("batch_size") * (1 + get("unroll_steps")),
         "num_envs × rollout_steps": envs * get("rollout_steps"),
         "batch_size × num_envs / train_frequency": get("batch_size") * batches,
     }

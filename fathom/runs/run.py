@@ -14,6 +14,7 @@ from fathom.environments.constructor import argument_text
 from fathom.errors import FathomError
 from fathom.evaluation import Report, Result, evaluate, evaluation_seed, ignore
 from fathom.files import Folder, reporting_disk_errors
+from fathom.imagination import Imagined, imagine
 from fathom.recording import MAX_SECONDS, record
 from fathom.runs.agent_learner import agent_class, trained_agent
 from fathom.runs.bounds import EVALUATION, TEST, refuse_costs, refuse_memory
@@ -148,6 +149,36 @@ class Run(RunFolder):
         with reporting_disk_errors(target, "make room and record again"):
             return record(
                 agent, environment, target, episodes, first_seed, name, max_seconds, _warn
+            )
+
+    def imagine(
+        self,
+        steps: int,
+        episodes: int = 1,
+        *,
+        folder: Path | str | None = None,
+        seed: int = 0,
+        device: str = "auto",
+        checkpoint: int | str = "latest",
+        max_seconds: float = MAX_SECONDS,
+    ) -> Imagined:
+        """Record episodes of a run of muzero beside what its model imagines, and its errors over the steps.
+
+        Args:
+            steps: how far it imagines before it starts anew from what is observed.
+            folder, seed, checkpoint, max_seconds: as for `record`.
+        """
+        _check_episodes(episodes)
+        first_seed = evaluation_seed(seed)
+        agent, environment, progress = trained_agent(self, _warn, device, checkpoint)
+        name = f"step-{progress.steps}" + (f"-seed-{seed}" if seed else "")
+        target = self.videos if folder is None else Path(folder)
+        if folder is None:
+            with reporting_disk_errors(self.folder):
+                (self.files / "videos").make()
+        with reporting_disk_errors(target, "make room and record again"):
+            return imagine(
+                agent, environment, target, steps, episodes, first_seed, name, max_seconds
             )
 
     def record_transitions(

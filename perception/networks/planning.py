@@ -75,9 +75,20 @@ class GridPlanner(nn.Module):
         nn.init.constant_(self.costs.weight, FIRST_COST / GAIN)
 
     def forward(self, grids: torch.Tensor) -> torch.Tensor:
+        x = self.in_order(grids)
+        lit = (x != 0).to(x.dtype).flatten(2)
+        lit = lit / lit.sum(dim=2, keepdim=True).clamp(min=1)
+        pooled = torch.einsum("bcs,bfs->bcf", lit, self.squares(x).flatten(2))
+        return F.relu(self.dense(pooled.flatten(1)))
+
+    def in_order(self, grids: torch.Tensor) -> torch.Tensor:
+        """Grids as (batch, channels, height, width), in the precision of the weights."""
         if self.channels_last:
             grids = grids.permute(0, 3, 1, 2)
-        x = grids.to(self.dense.weight.dtype)
+        return grids.to(self.rewards.weight.dtype)
+
+    def squares(self, x: torch.Tensor) -> torch.Tensor:
+        """Features of every square, (batch, filters + 4 · channels, height, width), from what `in_order` gives."""
         costs = UNIT * torch.exp(MOST * torch.tanh(GAIN / MOST * self.costs(x)))
         values = spread(GAIN * self.rewards(x), costs, self.iterations)
         squares = F.relu(self.around(torch.cat([x, values], dim=1)))
@@ -89,13 +100,7 @@ class GridPlanner(nn.Module):
             padded[..., 2:, 1:-1],
             padded[..., 1:-1, :-2],
         ]
-        squares = torch.cat(
-            [squares, *(torch.tanh((side - values) / costs) for side in sides)], dim=1
-        )
-        lit = (x != 0).to(x.dtype).flatten(2)
-        lit = lit / lit.sum(dim=2, keepdim=True).clamp(min=1)
-        pooled = torch.einsum("bcs,bfs->bcf", lit, squares.flatten(2))
-        return F.relu(self.dense(pooled.flatten(1)))
+        return torch.cat([squares, *(torch.tanh((side - values) / costs) for side in sides)], dim=1)
 
 
 def spread(rewards: torch.Tensor, costs: torch.Tensor, iterations: int) -> torch.Tensor:

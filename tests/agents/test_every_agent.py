@@ -32,7 +32,7 @@ TINY: dict[str, Any] = {
     "num_envs": N, "replay_capacity": 200, "learning_starts": 40, "train_frequency": 8, "train_freq": 4,
     "batch_size": 8, "rollout_steps": 6, "num_minibatches": 2, "epochs": 1, "hidden_size": 8,
     "target_update_interval": 4, "epsilon_steps": 100, "model_starts": 50, "model_batch_size": 8,
-    "discriminator_batch_size": 8, "discriminator_updates": 2, "model_hidden": 8, "layers": 2, "width": 8, "simulations": 2, "replay_positions": 100, "value_bins": 5,
+    "discriminator_batch_size": 8, "discriminator_updates": 2, "model_hidden": 8, "layers": 2, "width": 8, "simulations": 2, "replay_positions": 100, "value_bins": 5, "unroll_steps": 2, "reanalyse": 2, "replay_ratio": 2.0,
 }  # fmt: skip
 """Sizes for a test, of whatever hyperparameters an agent has; it keeps those that are options, and 0."""
 
@@ -86,6 +86,9 @@ def _of_pattern(pattern: str) -> Callable[[], VectorEnv]:
         return _sync(Bright)
     if pattern.startswith(("Pendulum", "InvertedPendulum", "LunarLander")):
         return _sync(_pendulum)
+    if "tictactoe" in pattern:
+        game = resolve(f"{Path(__file__).parents[2] / 'examples' / pattern.removeprefix('*')}")
+        return lambda: game.for_self_play().make_vector(N, training=True)
     if "TCBot" in pattern:  # its data does not ship
         pattern = "Fathom/Dialogue-v0"
     if pattern == "FrozenLake*":

@@ -167,9 +167,9 @@ def test_a_gpu_gathers_the_same_stacks(tmp_path: Path) -> None:
     for _ in range(60):
         replay.append(story.step())
     rows, envs = np.arange(STACK, 60).repeat(2), np.tile([0, 1], 60 - STACK)
-    (expected,) = replay._gather(rows, envs)
+    (expected,) = replay.observations_at(rows, envs)
     replay._on_gpu = [torch.from_numpy(replay._observations[0])]
-    assert torch.equal(replay._gather(rows, envs)[0], expected)
+    assert torch.equal(replay.observations_at(rows, envs)[0], expected)
 
 
 def test_a_million_atari_frames_take_seven_gigabytes() -> None:

@@ -10,6 +10,8 @@ import pytest
 from fathom.environments import resolve
 from fathom.errors import FathomError
 
+TICTACTOE = Path(__file__).parents[3] / "examples" / "tictactoe.py"
+
 PASSES = """
 import sys
 for line in sys.stdin:
@@ -95,3 +97,17 @@ def test_paths_hold_in_any_folder_and_the_split_is_fathom_s(
     assert spec.describe()["env.split"] == "test"
     with pytest.raises(FathomError, match=r"--env.split cannot be set"):
         resolve("hooked.py:Hooked", {"split": "train"})
+
+
+def test_an_opponent_can_be_the_learner_itself() -> None:
+    game = resolve(f"{TICTACTOE}:TicTacToe", {"opponent": "perfect"}).for_self_play()
+    env = game.make_single(None)
+    first, _ = env.reset(seed=0)
+    seen = [env.step(move) for move in (0, 3, 1, 4, 2)]
+    env.close()
+    assert not first.any()
+    assert [reward for _, reward, *_ in seen] == [0, 0, 0, 0, 1], "who moves last wins"
+    assert seen[0][0].tolist() == [2, 0, 0, 0, 0, 0, 0, 0, 0], "the other player is to move"
+    assert seen[-1][2]
+    with pytest.raises(FathomError, match="no argument `opponent`"):
+        resolve("CartPole-v1").for_self_play()
