@@ -37,11 +37,6 @@ TRAININGS = {
         " --width 8 --num-envs 8 --simulations 4 --batch-size 16 --steps 1600 --segment-steps 400"
         " --evaluation-episodes 2 --threads 1"
     ),
-    "planning with a learnt model": (
-        "muzero CartPole-v1 --steps 1600 --segment-steps 400 --replay-ratio 2 --simulations 2 --reanalyse 1"
-        " --batch-size 32 --hidden-size 16 --learning-starts 200 --replay-capacity 600"
-        " --evaluation-episodes 2 --threads 1"
-    ),
     "cloning": (
         "bc CartPole-v1 --expert {expert} --steps 60000 --segment-steps 15000 --evaluation-episodes 2"
         " --normalize-observations --threads 1"
