@@ -1,6 +1,6 @@
 """The planner beside DQN in an Atari game, at equal processor time.
 
-    python benchmarks/planner.py --game MsPacman --seconds 60
+    python benchmarks/planner.py --game MsPacman
 
 The planner learns nothing: its time is that of playing. DQN trains with its preset for the time that the planner
 played, and then plays the same games, as does an agent that takes any action. A game is cut after `--decisions`

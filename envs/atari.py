@@ -195,7 +195,7 @@ class AtariCopyable(gym.Env):
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         ale, sticky = self._hold(), self._protocol.sticky_actions
         reward = 0.0
-        before = screen = None
+        screens: list[np.ndarray] = []
         for frame in range(FRAME_SKIP):
             if self.np_random.random() >= sticky:
                 self._pressed = self._actions[action]
@@ -203,10 +203,10 @@ class AtariCopyable(gym.Env):
             self._frames_played += 1
             over = ale.game_over()
             if over or frame >= FRAME_SKIP - 2:
-                before, screen = screen, ale.getScreenGrayscale()
+                screens.append(ale.getScreenGrayscale())
             if over:
                 break
-        self._see(screen if before is None else np.maximum(before, screen))
+        self._see(np.max(screens[-2:], axis=0))
         cut = not over and self._frames_played >= MAX_FRAMES
         return self._frames.copy(), reward, bool(over), cut, {"lives": ale.lives()}
 

@@ -110,7 +110,7 @@ CASES: dict[str, tuple[str, dict[str, Any], Callable[[], VectorEnv]]] = {
     **{
         f"preset {name}": (
             preset["algorithm"], preset.get("agent", {}),
-            _expert("q-learning") if preset["algorithm"] == "q-learning" else _of_pattern(preset["environments"][0]),
+            _expert(preset["algorithm"]) if preset["algorithm"] in ("q-learning", "planner") else _of_pattern(preset["environments"][0]),
         )
         for name, preset in PRESETS.items()
     },
