@@ -23,6 +23,8 @@ CERTAIN = 0.98
 """Confidence in exact values and in bare answers."""
 DOUBTFUL = 0.6
 """Confidence in a guess. Agents ask to confirm below 0.95."""
+SURE = 0.95
+"""Confidence from which agents do not ask to confirm."""
 _TRUSTED, _KNOWN = 0.45, 0.6
 """Without exact values: the least confidence of the model, and the least share of words that it knows."""
 _LONGEST_TEXT, _LONGEST_LINE = 1000, 60
