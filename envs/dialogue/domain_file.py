@@ -20,6 +20,7 @@ from envs.dialogue.words import (
     USER_ACTS,
     Phrases,
     default_phrases,
+    is_printable,
     key_of,
     placeholders,
 )
@@ -355,7 +356,7 @@ class _Reader:
             raise self.error(node, f"{what} is empty")
         if len(text) > most:
             raise self.error(node, f"{what} has {len(text):,} letters, more than {most}")
-        if not text.isprintable():
+        if not is_printable(text):
             raise self.error(node, f"{what} has characters that cannot be printed")
         return text
 
@@ -382,14 +383,17 @@ class _Reader:
 
 
 def _empty(node: yaml.Node) -> bool:
-    return isinstance(node, yaml.ScalarNode) and node.value in ("", "~", "null")
+    """Whether there is no value; what is in quotation marks is one, such as the surname "null"."""
+    if not isinstance(node, yaml.ScalarNode):
+        return False
+    return not node.value or (node.style is None and node.value in ("~", "null", "Null", "NULL"))
 
 
 def _no_value(text: str) -> str:
     """Return why a text cannot be a value; "" if it can."""
     if len(text) > MOST_LETTERS:
         return f"a value has {len(text):,} letters, more than {MOST_LETTERS}"
-    if not text.isprintable():
+    if not is_printable(text):
         return "a value has characters that cannot be printed"
     if key_of(text) in RESERVED:
         return f"{text!r} cannot be a value: it stands for no preference, or for no knowledge"

@@ -49,6 +49,11 @@ def key_of(text: str) -> str:
     return " ".join(_DIGITS.get(token, token) for token in tokens_of(text))
 
 
+def is_printable(text: str) -> bool:
+    """Whether all of a text can be printed; joiners between letters can."""
+    return text.translate(_NO_JOINERS).isprintable()
+
+
 def placeholders(phrase: str) -> list[str]:
     """Return the slots that a phrase mentions, in order."""
     return PLACEHOLDER.findall(phrase)

@@ -22,6 +22,7 @@ from envs.dialogue.frames import TELL, AgentFrame, ints_of
 from envs.dialogue.goals import Goal
 from envs.dialogue.phrases import agent_sentence
 from envs.dialogue.transcript import Message, SlotBelief, as_json_lines, as_text, beliefs
+from envs.dialogue.words import is_printable
 from envs.observations import ObservationFlattener
 from fathom.errors import FathomError
 from fathom.files import replace_file
@@ -186,7 +187,7 @@ class DialogueSession:
 
 def clean(line: str) -> str:
     """Return a line without what cannot be printed, and not too long."""
-    text = "".join(sign if sign.isprintable() else " " for sign in line[:1000])
+    text = "".join(sign if is_printable(sign) else " " for sign in line[:1000])
     return " ".join(text.split())
 
 

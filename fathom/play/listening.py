@@ -18,7 +18,7 @@ import numpy as np
 from envs.dialogue.domain import Domain
 from envs.dialogue.frames import ANY_WORD, AgentFrame, Frame, askable, requestable
 from envs.dialogue.phrases import Sentence, understood
-from envs.dialogue.words import JOINERS, tokens_of
+from envs.dialogue.words import is_printable, tokens_of
 from fathom.play.spotting import Spotter, Spotting
 from perception.networks.slot_filling import OUTSIDE, IntentSlotModel, spans
 
@@ -90,6 +90,7 @@ _INDIFFERENCE = (
     "makes no difference", "not important", "indifferent", "i'm flexible", "im flexible", "i'm easy", "open to",
     "all good", "no particular",
 )  # fmt: skip
+_AUXILIARY = _set("is are do does can could will would shall should may")
 _OPTIONS = re.compile(r"\b(options|choices|possibilities|suggestions|alternatives)\b")
 _DISLIKE = re.compile(
     r"\btoo (late|early|expensive|much|far|long|short|dear|pricey|soon|cheap|big|small|high|low|few|many)\b"
@@ -102,7 +103,7 @@ _DISLIKE = re.compile(
     r"|\b(i hate|i dislike|terrible|awful|nothing for me|i'd rather not|rather not|no good)\b"
 )
 _WHERE, _MONEY = (
-    _set("theater theatre cinema place shop store venue address location area"),
+    _set("theater theatre cinema place shop store venue address location area city town"),
     "amount",
 )
 
@@ -167,11 +168,9 @@ class Listener:
 
     def hear(self, text: str, last: AgentFrame | None) -> Heard | None:
         """Return what a line means after the agent's last act; None if it makes no sense."""
-        text = "".join(
-            sign if sign.isprintable() or sign in JOINERS else " " for sign in text[:_LONGEST_TEXT]
-        )
+        text = "".join(sign if is_printable(sign) else " " for sign in text[:_LONGEST_TEXT])
         text = unicodedata.normalize("NFKC", text).replace("’", "'").replace("`", "'")
-        tokens = tokens_of(text)[:_LONGEST_LINE]
+        tokens = self._spotter.apart(tokens_of(text))[:_LONGEST_LINE]
         words = _spoken(tokens)
         if not words:
             return None
@@ -200,7 +199,8 @@ class Listener:
         if kind == "confirm":
             if not found.excluded and words <= _YES | _SMALL and words & _YES and not words & _NO:
                 return Frame("affirm"), CERTAIN
-            if not found.informs and words <= _NO | _YES | _SMALL and words & _NO:
+            bare = not found.informs or words <= _REFUSAL  # also where a title is "No"
+            if bare and words <= _NO | _YES | _SMALL and words & _NO:
                 return Frame("deny"), CERTAIN
         if kind in ("inform", "no_match") and not found.informs:
             accepts = words <= _ACCEPT | _SMALL and words & _ACCEPT and not words & (_NO - {"no"})
@@ -208,13 +208,11 @@ class Listener:
                 return Frame("bye"), CERTAIN
             if words <= _NO | _SMALL and words & _NO:
                 return Frame("deny"), CERTAIN
-        if (
-            kind == "request"
-            and not found.informs
-            and words <= _REFUSAL | {"thanks", "thank", "you"}
-        ):
+        nothing = words <= _NOTHING and words & (_NO | {"nothing"})
+        if kind == "request" and not found.informs and nothing:
             assert about is not None
-            return Frame("inform", None, {about: ANY_WORD}), CERTAIN
+            sure = words <= _REFUSAL | {"thanks", "thank", "you"}
+            return Frame("inform", None, {about: ANY_WORD}), CERTAIN if sure else DOUBTFUL
         mentioned = set(found.informs) | found.excluded | found.unmet
         indifferent = self._is_indifferent(line.words) and "?" not in line.tokens
         if about is not None and indifferent and not mentioned:
@@ -276,7 +274,7 @@ class Listener:
         words = " ".join(words).split()
         kinds = self._spotter.kinds
         text = " ".join(words)
-        for heads, kind in (
+        for openings, kind in (
             (
                 ("what time", "which time", "how late", "how early", "how soon", "at what time"),
                 "clock",
@@ -285,14 +283,14 @@ class Listener:
             (("what day", "which day", "what date", "which date"), "day"),
         ):
             fits = [slot for slot in self._asked if kinds[slot] == kind]
-            if len(fits) == 1 and any(head in text for head in heads):
+            if len(fits) == 1 and any(opening in text for opening in openings):
                 return fits[0]
-        for start in range(len(words)):
-            if words[start] in _QUESTION and (
-                slot := self._heads.get(_head(words[start : start + 2]))
-            ):
-                return slot
+        pairs = [_head(words[at : at + 2]) for at, word in enumerate(words) if word in _QUESTION]
+        heads = [pair for pair in pairs if pair in self._heads]
+        telling = [pair for pair in heads if pair[-1] not in _AUXILIARY]
         named = self._named(words)
+        if telling or (heads and named is None):
+            return self._heads[(telling or heads)[0]]
         if named in self._asked:
             return named
         for word in words:
@@ -395,7 +393,7 @@ class Listener:
     def _is_exact(self, line: _Line, about: str | None) -> bool:
         """Whether a line gives nothing but an exact value of the slot that the agent asked about."""
         found = line.found
-        if found.guessed or found.unmet or (about is not None and about not in found.informs):
+        if found.guessed or found.unmet or set(found.informs) != {about}:
             return False
         covered = {at for start, end in found.covered for at in range(start, end)}
         rest = [token for at, token in enumerate(line.tokens) if at not in covered]

@@ -37,13 +37,13 @@ def _set(words: str) -> frozenset[str]:
 
 _EVERYDAY = _set(
     "a about after again all also always am an and another any anything are as ask at away back be because been before"
-    " best better big bit book both but by bye can cheap come could day did different do does doing done down each early"
-    " else ever every everything family few film fine first for free from full fun get give go going good got great had half"
+    " best better big bit book both but by bye can come could day did different do does doing done down each early"
+    " else ever every everything few film fine first for free from full fun get give go going good got great had half"
     " has have he hello help her here hers hi him his home hot how i idea if in into is it its just keep kind know last"
-    " late later left less let like little long look lot love made make many may maybe me mean mine more most movie much"
+    " later left less let like little long look lot love made make many may maybe me mean mine more most movie much"
     " must my name near need never new next nice night no none not nothing now of off ok okay old on once one ones only"
     " open or other our out over own people perhaps place please problem quite rather ready really right room same say"
-    " see seat seats she should show sir so some someone something soon sorry standard start still stop such sure take talk"
+    " see seat seats she should show sir so some someone something soon sorry start still stop such sure take talk"
     " tell than thank thanks that the their them then there these they thing things think this those time to today"
     " together tomorrow tonight too two under until up us use very wait walk want was watch way we week well were what"
     " when where which while who whole why will with without word work would wrong yeah year yes yet you young your"
@@ -83,6 +83,7 @@ _CLOSED = re.compile(
 _COUNTING = _set(
     "people person persons of seat seats guests passengers ticket tickets travellers travelers adults pax"
 )
+_MONEY = _set("dollar dollars euro euros pound pounds usd eur gbp $ € £")
 _PARTY = (("party", "of"), ("group", "of"), ("table", "for"), ("family", "of"))
 
 
@@ -137,6 +138,8 @@ class Spotter:
         self._parts: dict[str, set[tuple[str, str]]] = {}
         self._readable: dict[str, dict[Any, str]] = {}
         self._before: dict[str, set[str]] = {slot.name: set() for slot in domain.slots}
+        self._affixes: set[str] = set()
+        """What phrases join to the end of a value."""
         self._after: dict[str, set[str]] = {slot.name: set() for slot in domain.slots}
         for slot, numbers in zip(domain.slots, domain.numbers, strict=True):
             if slot.name not in told:
@@ -159,7 +162,8 @@ class Spotter:
         for form in _spellings(tokens):
             owners = self._index.setdefault(form, [])
             if (slot, value) not in owners:
-                owners.append((slot, value))
+                # What is spelt like this comes before what only lacks an article.
+                owners.insert(0 if form == squash(tokens) else len(owners), (slot, value))
         for start in range(len(tokens)):
             for end in range(start + 1, len(tokens) + 1):
                 whole = end - start == len(tokens) or key != key_of(value)
@@ -171,7 +175,9 @@ class Spotter:
             parts = PLACEHOLDER.split(phrase)
             at = 1 + 2 * parts[1::2].index(slot)
             before, after = tokens_of(parts[at - 1]), tokens_of(parts[at + 1])
-            self._before[slot].update(before[-1:])
+            if parts[at + 1][:1].isalpha():
+                self._affixes.update(after[:1])
+            self._before[slot].update([one for one in before if one not in _ARTICLE][-1:])
             self._after[slot].update(after[:1])
         for word in slot.split("_"):
             self._after[slot].update((word, word + "s", word.removesuffix("s")))
@@ -185,6 +191,25 @@ class Spotter:
         return bool(words & {"people", "us", "passengers", "guests", "persons"}) or bool(
             set(slot.split("_")) & _COUNTING
         )
+
+    def apart(self, tokens: Sequence[str]) -> list[str]:
+        """Return a line's tokens as phrases are learnt: values stand apart from what is joined to them.
+
+        "a horror-film" has the tokens a, horror, - and film, as the phrase "a {genre}-film" has.
+        """
+        result: list[str] = []
+        for token in tokens:
+            pieces = [token]
+            if squash([token]) not in self._index:
+                if not token.isalnum():
+                    pieces = [piece for piece in re.split(r"([-'’])", token) if piece]
+                for affix in self._affixes if token.isalnum() else ():
+                    if token.endswith(affix) and token != affix:
+                        pieces = [token.removesuffix(affix), affix]
+                        break
+            fits = len(pieces) > 1 and any(squash([piece]) in self._index for piece in pieces)
+            result += pieces if fits else [token]
+        return result
 
     # -- finding ------------------------------------------------------------------------------------
 
@@ -324,6 +349,12 @@ class Spotter:
                     return _Mention(slot, self._readable[slot].get(count), at, end, False, 3)
             if tokens[at] == "alone":
                 return _Mention(slot, self._readable[slot].get(1), at, at + 1, not asked, 3)
+        amount = amount_at(tokens, at)
+        if amount is not None and amount[1] in CURRENCIES and not people:
+            if not asked and not self._after[slot] & _MONEY:
+                return None
+            paid = None if _limited(tokens, at) else self._readable[slot].get(amount[0])
+            return _Mention(slot, paid, at, amount[2], False, 3)
         number = number_at(tokens, at)
         if number is None:
             return None
@@ -398,7 +429,7 @@ class Spotter:
             return None
         if len(set(slots)) == 1 or about in slots:
             return about if about in slots else slots[0]
-        before = tokens[start - 1] if start else ""
+        before = next((one for one in reversed(tokens[:start]) if one not in _ARTICLE), "")
         after = tokens[end] if end < len(tokens) else ""
         fits = [slot for slot in slots if before in self._before[slot]]
         fits = fits or [slot for slot in slots if after in self._after[slot]]
