@@ -58,12 +58,13 @@ _SMALL = _set(
     "a an the that that's thats that’s is it it's its i i'm im i'll ill we we'll we're you your yours me my us of was were what said this"
     " one so very much uh um oh ah well just be will would sounds looks seems got for with at in on to and then now"
     " can could let's lets let go ahead not at all way need want more everything else thing am happy him her them"
-    " there ticket tickets have had did do does please too sir absolutely really quite entirely hit again who"
+    " that'll that'd wanted know there ticket tickets have had did do does please too sir absolutely really quite entirely hit again who"
 )
 """Words that change nothing in a yes or a no."""
 _NOTHING = _REFUSAL | _set("not really nothing none special particular in thanks thank you")
 """Words of an answer that asks for nothing in particular."""
 _HELLO = _set("hello hi hey good morning afternoon evening day there greetings hiya howdy")
+_GREETING = _set("hello hi hey good greetings hiya howdy")
 _QUESTION = _set(
     "what which when where who how whose why what's whats what’s where's wheres where’s when's whens when’s who's"
     " how's hows how’s whats"
@@ -90,6 +91,9 @@ _INDIFFERENCE = (
     "makes no difference", "not important", "indifferent", "i'm flexible", "im flexible", "i'm easy", "open to",
     "all good", "no particular",
 )  # fmt: skip
+_FORGET = re.compile(
+    r"\b(forget|never mind|ignore|skip|(does not|doesn't|doesnt) matter|don't care about)\b"
+)
 _AUXILIARY = _set("is are do does can could will would shall should may")
 _OPTIONS = re.compile(r"\b(options|choices|possibilities|suggestions|alternatives)\b")
 _DISLIKE = re.compile(
@@ -213,6 +217,11 @@ class Listener:
             assert about is not None
             sure = words <= _REFUSAL | {"thanks", "thank", "you"}
             return Frame("inform", None, {about: ANY_WORD}), CERTAIN if sure else DOUBTFUL
+        named = self._named(line.words)
+        forgotten = "?" not in line.tokens and _FORGET.search(" ".join(line.words))
+        if forgotten and about is None and named in self._told and not found.informs:
+            assert named is not None
+            return Frame("inform", None, {named: ANY_WORD}), DOUBTFUL
         mentioned = set(found.informs) | found.excluded | found.unmet
         indifferent = self._is_indifferent(line.words) and "?" not in line.tokens
         if about is not None and indifferent and not mentioned:
@@ -383,7 +392,7 @@ class Listener:
         if not informs:
             return None
         told = line.last.slot if line.last is not None and kind == "inform" else None
-        changes = told in informs and {"instead", "rather"} & set(words)
+        changes = told in informs and {"instead", "rather", "prefer"} & set(words)
         act = "deny" if kind == "inform" and (refused or changes) else "inform"
         frame = Frame(act, None, informs)
         if kind == "request" and about in informs and self._is_exact(line, about):
@@ -414,7 +423,7 @@ class Listener:
     def _act(self, line: _Line) -> tuple[Frame, float] | None:
         """Return the frame of a line without values."""
         found, kind, words = line.found, line.kind, set(line.words)
-        if words <= _HELLO:
+        if words <= _HELLO and words & _GREETING:
             return Frame("inform"), CERTAIN
         text = " ".join(line.words)
         if kind == "inform" and found.denied and not found.informs:

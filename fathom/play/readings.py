@@ -158,6 +158,8 @@ def number_at(tokens: Sequence[str], at: int) -> tuple[int, int] | None:
         return (int(token), at + 1) if len(token) < 7 else None
     if token in ("couple", "pair"):
         return 2, at + 2 if _is(tokens, at + 1, "of") else at + 1
+    if token in ("single", "both"):
+        return (1 if token == "single" else 2), at + 1
     if token == "dozen":
         return 12, at + 1
     if token == "half" and _is(tokens, at + 1, "a") and _is(tokens, at + 2, "dozen"):
@@ -231,7 +233,7 @@ def clock_at(tokens: Sequence[str], at: int) -> Clock | None:
         read = _clock(tokens, int(token[:-2]), int(token[-2:]), False, at + 1)
         return read if read is not None and (read.explicit or len(token) == 4) else None
     number = number_at(tokens, at)
-    if number is None or token in ("couple", "pair", "dozen", "half"):
+    if number is None or token in ("couple", "pair", "dozen", "half", "single", "both"):
         return None
     hour, end = number[0], at + 1
     if "-" in token or end < number[1]:  # "twenty one" is no hour, but "twenty thirty" is
@@ -241,6 +243,8 @@ def clock_at(tokens: Sequence[str], at: int) -> Clock | None:
         explicit, end = True, end + 1
         if end < len(tokens) and re.fullmatch(r"[0-5]\d", tokens[end]):
             minute, end = int(tokens[end]), end + 1
+    elif _is(tokens, end + 1, "am", "pm") and re.fullmatch(r"[0-5]\d", tokens[end]):
+        minute, explicit, end = int(tokens[end]), True, end + 1
     elif not token.isdigit() and end < len(tokens):
         said = number_at(tokens, end)
         if said is not None and tokens[end] in _NUMBER and 10 <= said[0] < 60:

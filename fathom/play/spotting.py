@@ -81,8 +81,10 @@ _CLOSED = re.compile(
 )
 """What takes back the value before it: "8 is too late"."""
 _COUNTING = _set(
-    "people person persons of seat seats guests passengers ticket tickets travellers travelers adults pax"
+    "people person persons of seat seats guests passengers ticket tickets travellers travelers adults pax tix"
 )
+_NO_DIGITS = _set("couple pair dozen half single both")
+"""Words for numbers that names have for other reasons."""
 _MONEY = _set("dollar dollars euro euros pound pounds usd eur gbp $ € £")
 _PARTY = (("party", "of"), ("group", "of"), ("table", "for"), ("family", "of"))
 
@@ -456,6 +458,8 @@ class Spotter:
             and self.kinds[slot] == "name"
         ):
             return slot == about and len(tokens) == 1
+        if tokens[end : end + 1] == ["of"] and (*own, "of") in _PARTY:
+            return False  # "a family of four"
         if self._readable[slot] and _has_digits(squash(own)):
             return False  # it is read as a number
         everyday = all(token in _EVERYDAY or len(token) == 1 or token.isdigit() for token in plain)
@@ -647,11 +651,7 @@ def squash(tokens: Sequence[str]) -> str:
     pieces = []
     at = 0
     while at < len(tokens):
-        number = (
-            number_at(tokens, at)
-            if tokens[at].split("-")[0] not in ("couple", "pair", "dozen", "half")
-            else None
-        )
+        number = number_at(tokens, at) if tokens[at].split("-")[0] not in _NO_DIGITS else None
         if number is not None and (tokens[at].isdigit() or tokens[at].isalpha()):
             pieces.append(str(number[0]) if not tokens[at].isdigit() else tokens[at])
             at = number[1]
