@@ -397,6 +397,9 @@ class Listener:
         frame = Frame(act, None, informs)
         if kind == "request" and about in informs and self._is_exact(line, about):
             return frame, CERTAIN
+        summed_up = line.last is not None and kind == "inform" and line.last.slot is None
+        if summed_up and len(informs) == 1 and self._is_exact(line, min(informs)):
+            return frame, CERTAIN  # a correction of what the agent would book
         return frame, self._confidence(line, frame)
 
     def _is_exact(self, line: _Line, about: str | None) -> bool:
@@ -409,7 +412,7 @@ class Listener:
         small = (
             _FILLER
             | _SMALL
-            | (_YES | _NO if line.kind == "confirm" or found.denied else frozenset())
+            | (_YES | _NO if line.kind != "request" or found.denied else frozenset())
         )
         return all(token in small or not token.isalnum() for token in rest) and "?" not in rest
 
