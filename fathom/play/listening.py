@@ -48,6 +48,7 @@ _YES = _set(
     " absolutely definitely alright affirmative certainly totally precisely course mhm mm-hm mmhm uh-huh huh"
     " naturally please affirm confirmed yeap"
 )
+_AFFIRMING = _set("yes yeah yep yup right correct exactly indeed sure")
 _ACCEPT = _YES | _set(
     "cool nice awesome wonderful fantastic excellent brilliant deal thanks thank thx cheers bye goodbye ciao done book"
     " take works suits agreed super sweet lovely amazing reserve buy all nothing splendid terrific works do marvellous"
@@ -466,6 +467,9 @@ class Listener:
 def speaks_for_itself(domain: Domain, heard: Heard) -> bool:
     """Whether a line means the same without context, so that a model can learn from it."""
     sentence = heard.sentence
+    telling = {"bye": _ENDING, "affirm": _AFFIRMING}.get(sentence.intent)
+    if telling is not None and not telling & set(sentence.tokens):
+        return False  # "ok" is either
     return understood(domain, sentence.tokens, sentence.tags, sentence.intent) == heard.frame
 
 

@@ -10,7 +10,7 @@ import pytest
 from envs.dialogue.domain import Domain
 from envs.dialogue.domains import load_domain
 from envs.dialogue.frames import AgentFrame, Frame
-from fathom.play.listening import SURE, Listener
+from fathom.play.listening import SURE, Listener, speaks_for_itself
 
 FILMS = """
 task: rent a film
@@ -189,3 +189,23 @@ def test_a_time_that_has_two_meanings_is_doubtful() -> None:
         heard = taxi.hear(line, AgentFrame("request", "leave"))
         assert heard is not None
         assert (heard.confidence >= SURE) == sure
+
+
+def test_only_lines_that_mean_the_same_without_context_are_learnt_from(movie: Listener) -> None:
+    confirms, tells = (
+        AgentFrame("confirm", "time", "8:00 pm"),
+        AgentFrame("inform", "time", "8:00 pm"),
+    )
+    for line, last, alone in (
+        ("yes", confirms, True),
+        ("ok", confirms, False),
+        ("8 pm", confirms, False),
+        ("ok", tells, False),
+        ("that's all, thanks", tells, True),
+        ("8", AgentFrame("request", "time"), False),
+        ("I don't care", AgentFrame("request", "time"), False),
+        ("8:00 pm", AgentFrame("request", "time"), True),
+    ):
+        heard = movie.hear(line, last)
+        assert heard is not None
+        assert speaks_for_itself(movie.domain, heard) == alone, line
