@@ -70,7 +70,9 @@ class DialogueConfig:
         goal = np.zeros(len(domain.slots) + 2, np.int16)
         if not new_goal(tables, goal, row_set, np.zeros(1, np.uint64)):
             raise DomainError(
-                f"the domain {self.domain} has no goals to {self.split} on: of {TRIES:,} that were drawn"
-                " none belongs to that split"
+                f"the domain {self.domain} has no goals to {self.split} on: one goal in five is held out for"
+                f" tests, and of {TRIES:,} that were drawn none belongs to that split; add"
+                f" {'goals' if len(domain.goals) else 'rows, or slots with a constraint'}, so that there are"
+                " ten different goals or more"
             )
         return DialogueParts(domain, tables, agent_acts(domain))

@@ -66,7 +66,7 @@ class Domain:
     """Probability that a user first wishes for something that does not exist."""
     phrases: Phrases
     numbers: tuple[Mapping[str, int], ...]
-    """For each slot, the numbers of its values by their `key_of`."""
+    """For each slot, the numbers of its values by the `key_of` of each and of its synonyms."""
 
     def digest(self) -> str:
         """Return the first twelve hexadecimal digits of the SHA-256 of file and knowledge base."""
@@ -103,16 +103,21 @@ def build_domain(
     goals: Sequence[tuple[Mapping[str, str], Sequence[str]]],
     change_of_mind: float,
     phrases: Phrases,
+    synonyms: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Domain:
     """Return a domain, its slots and values numbered. The arguments are not checked.
 
     Args:
         rows: slot name → one of the slot's values, without unknown ones.
         goals: constraints (slot name → value) and the slots asked for.
+        synonyms: slot name → other word for a value → the value. They are understood, never said.
     """
     numbers = tuple(
         {key_of(value): number for number, value in enumerate(slot.values)} for slot in slots
     )
+    for slot, own in zip(slots, numbers, strict=True):
+        for word, meant in (synonyms or {}).get(slot.name, {}).items():
+            own.setdefault(key_of(word), own[key_of(meant)])
     table = np.full((len(rows), len(slots)), NONE, np.int16)
     matches = np.zeros(
         (len(slots), max(len(slot.values) for slot in slots), -(-len(rows) // 64)), np.uint64

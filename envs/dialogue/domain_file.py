@@ -20,6 +20,7 @@ from envs.dialogue.words import (
     USER_ACTS,
     Phrases,
     default_phrases,
+    is_printable,
     key_of,
     placeholders,
 )
@@ -33,7 +34,7 @@ MOST_LETTERS = 100
 """Of a value or a name; phrases may have three times as many."""
 
 KEYS = ("task", "slots", "rows", "csv", "sqlite", "goals", "change_of_mind", "phrases")
-SLOT_KEYS = ("values", "constraint", "question", "column")
+SLOT_KEYS = ("values", "constraint", "question", "column", "synonyms")
 
 
 def read_domain(path: Path) -> Domain:
@@ -61,7 +62,8 @@ class _Reader:
             raise self.error(top["slots"], "no slot of the knowledge base has a constraint above 0")
         change = self.share(top["change_of_mind"]) if "change_of_mind" in top else 0.0
         phrases = self.phrases(top.get("phrases"), tuple(slot.name for slot in slots))
-        return build_domain(self.path.stem, task, slots, rows, goals, change, phrases)
+        synonyms = self.synonyms(top["slots"], slots)
+        return build_domain(self.path.stem, task, slots, rows, goals, change, phrases, synonyms)
 
     # Slots
 
@@ -142,6 +144,25 @@ class _Reader:
                     slot.column,
                 )
             )
+        return result
+
+    def synonyms(self, node: yaml.Node, slots: list[Slot]) -> dict[str, dict[str, str]]:
+        """Return slot → other word for a value → the value."""
+        result: dict[str, dict[str, str]] = {}
+        for slot in slots:
+            entry = self.mapping(node, "slots")[slot.name]
+            if _empty(entry) or "synonyms" not in (keys := self.mapping(entry, "a slot")):
+                continue
+            spelled = {key_of(value): value for value in slot.values}
+            others = result.setdefault(slot.name, {})
+            for name, given in self.mapping(keys["synonyms"], "synonyms").items():
+                if key_of(name) not in spelled:
+                    raise self.error(given, f"slot {slot.name} has no value {name!r}")
+                for one in self.sequence(given, f"synonyms of {name}"):
+                    word = self.value(one)
+                    if key_of(word) in spelled or word in others:
+                        raise self.error(one, f"{word!r} is a value or a synonym already")
+                    others[word] = spelled[key_of(name)]
         return result
 
     # Knowledge base
@@ -335,7 +356,7 @@ class _Reader:
             raise self.error(node, f"{what} is empty")
         if len(text) > most:
             raise self.error(node, f"{what} has {len(text):,} letters, more than {most}")
-        if not text.isprintable():
+        if not is_printable(text):
             raise self.error(node, f"{what} has characters that cannot be printed")
         return text
 
@@ -362,14 +383,17 @@ class _Reader:
 
 
 def _empty(node: yaml.Node) -> bool:
-    return isinstance(node, yaml.ScalarNode) and node.value in ("", "~", "null")
+    """Whether there is no value; what is in quotation marks is one, such as the surname "null"."""
+    if not isinstance(node, yaml.ScalarNode):
+        return False
+    return not node.value or (node.style is None and node.value in ("~", "null", "Null", "NULL"))
 
 
 def _no_value(text: str) -> str:
     """Return why a text cannot be a value; "" if it can."""
     if len(text) > MOST_LETTERS:
         return f"a value has {len(text):,} letters, more than {MOST_LETTERS}"
-    if not text.isprintable():
+    if not is_printable(text):
         return "a value has characters that cannot be printed"
     if key_of(text) in RESERVED:
         return f"{text!r} cannot be a value: it stands for no preference, or for no knowledge"

@@ -12,10 +12,13 @@ Record = tuple[str, dict[str, str]]
 """A row's place, "file:line", and its values by slot name, without unknown ones."""
 
 MOST_BYTES = 20_000_000
+_DELIMITERS = ",;\t|"
 
 
 def read_csv(place: str, path: Path, columns: Sequence[str], most: int) -> list[Record]:
     """Return the rows of a CSV file whose first line names the columns, in any order.
+
+    Cells are between commas, semicolons, tabs or vertical bars.
 
     Args:
         place: the place in the domain file that names it.
@@ -34,7 +37,13 @@ def read_csv(place: str, path: Path, columns: Sequence[str], most: int) -> list[
     except UnicodeDecodeError as problem:
         line = content[: problem.start].count(b"\n") + 1
         raise DomainError(f"{path}:{line}: this is not text in UTF-8") from None
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    first = text.partition("\n")[0]
+    # The sign that gives the first line most columns of the domain; a comma if none does.
+    delimiter = max(
+        _DELIMITERS,
+        key=lambda sign: len({name.strip(' "\r') for name in first.split(sign)} & {*columns}),
+    )
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     records: list[Record] = []
     try:
         header = [name.strip() for name in next(reader, [])]

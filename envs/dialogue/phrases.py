@@ -140,7 +140,7 @@ def closest_value(domain: Domain, slot: int, text: str) -> str | None:
     alike = [one for one in numbers if _digits(one) == _digits(key)]
     parts = [one for one in numbers if words and (words <= set(one.split()))]
     parts = parts or [one for one in alike if set(one.split()) <= words]
-    if len(parts) == 1:
+    if len({numbers[one] for one in parts}) == 1:
         return values[numbers[parts[0]]]
     close = difflib.get_close_matches(key, alike, n=1, cutoff=CLOSE_ENOUGH)
     return values[numbers[close[0]]] if close else None

@@ -27,9 +27,13 @@ RESERVED = (*ANY_WORDS, "unknown")
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 """Number n as a word, at index n."""
 
+JOINERS = "\u200c\u200d"
+"""Zero width non-joiner and joiner: part of a word in Persian, Hindi and other languages."""
+
 PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
-_TOKEN = re.compile(r"\d+(?:[:.,]\d+)*|[^\W\d_]+(?:['’-][^\W\d_]+)*|\S")
+_TOKEN = re.compile(rf"\d+(?:[:.,]\d+)*|[^\W\d_]+(?:['’{JOINERS}-][^\W\d_]+)*|[^\s{JOINERS}]")
+_NO_JOINERS = dict.fromkeys(map(ord, JOINERS))
 _DIGITS = {word: str(number) for number, word in enumerate(NUMBERS)}
 
 
@@ -41,7 +45,13 @@ def tokens_of(text: str) -> list[str]:
 @lru_cache(maxsize=2**16)
 def key_of(text: str) -> str:
     """Return the key that all spellings of a value share; "" if there is no word."""
+    text = text.translate(_NO_JOINERS)
     return " ".join(_DIGITS.get(token, token) for token in tokens_of(text))
+
+
+def is_printable(text: str) -> bool:
+    """Whether all of a text can be printed; joiners between letters can."""
+    return text.translate(_NO_JOINERS).isprintable()
 
 
 def placeholders(phrase: str) -> list[str]:

@@ -7,8 +7,9 @@ the agent asks again.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from envs.dialogue.frames import TELL, AgentFrame, ints_of
 from envs.dialogue.goals import Goal
 from envs.dialogue.phrases import agent_sentence
 from envs.dialogue.transcript import Message, SlotBelief, as_json_lines, as_text, beliefs
+from envs.dialogue.words import is_printable
 from envs.observations import ObservationFlattener
 from fathom.errors import FathomError
 from fathom.files import replace_file
@@ -35,6 +37,41 @@ if TYPE_CHECKING:
 ENVIRONMENT = "Fathom/Dialogue-v0"
 PATIENCE = 5
 """Lines in a row that make no sense, after which the agent gives up."""
+_MOST_OPTIONS = 8
+"""Values of a slot that are named when somebody asks for the options."""
+_REPEAT = (
+    "repeat", "repeat that", "say that again", "say it again", "again", "can you repeat that", "come again", "pardon",
+    "what did you say", "could you repeat that", "i beg your pardon",
+)  # fmt: skip
+_RESTART = (
+    "restart", "start over", "start again", "let's start over", "begin again", "from the beginning", "new search",
+    "let's start again", "reset",
+)  # fmt: skip
+_CANCEL = (
+    "cancel",
+    "cancel that",
+    "cancel it",
+    "abort",
+    "i give up",
+    "forget it",
+    "i want to cancel",
+)
+_HELP = (
+    "help me",
+    "can you help me",
+    "i need help",
+    "what can you do",
+    "what can i say",
+    "how does this work",
+)
+_OPTIONS = (
+    "options", "what are my options", "what are the options", "what options are there", "what options do i have",
+    "like what", "which ones are there", "what is there", "what can i choose", "what are the choices",
+    "what choices do i have", "what choices are there", "show options", "list options",
+)  # fmt: skip
+_REFUSES = re.compile(r"\s*(no|nope|nah|not|wait|change|wrong|stop|don.?t)\b", re.IGNORECASE)
+_TO_BOOK = AgentFrame("inform")
+"""What a yes or a no to "Shall I book it?" is heard after: yes, ok, "book it" accept, as after an offer."""
 LEFT = "left"
 """The reason for the end if the person left."""
 
@@ -75,13 +112,31 @@ class DialogueSession:
         """The agent's last act."""
         self.prompt = "Hello. What can I do for you?"
         """What the agent said last."""
-        self._missed = 0
+        self.booking = False
+        """Whether the agent has said what it would book and waits for a yes."""
+        self._missed = self._summaries = 0
 
     def say(self, line: str) -> Answer:
-        """Take the person's line and let the agent answer."""
-        heard = self._listener.hear(line, self.last)
+        """Take the person's line and let the agent answer.
+
+        Lines about the conversation itself ("repeat", "start over") and the answer to "Shall I book it?" cost no turn.
+        """
+        manner = self._manner(line)
+        if manner is not None:
+            self.messages.append(Message(clean(line)))
+            return Answer(None, manner)
+        heard = self._listener.hear(line, _TO_BOOK if self.booking else self.last)
+        if self.booking and (heard is None or not heard.frame.informs):
+            accepts = heard is not None and heard.frame.act in ("bye", "affirm")
+            if accepts or _REFUSES.match(line) or (heard is not None and heard.frame.act == "deny"):
+                self.messages.append(
+                    Message(clean(line), None, None, None if heard is None else heard.frame)
+                )
+                return Answer(heard, self._decided(accepts, line))
         if heard is None:
             return Answer(None, self._ask_again(line))
+        if self.booking and heard.frame.act == "deny":
+            heard = replace(heard, frame=replace(heard.frame, act="inform"))
         self._missed = 0
         sentence = heard.sentence if self.is_example(heard) else None
         text = clean(line) or " ".join(heard.sentence.tokens)
@@ -141,6 +196,73 @@ class DialogueSession:
         except OSError as error:
             raise FathomError(f"{path} cannot be written: {error.strerror}") from None
 
+    def _manner(self, line: str) -> str | None:
+        """Return what is said to a line about the conversation itself; None if it is none."""
+        words = " ".join(re.findall(r"[^\W_]+(?:'[^\W_]+)?", line.lower().replace("’", "'")))
+        words = words.removeprefix("please ").removesuffix(" please")
+        if words in _REPEAT:
+            return f"I said: {self.prompt}"
+        if words in _RESTART:
+            self.env.begin()
+            self.last, self.booking, self._summaries = None, False, 0
+            self.prompt = "Let us start again. What can I do for you?"
+            return self.prompt
+        if words in _CANCEL:
+            self.leave()
+            return "I have booked nothing."
+        if words in _HELP:
+            names = [slot.name.replace("_", " ") for slot in self.env.domain.slots]
+            return (
+                f"I can {self.env.domain.task}. Tell me what you want, or ask: {', '.join(names)}."
+                " Say options, repeat, start over or cancel at any time."
+            )
+        if words in _OPTIONS and self.last is not None and self.last.slot is not None:
+            values = self.env.domain.slots[self.env.domain.index(self.last.slot)].values
+            more = (
+                f", and {len(values) - _MOST_OPTIONS} more" if len(values) > _MOST_OPTIONS else ""
+            )
+            return f"There is {', '.join(values[:_MOST_OPTIONS])}{more}. {self.prompt}"
+        return None
+
+    def _decided(self, yes: bool, line: str) -> str:
+        """Book what was summed up, or ask what should change."""
+        self.booking = False
+        if yes:
+            book = next(number for number, act in enumerate(self.env.acts) if act.kind == "book")
+            return self._speak(book)
+        text = f" {clean(line).lower()} "
+        told = [act.slot for act in self.env.acts if act.kind == "request"]
+        names = [self.env.domain.slots[slot].name for slot in told]
+        slot = next((name for name in names if f" {name.replace('_', ' ')}" in text), None)
+        if slot is not None:
+            self.last = AgentFrame("request", slot)
+            self.prompt = self._sentence(self.last)
+        else:
+            self.prompt = "What should be different?"
+        return self.prompt
+
+    def _summary(self) -> str:
+        """Return what the agent would book, as a question."""
+        domain, numbers = self.env.domain, self.env.state.numbers
+        row = domain.row(int(numbers[belief.ROW]))
+        known = {one.slot: one for one in self.beliefs()}
+        parts = []
+        for slot in domain.slots:
+            one = known[slot.name]
+            value = row.get(slot.name) if slot.column else one.best
+            said = one.best is not None or one.answer is not None
+            if value is not None and said:
+                parts.append(f"{slot.name.replace('_', ' ')} {value}")
+        return f"That is {', '.join(parts)}. Shall I book it?"
+
+    def _sentence(self, frame: AgentFrame) -> str:
+        """Return a sentence for the agent's frame, another one than the last if there is one."""
+        for _ in range(8):
+            text = agent_sentence(self.env.domain, frame, self._rng)
+            if text != self.prompt:
+                return text
+        return f"Once more: {text}"
+
     def _ask_again(self, line: str) -> str:
         """Repeat the last question, with examples from the second time on; in the end, give up."""
         self._missed += 1
@@ -165,15 +287,26 @@ class DialogueSession:
         """Let the agent hear, act and speak."""
         env, numbers = self.env, self.env.state.numbers
         env.listen(ints_of(env.domain, heard.frame), heard.confidence)
-        if numbers[belief.TURNS] >= env.config.max_turns:
+        # What was summed up and not booked counts as a turn too.
+        if numbers[belief.TURNS] + self._summaries >= env.config.max_turns:
             self.reason = env.reasons[user.TOO_LONG]
             return ""
         observation, mask = env.observation()
         episode_starts = np.array([self.last is None])
         flat = self._flatten(observation[None])
-        action = self._agent.act(flat, mask[None], episode_starts, self._rng)[0]
-        self.last = env.speak(int(action))
-        self.prompt = agent_sentence(env.domain, self.last, self._rng)
+        action = int(self._agent.act(flat, mask[None], episode_starts, self._rng)[0])
+        self.booking = env.acts[action].kind == "book" and int(numbers[belief.ROW]) != NONE
+        if not self.booking:
+            return self._speak(action)
+        self._summaries += 1
+        self.prompt = self._summary()
+        return self.prompt
+
+    def _speak(self, action: int) -> str:
+        """Let the agent act."""
+        env, numbers = self.env, self.env.state.numbers
+        self.last = env.speak(action)
+        self.prompt = self._sentence(self.last)
         self.messages.append(Message(self.prompt, self.last))
         if self.last.kind == "inform":
             # The simulated user notes the answer for the card; its own reply is not used.
@@ -186,7 +319,7 @@ class DialogueSession:
 
 def clean(line: str) -> str:
     """Return a line without what cannot be printed, and not too long."""
-    text = "".join(sign if sign.isprintable() else " " for sign in line[:1000])
+    text = "".join(sign if is_printable(sign) else " " for sign in line[:1000])
     return " ".join(text.split())
 
 

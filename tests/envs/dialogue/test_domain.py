@@ -9,6 +9,7 @@ import pytest
 
 from envs.dialogue.domain import ASKED, NONE, DomainError
 from envs.dialogue.domains import load_domain
+from envs.dialogue.phrases import closest_value
 from envs.dialogue.words import key_of
 
 SHIPPED = ("movie", "restaurant", "taxi", "hotel")
@@ -520,3 +521,46 @@ def test_the_domain_that_the_guide_writes_is_one(tmp_path: Path) -> None:
     domain = load_domain(str(path))
     assert domain.rows.shape == (6, 5)
     assert domain.phrases.user["affirm"][""] == ("yes", "exactly")
+
+
+def test_what_is_in_quotation_marks_is_a_value(tmp_path: Path) -> None:
+    path = tmp_path / "names.yaml"
+    path.write_text(
+        "task: t\nslots: {surname: , town: }\nrows:\n"
+        '  - {surname: "null", town: b}\n  - {surname: "~", town: b}\n  - {surname: NULL, town: b}\n'
+    )
+    domain = load_domain(str(path))
+    assert domain.slots[0].values == ("null", "~")
+    assert domain.row(2) == {"town": "b"}
+
+
+@pytest.mark.parametrize("sign", [";", "\t", "|"])
+def test_cells_may_be_between_other_signs(tmp_path: Path, sign: str) -> None:
+    rows = [("drink", "size", "price"), ("tea, green", "small", "2")]
+    domain = load_domain(csv_cafe(tmp_path, "\n".join(sign.join(row) for row in rows)))
+    assert domain.row(0) == {"drink": "tea, green", "size": "small", "price": "2"}
+
+
+def test_words_with_joiners_are_values(tmp_path: Path) -> None:
+    path = tmp_path / "books.yaml"
+    path.write_text('task: t\nslots: {book: }\nrows:\n  - {book: "کتاب‌خانه"}\n', encoding="utf-8")
+    domain = load_domain(str(path))
+    assert closest_value(domain, 0, "کتابخانه") == "کتاب‌خانه"
+
+
+def test_a_synonym_is_understood_and_changes_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "films.yaml"
+    text = "task: t\nslots:\n  genre: {}\nrows:\n  - {genre: horror}\n  - {genre: comedy}\n"
+    path.write_text(text)
+    plain = load_domain(str(path))
+    path.write_text(text.replace("{}", "{synonyms: {horror: [scary, creepy]}}", 1))
+    domain = load_domain(str(path))
+    assert closest_value(domain, 0, "Scary") == "horror"
+    assert domain.digest() == plain.digest()
+    for wrong, said in (
+        ("{synonyms: {drama: [sad]}}", "slot genre has no value 'drama'"),
+        ("{synonyms: {horror: [comedy]}}", "'comedy' is a value or a synonym already"),
+    ):
+        path.write_text(text.replace("{}", wrong, 1))
+        with pytest.raises(DomainError, match=said):
+            load_domain(str(path))

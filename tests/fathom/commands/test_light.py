@@ -8,14 +8,14 @@ import pytest
 HEAVY = ("gymnasium", "numba", "numpy", "rich", "torch", "tyro")
 
 
-@pytest.mark.parametrize("name", ["gtp", "inspect", "match", "play"])
+@pytest.mark.parametrize("name", ["domain", "gtp", "inspect", "match", "play"])
 def test_a_command_imports_nothing_heavy(name: str) -> None:
     code = f"import sys, fathom.commands.{name}; print(*({set(HEAVY)!r} & sys.modules.keys()))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
 
 
-@pytest.mark.parametrize("name", ["gtp", "inspect", "match", "play"])
+@pytest.mark.parametrize("name", ["domain", "gtp", "inspect", "match", "play"])
 def test_a_command_says_how_it_is_used(name: str) -> None:
     import importlib
 
