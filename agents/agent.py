@@ -106,6 +106,12 @@ class RunContext:
             )
 
 
+def attach(agent: "Agent", env: VectorEnv | gym.Env) -> None:
+    """Show an agent that needs copies of its environments those that it is about to act in."""
+    if getattr(agent, "needs_copies", False):
+        agent.attach(env)
+
+
 class Agent(ABC):
     """A learning algorithm in one environment.
 

@@ -56,7 +56,7 @@ class PlannerConfig:
     """Simulations before every step."""
     prior: str = ""
     """Run whose policy and values puct and gumbel follow; rollouts of random actions value leaves if empty."""
-    rollout_steps: Size = 100
+    rollout_length: Size = 100
     """Longest rollout, in agent steps; rewards after it are not counted."""
     exploration: NonNegativeFloat = math.sqrt(2)
     """Weight of what was tried seldom in uct and puct, in the unit of returns: √2 suits returns from 0 to 1."""
@@ -87,7 +87,7 @@ class Copies:
         rng: np.random.Generator,
     ) -> None:
         self.discount = config.discount
-        self._rollout_steps = config.rollout_steps
+        self._rollout_length = config.rollout_length
         self._space, self._flatten = observation_space, ObservationFlattener(observation_space)
         self._actions, self._first = np.arange(int(action_space.n)), int(action_space.start)
         self._prior, self._rng = prior, rng
@@ -127,7 +127,7 @@ class Copies:
         """The discounted return of random actions from here."""
         env, legal = copy_of(state.env, self._rng), state.legal
         total, weight = 0.0, 1.0
-        for _ in range(self._rollout_steps):
+        for _ in range(self._rollout_length):
             action = legal[int(self._rng.random() * len(legal))]
             _, reward, terminated, truncated, info = env.step(action + self._first)
             total += weight * float(reward)

@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--games", type=int, default=2)
     parser.add_argument("--decisions", type=int, default=150)
     parser.add_argument("--simulations", type=int, default=16)
-    parser.add_argument("--rollout-steps", type=int, default=10)
+    parser.add_argument("--rollout-length", type=int, default=10)
     parser.add_argument("--exploration", type=float, default=30.0)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/planner.json"))
     flags = parser.parse_args()
@@ -60,7 +60,7 @@ def main() -> None:
     rng = generator(SEED)
     config = PlannerConfig(
         simulations=flags.simulations,
-        rollout_steps=flags.rollout_steps,
+        rollout_length=flags.rollout_length,
         exploration=flags.exploration,
     )
     envs = fathom_world(flags.game).make_vector(1, training=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from agents.agent import Agent, generator
+from agents.agent import Agent, attach, generator
 from envs.vector import BrokenEnvironmentError, Transitions
 from fathom.environments import EnvironmentSpec
 from fathom.errors import FathomError, Stopped
@@ -174,7 +174,7 @@ def _play(
     measured: dict[str, list[float]] = {name: [] for name in env.metadata.get("measures", ())}
     try:
         transitions = Transitions(env)
-        agent.attach(env)
+        attach(agent, env)
         observations = transitions.reset(seed)
         while (played < quotas).any():
             if should_stop():

@@ -17,7 +17,7 @@ import imageio_ffmpeg
 import numpy as np
 from gymnasium import Env
 
-from agents.agent import Agent, generator
+from agents.agent import Agent, attach, generator
 from envs.actions import first_of
 from envs.hooks import find_hook
 from envs.observations import FlatObservation, ObservationFlattener, batch_of_one
@@ -127,7 +127,7 @@ def moments(
     rng = generator(seed)
     plain = ObservationFlattener(env.observation_space)
     starts = np.ones(1, dtype=bool)
-    agent.attach(env)
+    attach(agent, env)
     observation, info = env.reset(seed=seed)
     for _ in range(limit):
         mask = info.get("action_mask")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from gymnasium import Env
 
-from agents.agent import Agent, generator
+from agents.agent import Agent, attach, generator
 from agents.parts.demonstrations import DATA, INSTALL, MASKS, METADATA
 from envs.actions import first_of
 from envs.observations import ObservationFlattener, batch_of_one
@@ -120,7 +120,7 @@ def _episode(agent: Agent, environment: EnvironmentSpec, env: Env, seed: int) ->
     rng, space = generator(seed), env.observation_space
     flatten = ObservationFlattener(space)
     limit = max(STEP_LIMIT, environment.time_limit)
-    agent.attach(env)
+    attach(agent, env)
     observation, info = env.reset(seed=seed)
     observations, masks = [batch_of_one(space, observation)], [info.get(MASKS)]
     actions: list[Any] = []

@@ -207,12 +207,13 @@ class GoTerminal:
         lines.add_row("")
         lines.add_row(Text(session.message))
         title = f"Go {size}×{size}"
-        width = max(self._facts_width, _LEAST_WIDTH)
+        beside = self._facts_width >= _LEAST_WIDTH
+        width = self._facts_width if beside else _FACTS_WIDTH
         return Panel(lines, border_style="dim", width=width, title=title, padding=(1, 1))
 
 
 def _bar(win_rate: float) -> Text:
-    filled = round(20 * win_rate)
+    filled = round(16 * win_rate)
     text = Text().append("━" * filled, style="bold green")
-    text.append("━" * (20 - filled), style="dim")
+    text.append("━" * (16 - filled), style="dim")
     return text.append(f" {100 * win_rate:.0f} % yours", style="dim")

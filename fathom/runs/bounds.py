@@ -19,7 +19,7 @@ EVALUATION = {
     "evaluation_envs": 16,
     "max_episode_steps": STEP_LIMIT,
     "simulations": 512,
-    "rollout_steps": 4_096,
+    "rollout_length": 4_096,
 }
 """Most of what `run.toml` may ask of an evaluation; no preset asks for more."""
 TEST = {"batch_size": 512}

@@ -42,7 +42,7 @@ def test_it_walks_the_shortest_way_that_simulations_see() -> None:
     env = world.make_single(None)
     env.reset(seed=0)
     env.unwrapped.s = 3 * 12  # the start; the goal is 13 steps away, and the cliff between them
-    agent = planner(world, simulations=60, rollout_steps=5, exploration=10.0)
+    agent = planner(world, simulations=60, rollout_length=5, exploration=10.0)
     agent.attach(env)
     rng = np.random.default_rng(0)
     for _ in range(5):  # an unlucky simulation must not push it over the edge

@@ -178,7 +178,7 @@ def test_one_that_breaks_in_training_leaves_the_last_checkpoint(
         ("--env.goal middle", 'goal must be "random" or a room such as 1,7'),
         ("--env.start 3,3 --env.goal 3,3", "start and goal are the same square"),
         ("--env.algorithm eller", "'depth_first', 'prim', 'kruskal' or 'wilson', not 'eller'"),
-        ("--env.view bird", "view must be 'full', 'local' or 'position', not 'bird'"),
+        ("--env.view bird", "view must be 'full', 'local', 'position' or 'square', not 'bird'"),
         ("--env.braid 2", "braid must be at most 1, not 2"),
         ("--env.braid much", "--env.braid must be of the type float, not 'much'"),
         ("--env.braid nan", "--env.braid must be of the type float, not 'nan'"),

@@ -508,9 +508,14 @@ def test_a_search_resigns_only_a_game_that_it_thinks_lost_for_long() -> None:
 
     one = _Searcher("net", hopeless, SearchConfig(), 5, resign=0.05)
     one.new_game(SMALL)
-    moves = [one.choose(Board(SMALL), SearchBudget(simulations=0)).action for _ in range(3)]
-    assert None not in moves[:2]
-    assert moves[2] is None
+    board = Board(SMALL)
+    for _ in range(5):  # asking again is no further move
+        assert one.choose(board, SearchBudget(simulations=0)).action is not None
+    for points in ((0, 24), (4, 20)):
+        for point in points:
+            board.play(point)
+        move = one.choose(board, SearchBudget(simulations=0))
+    assert move.action is None, "the third position of the game that it thinks lost"
     one.new_game(SMALL)
     assert one.choose(Board(SMALL), SearchBudget(simulations=0)).action is not None
 
