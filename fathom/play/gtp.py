@@ -270,6 +270,8 @@ class Engine:
         return ""
 
     def _do_undo(self, words: list[str]) -> str:
+        if words:
+            raise GtpError("undo takes back one move and has no argument")
         if not self.board.moves:
             raise GtpError("cannot undo")
         self._back_to(self.board.moves[:-1])

@@ -44,6 +44,11 @@ def trained_agent(
     from fathom.runs import agent_learner
 
     agent, environment, _ = agent_learner.trained_agent(run, warn, device, checkpoint)
+    if agent.needs_copies:
+        raise FathomError(
+            f"{run.folder} plans in copies of its environment, which there are none of here; `fathom evaluate` and"
+            " `fathom record` show how it plays"
+        )
     torch.set_num_threads(max(1, min(run.config.threads, os.cpu_count() or 1)))
     return agent, environment
 

@@ -49,6 +49,7 @@ GO = Room("go", "Play Go against it")
 CHAT = Room("chat", "Talk to it")
 GAME = Room("game", "Play, or watch it play")
 INSIDE = Room("inside", "What the network sees")
+_TABLES = ("value-iteration", "q-learning")
 _ROOMS = {room.name: room for room in (GO, CHAT, GAME, INSIDE)}
 
 
@@ -60,13 +61,16 @@ def rooms_of(is_fit: bool, learner: str, source: str) -> list[Room]:
     """
     if is_fit:
         return [CHAT] if learner == "chit-chat" else [INSIDE]
+    if learner == "planner":  # which plans in copies of an environment of its own
+        return []
     environment = source.rpartition(":")[2]
     if environment.startswith("Fathom/Go"):
         return [GO]
     if environment.startswith("Fathom/Dialogue"):
         return [CHAT]
     # Agents see no images in our own worlds but Go's, whose board is too small to be looked into.
-    return [GAME] if environment.startswith("Fathom/") else [GAME, INSIDE]
+    has_images = not environment.startswith("Fathom/") and learner not in _TABLES
+    return [GAME, INSIDE] if has_images else [GAME]
 
 
 # -- pages ------------------------------------------------------------------------------------------

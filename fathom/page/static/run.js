@@ -40,6 +40,13 @@ function table(table) {
   return el("dl", { class: "facts" }, ...Object.entries(table).flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
 }
 
+/** A video or a picture of one of the run's folders. @param {string} folder @param {any} one */
+function tile(folder, one) {
+  const address = `/runs/${id}/${folder}/`;
+  if (one.name.endsWith(".mp4")) return episode(address, one);
+  return el("figure", {}, el("img", { src: `${address}${encodeURIComponent(one.name)}?${one.changed}`, alt: `Picture ${one.name} of the run`, loading: "lazy" }), el("figcaption", {}, one.name));
+}
+
 /** @param {any} run */
 function showFacts(run) {
   section("state", [run.state, run.why], () => stateOf(run));
@@ -68,13 +75,11 @@ function showFacts(run) {
   ] : []);
   section("episodes", run.videos, () => run.videos.length ? [
     el("h2", {}, "Episodes"),
-    el("div", { class: "tiles" }, ...run.videos.map((/** @type {any} */ one) => episode(`/runs/${id}/videos/`, one))),
+    el("div", { class: "tiles" }, ...run.videos.map((/** @type {any} */ one) => tile("videos", one))),
   ] : []);
   section("pictures", run.pictures, () => run.pictures.length ? [
     el("h2", {}, "Pictures"),
-    el("div", { class: "tiles" }, ...run.pictures.map((/** @type {any} */ one) => (one.name.endsWith(".mp4")
-      ? episode(`/runs/${id}/pictures/`, one)
-      : el("figure", {}, el("img", { src: `/runs/${id}/pictures/${encodeURIComponent(one.name)}?${one.changed}`, alt: `Picture ${one.name} of the run`, loading: "lazy" }), el("figcaption", {}, one.name))))),
+    el("div", { class: "tiles" }, ...run.pictures.map((/** @type {any} */ one) => tile("pictures", one))),
   ] : []);
   section("commands", run.commands, () => run.commands ? [
     el("h2", {}, "Commands"),

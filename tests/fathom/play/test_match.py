@@ -552,3 +552,12 @@ def test_the_board_is_the_one_that_the_players_know() -> None:
 def test_rules_are_read_from_words() -> None:
     asked = {"size": "13", "komi": "-5.5", "ko": "simple", "suicide": "true"}
     assert rules_from(asked) == Rules(13, -5.5, "simple", True)
+
+
+def test_a_planner_without_an_environment_to_copy_is_no_player(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = "--env.size 5 --simulations 2 --evaluation-episodes 0 --name p --runs-dir"
+    assert main(["train", "planner", "Fathom/Go-v0", *few.split(), str(tmp_path)]) == 0
+    assert main(["gtp", "p", "--runs-dir", str(tmp_path)]) == 2
+    assert "plans in copies of its environment" in capsys.readouterr().err
