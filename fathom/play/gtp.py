@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import queue
-import re
 import select
 import sys
 import threading
@@ -30,17 +28,23 @@ from envs.go.sgf import read_game, record, write_game
 from envs.go.vertices import action_at, vertex
 from fathom import __version__
 from fathom.errors import FathomError
+from fathom.play.gtp_analysis import AnalysisOptions, lower_bound, rounded
+from fathom.play.gtp_clock import Clock
+from fathom.play.gtp_words import (
+    COLOUR_NAMES,
+    GtpError,
+    clean,
+    colour_of,
+    lines,
+    number,
+    only,
+    seconds_of,
+    whole,
+)
 from fathom.play.players import Move, Player, SearchBudget
 
-LONGEST_LINE = 1 << 16
-"""Longest command in bytes."""
-
-_CONTROLS = {code: None for code in (*range(32), 127)} | {ord("\t"): " "}
-_NUMBER = re.compile(r"[+-]?([0-9]{1,9}(\.[0-9]{0,9})?|\.[0-9]{1,9})")
 _DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 """CGOS's digits for numbers from −1 to 1."""
-_PAIRS = {"minmoves", "maxmoves", "interval", "ownership", "movesOwnership", "rootInfo", "pvVisits"}
-"""Options of lz-analyze and kata-analyze, each with a value; `movesOwnership` and `pvVisits` change nothing."""
 _RULE_SETS: dict[str, tuple[Ko, bool]] = {
     **{"chinese": ("positional", False), "chinese-kgs": ("positional", False)},
     **{"chinese-ogs": ("positional", False), "aga": ("situational", False)},
@@ -53,58 +57,6 @@ _KO_NAMES: dict[str, Ko] = {
     "POSITIONAL": "positional",
     "SITUATIONAL": "situational",
 }
-
-
-class GtpError(ValueError):
-    """A command cannot be executed."""
-
-
-@dataclasses.dataclass
-class Clock:
-    """The clocks of both players: main time, then `stones` moves in every `period` (Canadian byo-yomi), or `stones`
-    periods, of which a move in time costs none (Japanese byo-yomi). Times are in seconds."""
-
-    main: float
-    period: float = 0.0
-    stones: int = 0
-    japanese: bool = False
-
-    def __post_init__(self) -> None:
-        start = (self.main, 0) if self.main > 0 or not self.period else (self.period, self.stones)
-        self.left: dict[int, tuple[float, int]] = {BLACK: start, WHITE: start}
-        """Seconds left, and the number of moves or periods that they are of; 0 in main time."""
-
-    @property
-    def _per_move(self) -> float:
-        """Seconds for each move in byo-yomi."""
-        return self.period / (1 if self.japanese else max(1, self.stones))
-
-    def share(self, colour: int, board: Board) -> float:
-        """Return the seconds for the next move, less a margin for delays."""
-        seconds, stones = self.left[colour]
-        if stones:
-            share = seconds if self.japanese else seconds / stones
-        else:  # main time, and what comes when it is used up
-            points = board.rules.size**2
-            share = seconds / max(10.0, (points - len(board.moves)) / 3)
-            share = max(share, self._per_move)
-        return max(0.01, 0.9 * share - 0.05)
-
-    def spend(self, colour: int, seconds: float) -> None:
-        """Take the time of a move off the clock. Programs may also send `time_left`."""
-        left, stones = self.left[colour]
-        if self.japanese:
-            over = seconds if stones else seconds - left
-            if over < 0:
-                left -= seconds
-            else:
-                lost = int(over / self.period) if self.period else 0
-                left, stones = self.period, max(1, (stones or self.stones) - lost)
-        else:
-            left, stones = left - seconds, max(0, stones - 1)
-            if self.period and (left <= 0 or self.left[colour][1] == 1):
-                left, stones = self.period, self.stones
-        self.left[colour] = (max(0.0, left), stones)
 
 
 class Engine:
@@ -165,7 +117,7 @@ class Engine:
 
     def handle(self, line: str) -> bool:
         """Answer a line, and return whether to go on."""
-        line = _clean(line)
+        line = clean(line)
         words = line.split()
         if not words:
             return True
@@ -222,7 +174,7 @@ class Engine:
     # -- the game -------------------------------------------------------------------------------
 
     def _do_boardsize(self, words: list[str]) -> str:
-        size = _whole(_only(words))
+        size = whole(only(words))
         if not 5 <= size <= LARGEST:
             raise GtpError("unacceptable size")
         try:
@@ -242,19 +194,19 @@ class Engine:
             self._clock = dataclasses.replace(self._clock) if self._timed else None
 
     def _do_komi(self, words: list[str]) -> str:
-        rules = dataclasses.replace(self.rules, komi=_float(_only(words)))
+        rules = dataclasses.replace(self.rules, komi=number(only(words)))
         self._begin(rules, self.setup, self.board.moves, self._first)
         return ""
 
     def _do_set_random_seed(self, words: list[str]) -> str:
-        self._seed = _whole(_only(words)) % 2**31
+        self._seed = whole(only(words)) % 2**31
         self.player.new_game(self.rules, self.setup, self._seed)
         return ""
 
     def _do_play(self, words: list[str]) -> str:
         if len(words) != 2:
             raise GtpError("a move is a colour and a vertex")
-        self._play(_colour(words[0]), self._vertex(words[1]))
+        self._play(colour_of(words[0]), self._vertex(words[1]))
         return ""
 
     def _do_gogui__play_sequence(self, words: list[str]) -> str:
@@ -263,7 +215,7 @@ class Engine:
         before = list(self.board.moves)
         try:
             for colour, point in zip(words[::2], words[1::2], strict=True):
-                self._play(_colour(colour), self._vertex(point))
+                self._play(colour_of(colour), self._vertex(point))
         except ValueError:
             self._back_to(before)
             raise
@@ -278,10 +230,10 @@ class Engine:
         return ""
 
     def _do_fixed_handicap(self, words: list[str]) -> str:
-        return self._handicap(handicap_points(self.rules.size, _whole(_only(words))))
+        return self._handicap(handicap_points(self.rules.size, whole(only(words))))
 
     def _do_place_free_handicap(self, words: list[str]) -> str:
-        wanted = _whole(_only(words))
+        wanted = whole(only(words))
         if wanted < 2:
             raise GtpError("a handicap is at least two stones")
         # The standard allows fewer: the fixed points, which every program knows.
@@ -311,7 +263,7 @@ class Engine:
             raise GtpError("loadsgf needs a file")
         text, moves = self._rest, None
         if len(words) > 1 and words[-1].isascii() and words[-1].isdigit():
-            text, moves = text[: -len(words[-1])].strip(), max(0, _whole(words[-1]) - 1)
+            text, moves = text[: -len(words[-1])].strip(), max(0, whole(words[-1]) - 1)
         path = Path(text[1:-1] if len(text) > 1 and text[0] == text[-1] == '"' else text)
         try:
             is_file = path.is_file()  # not a folder, and not a pipe, which might block
@@ -357,7 +309,7 @@ class Engine:
     def _do_gogui__setup_player(self, words: list[str]) -> str:
         if self.board.moves:
             raise GtpError("the first player is set before the first move")
-        self._begin(self.rules, self.setup, (), _colour(_only(words)))
+        self._begin(self.rules, self.setup, (), colour_of(only(words)))
         return ""
 
     def _stones(self, words: list[str]) -> tuple[tuple[int, int], ...]:
@@ -367,22 +319,22 @@ class Engine:
         points = [self._vertex(word) for word in words[1::2]]
         if self.rules.size**2 in points or len(set(points)) < len(points):
             raise GtpError("bad vertex list")
-        return tuple(zip(map(_colour, words[::2]), points, strict=True))
+        return tuple(zip(map(colour_of, words[::2]), points, strict=True))
 
     def _do_get_komi(self, words: list[str]) -> str:
         return f"{self.rules.komi:g}"
 
     def _do_list_stones(self, words: list[str]) -> str:
-        stones = self.board.stones.ravel() == _colour(_only(words))
+        stones = self.board.stones.ravel() == colour_of(only(words))
         return self._points(action for action, there in enumerate(stones) if there)
 
     def _do_is_legal(self, words: list[str]) -> str:
         if len(words) != 2:
             raise GtpError("a move is a colour and a vertex")
-        return str(int(self._before(_colour(words[0])).legal()[self._vertex(words[1])]))
+        return str(int(self._before(colour_of(words[0])).legal()[self._vertex(words[1])]))
 
     def _do_all_legal(self, words: list[str]) -> str:
-        legal = self._before(_colour(_only(words))).legal()
+        legal = self._before(colour_of(only(words))).legal()
         return self._points(action for action, may in enumerate(legal) if may)
 
     def _points(self, actions: Iterable[int]) -> str:
@@ -396,11 +348,11 @@ class Engine:
     def _do_move_history(self, words: list[str]) -> str:
         moves = reversed(self.board.moves)
         return "\n".join(
-            f"{_NAMES[colour]} {vertex(action, self.rules.size)}" for colour, action in moves
+            f"{COLOUR_NAMES[colour]} {vertex(action, self.rules.size)}" for colour, action in moves
         )
 
     def _do_captures(self, words: list[str]) -> str:
-        other = 3 - _colour(_only(words))
+        other = 3 - colour_of(only(words))
         placed = (*self.setup, *self.board.moves)
         played = sum(colour == other and action < self.rules.size**2 for colour, action in placed)
         return str(played - int((self.board.stones == other).sum()))
@@ -456,7 +408,7 @@ class Engine:
     def _do_kata__get__param(self, words: list[str]) -> str:
         seconds, simulations = self.budget.seconds, self.budget.simulations
         values = {"maxTime": seconds, "maxVisits": simulations}
-        if _only(words) not in values:
+        if only(words) not in values:
             raise GtpError(f"the parameters are {self._do_kata__list__params([])}")
         value = values[words[0]]
         return "1e20" if value is None else f"{value:g}"
@@ -467,9 +419,9 @@ class Engine:
                 f"the parameters are {self._do_kata__list__params([])}, each with a value"
             )
         if words[0] == "maxTime":
-            self.budget = dataclasses.replace(self.budget, seconds=max(0.01, _seconds(words[1])))
+            self.budget = dataclasses.replace(self.budget, seconds=max(0.01, seconds_of(words[1])))
         else:
-            simulations = max(1, _whole(words[1]))
+            simulations = max(1, whole(words[1]))
             self.budget = dataclasses.replace(self.budget, simulations=simulations)
         return ""
 
@@ -486,15 +438,15 @@ class Engine:
     # -- the player -----------------------------------------------------------------------------
 
     def _do_genmove(self, words: list[str]) -> str:
-        colour = _colour(_only(words))
+        colour = colour_of(only(words))
         return self._named(self._generate(colour))
 
     def _do_reg_genmove(self, words: list[str]) -> str:
-        board = self._before(_colour(_only(words)))
+        board = self._before(colour_of(only(words)))
         return self._named(self.player.advise(board, self._budget(board), self._stopped))
 
     def _do_kgs__genmove_cleanup(self, words: list[str]) -> str:
-        colour = _colour(_only(words))
+        colour = colour_of(only(words))
         board = self._before(colour)
         return self._named(self._made(colour, self.player.clean_up(board, self._budget(board))))
 
@@ -547,7 +499,7 @@ class Engine:
     def _do_time_settings(self, words: list[str]) -> str:
         if len(words) != 3:
             raise GtpError("time settings are main time, byo-yomi time and byo-yomi stones")
-        main, period, stones = _seconds(words[0]), _seconds(words[1]), _whole(words[2])
+        main, period, stones = seconds_of(words[0]), seconds_of(words[1]), whole(words[2])
         if stones < 0:
             raise GtpError("the number of stones must be at least 0")
         # By the standard, byo-yomi time without stones means no limit; no time at all is meant so, too.
@@ -565,8 +517,8 @@ class Engine:
             raise GtpError(
                 "time settings are none, absolute, byoyomi or canadian and their numbers"
             )
-        times = [_seconds(word) for word in words[1:3]]
-        count = max(1, _whole(words[3])) if wanted == 4 else 0
+        times = [seconds_of(word) for word in words[1:3]]
+        count = max(1, whole(words[3])) if wanted == 4 else 0
         if kind == "none" or not any(times):
             self._set_clock(None)
         elif kind == "absolute":
@@ -578,7 +530,7 @@ class Engine:
     def _do_time_left(self, words: list[str]) -> str:
         if len(words) != 3:
             raise GtpError("the time left is a colour, seconds and stones")
-        colour, seconds, stones = _colour(words[0]), _seconds(words[1]), _whole(words[2])
+        colour, seconds, stones = colour_of(words[0]), seconds_of(words[1]), whole(words[2])
         if stones < 0:
             raise GtpError("the number of stones must be at least 0")
         if self._clock is None:
@@ -592,7 +544,7 @@ class Engine:
         return result_of(without(self.board, self.player.dead(self.board)).score())
 
     def _do_final_status_list(self, words: list[str]) -> str:
-        status = _only(words)
+        status = only(words)
         if status not in ("alive", "dead", "seki"):
             raise GtpError("a status is alive, dead or seki")
         if status == "seki":  # by area scoring, what stays on the board is alive
@@ -605,14 +557,18 @@ class Engine:
         )
 
     def _do_final_status(self, words: list[str]) -> str:
-        point = self._vertex(_only(words))
+        point = self._vertex(only(words))
         if point == self.rules.size**2:
             raise GtpError("a pass has no status")
         dead = self.player.dead(self.board)
         if self.board.stones.ravel()[point]:
             return "dead" if point in dead else "alive"
         owner = ownership(without(self.board, dead)).ravel()[point]
-        return "dame" if abs(owner) < 0.5 else f"{_NAMES[BLACK if owner > 0 else WHITE]}_territory"
+        return (
+            "dame"
+            if abs(owner) < 0.5
+            else f"{COLOUR_NAMES[BLACK if owner > 0 else WHITE]}_territory"
+        )
 
     def _do_fathom__ownership(self, words: list[str]) -> str:
         rows = [" ".join(f"{owner:.2f}" for owner in row) for row in ownership(self.board)]
@@ -639,20 +595,20 @@ class Engine:
         return self._generate_and_analyse(words, self._leela_line)
 
     def _do_cgos__genmove_analyze(self, words: list[str]) -> str:
-        colour = _colour(_only(words))
+        colour = colour_of(only(words))
         before = self._before(colour)
         move = self._generate(colour)
         owned = ownership(before) * (1 if colour == BLACK else -1)
         size = self.rules.size
         analysis = {
-            "winrate": _rounded(move.win_rate),
+            "winrate": rounded(move.win_rate),
             "score": round(float(owned.sum()) + self._komi_for(colour), 2),
             "visits": sum(candidate.visits for candidate in move.candidates),
             "moves": [
                 {
                     "move": vertex(candidate.action, size),
-                    "winrate": _rounded(candidate.win_rate),
-                    "prior": _rounded(candidate.prior),
+                    "winrate": rounded(candidate.win_rate),
+                    "prior": rounded(candidate.prior),
                     "visits": candidate.visits,
                     "pv": " ".join(vertex(action, size) for action in candidate.variation[1:]),
                 }
@@ -674,72 +630,79 @@ class Engine:
 
     def _analyse(self, words: list[str], line: Line) -> str:
         """Report on the position until the next command comes."""
-        wishes = Wishes.read(words, self.board.to_play)
-        board = self._before(wishes.colour)
+        options = AnalysisOptions.read(words, self.board.to_play)
+        board = self._before(options.colour)
         search = self.player.analyse(board)
         self._stream()
-        report_at, reported = time.monotonic() + wishes.interval, False
+        report_at, reported = time.monotonic() + options.interval, False
         while not (self._waiting() and reported) and not self.ended.is_set():
             began = time.monotonic()
             if search is not None:
                 search(0.02)
             # What was found is told even if the next command came before the first interval was over.
             if time.monotonic() >= report_at or self._waiting():
-                self._report(line(wishes, board, self.player.candidates()))
-                report_at, reported = time.monotonic() + wishes.interval, True
+                self._report(line(options, board, self.player.candidates()))
+                report_at, reported = time.monotonic() + options.interval, True
             elif time.monotonic() - began < 0.01:  # nothing to search, or the tree is full
                 time.sleep(0.02)
         return ""
 
     def _generate_and_analyse(self, words: list[str], line: Line) -> str:
-        wishes = Wishes.read(words, self.board.to_play)
-        board = self._before(wishes.colour)
+        options = AnalysisOptions.read(words, self.board.to_play)
+        board = self._before(options.colour)
         self._stream()
-        report_at = time.monotonic() + wishes.interval
+        report_at = time.monotonic() + options.interval
 
         def report() -> None:
             nonlocal report_at
             if time.monotonic() >= report_at:
-                self._report(line(wishes, board, self.player.candidates()))
-                report_at = time.monotonic() + wishes.interval
+                self._report(line(options, board, self.player.candidates()))
+                report_at = time.monotonic() + options.interval
 
         try:
-            move = self._generate(wishes.colour, report)
+            move = self._generate(options.colour, report)
         except (ValueError, FathomError) as error:  # the answer has begun with "="
             print(f"fathom: {error}", file=sys.stderr)
             return "play pass"
-        self._report(line(wishes, board, move.candidates))
+        self._report(line(options, board, move.candidates))
         return f"play {self._named(move)}"
 
     def _report(self, text: str) -> None:
         if text:
             self._write(text + "\n")
 
-    def _leela_line(self, wishes: Wishes, board: Board, candidates: Sequence[Candidate]) -> str:
-        return " ".join(self._infos(wishes, candidates, lambda rate: str(round(10_000 * rate))))
+    def _leela_line(
+        self, options: AnalysisOptions, board: Board, candidates: Sequence[Candidate]
+    ) -> str:
+        return " ".join(self._infos(options, candidates, lambda rate: str(round(10_000 * rate))))
 
-    def _kata_line(self, wishes: Wishes, board: Board, candidates: Sequence[Candidate]) -> str:
-        text = " ".join(self._infos(wishes, candidates, lambda rate: f"{rate:.6f}"))
-        if not text or not (wishes.ownership or wishes.root):
+    def _kata_line(
+        self, options: AnalysisOptions, board: Board, candidates: Sequence[Candidate]
+    ) -> str:
+        text = " ".join(self._infos(options, candidates, lambda rate: f"{rate:.6f}"))
+        if not text or not (options.ownership or options.root):
             return text
-        owned = self.player.ownership(board) * (1 if wishes.colour == BLACK else -1)
-        if wishes.root:
+        owned = self.player.ownership(board) * (1 if options.colour == BLACK else -1)
+        if options.root:
             visits = sum(candidate.visits for candidate in candidates)
-            lead = float(owned.sum()) + self._komi_for(wishes.colour)
+            lead = float(owned.sum()) + self._komi_for(options.colour)
             text += f" rootInfo visits {visits} winrate {candidates[0].win_rate:.6f} scoreLead {lead:.2f}"
-        if wishes.ownership:
+        if options.ownership:
             text += " ownership " + " ".join(f"{owner:.3f}" for owner in owned.ravel())
         return text
 
     def _infos(
-        self, wishes: Wishes, candidates: Sequence[Candidate], shown: Callable[[float], str]
+        self,
+        options: AnalysisOptions,
+        candidates: Sequence[Candidate],
+        shown: Callable[[float], str],
     ) -> Iterator[str]:
-        wanted = [one for one in candidates if wishes.wants(vertex(one.action, self.rules.size))]
-        for order, candidate in enumerate(wanted[: wishes.moves]):
+        wanted = [one for one in candidates if options.wants(vertex(one.action, self.rules.size))]
+        for order, candidate in enumerate(wanted[: options.moves]):
             yield (
                 f"info move {vertex(candidate.action, self.rules.size)} visits {candidate.visits} "
                 f"winrate {shown(candidate.win_rate)} prior {shown(candidate.prior)} "
-                f"lcb {shown(_lower_bound(candidate))} order {order} "
+                f"lcb {shown(lower_bound(candidate))} order {order} "
                 f"pv {' '.join(vertex(action, self.rules.size) for action in candidate.variation)}"
             )
 
@@ -766,78 +729,7 @@ class Engine:
         return action_at(word, self.rules.size)
 
 
-@dataclasses.dataclass
-class Wishes:
-    """Options of an analysis."""
-
-    colour: int
-    interval: float = 1.0
-    """Seconds between reports."""
-    moves: int = 1000
-    """Largest number of moves reported."""
-    ownership: bool = False
-    root: bool = False
-    """Whether the position itself is reported on."""
-    avoided: frozenset[str] = frozenset()
-    """Moves that are not reported."""
-    allowed: frozenset[str] | None = None
-    """The only moves that are reported; None: all."""
-
-    def wants(self, point: str) -> bool:
-        """Whether a move is reported."""
-        return point not in self.avoided and (self.allowed is None or point in self.allowed)
-
-    @classmethod
-    def read(cls, words: list[str], to_play: int) -> Wishes:
-        """Read the words after the command: a colour, an interval, and pairs of name and value."""
-        wishes, rest = cls(to_play), list(words)
-        if rest and rest[0].lower() in _COLOURS:
-            wishes.colour = _colour(rest.pop(0))
-        if rest and rest[0].isascii() and rest[0].isdigit():
-            wishes.interval = _whole(rest.pop(0)) / 100
-        rest = wishes._read_restrictions(rest)
-        if len(rest) % 2:
-            raise GtpError("an analysis takes a colour, an interval and pairs of name and value")
-        for name, value in zip(rest[::2], rest[1::2], strict=True):
-            if name not in _PAIRS:
-                raise GtpError(f"an analysis has no option {name!r}")
-            if name == "interval":
-                wishes.interval = _whole(value) / 100
-            elif name == "maxmoves":
-                wishes.moves = max(1, _whole(value))
-            elif name == "ownership":
-                wishes.ownership = value.lower() == "true"
-            elif name == "rootInfo":
-                wishes.root = value.lower() == "true"
-        wishes.interval = max(0.05, wishes.interval)
-        return wishes
-
-    def _read_restrictions(self, words: list[str]) -> list[str]:
-        """Take `avoid` and `allow` out of the words: each has a colour, points, and a depth, here of the first move."""
-        rest: list[str] = []
-        while words:
-            if words[0] not in ("avoid", "allow"):
-                rest.append(words.pop(0))
-                continue
-            if len(words) < 4:
-                raise GtpError(
-                    f"{words[0]} takes a colour, points with commas between them, and a depth"
-                )
-            name, colour, points, depth = words[:4]
-            words = words[4:]
-            if _colour(colour) != self.colour or _whole(depth) < 1:
-                continue
-            named = frozenset(
-                "pass" if p.lower() == "pass" else p.upper() for p in points.split(",")
-            )
-            if name == "avoid":
-                self.avoided |= named
-            else:
-                self.allowed = (self.allowed or frozenset()) | named
-        return rest
-
-
-Line = Callable[[Wishes, Board, Sequence[Candidate]], str]
+Line = Callable[[AnalysisOptions, Board, Sequence[Candidate]], str]
 """A function that returns a line of a report."""
 
 
@@ -872,7 +764,7 @@ def run(player: Player, rules: Rules, budget: SearchBudget, source: BinaryIO, si
                 if line.lstrip().startswith("# interrupt"):
                     engine.interrupted.set()
                 arrived.put(line)
-            if together and _clean(together[0]).split()[-1:] == ["quit"]:
+            if together and clean(together[0]).split()[-1:] == ["quit"]:
                 engine.ended.set()
         arrived.put(None)
         while not _abandoned(sink):  # a script's answers are awaited
@@ -893,45 +785,6 @@ def _abandoned(sink: TextIO) -> bool:
         return False
 
 
-def lines(source: BinaryIO) -> Iterator[list[str]]:
-    """Yield the lines of the input, those together that came together; one that is too long becomes an unknown command.
-
-    Args:
-        source: unbuffered where it is a pipe: a thread that waits in a buffered one keeps Python from ending.
-    """
-    rest, skipping = b"", False
-    while True:
-        chunk = source.read(LONGEST_LINE)
-        *whole, rest = (rest + chunk).split(b"\n") if chunk else [rest, b""]
-        result = []
-        for line in whole:
-            if not skipping and (chunk or line):
-                result.append(
-                    (line if len(line) < LONGEST_LINE else _TOO_LONG).decode("utf-8", "replace")
-                )
-            skipping = False
-        if len(rest) >= LONGEST_LINE:
-            if not skipping:
-                result.append(_TOO_LONG.decode())
-            rest, skipping = b"", True
-        if result:
-            yield result
-        if not chunk:
-            return
-
-
-_TOO_LONG = b"line-too-long"
-
-
-def _clean(line: str) -> str:
-    """Remove control characters and comments."""
-    return line.partition("#")[0].translate(_CONTROLS)
-
-
-_COLOURS = {"b": BLACK, "black": BLACK, "w": WHITE, "white": WHITE}
-_NAMES = {BLACK: "black", WHITE: "white"}
-
-
 def _with_rule(rules: Rules, name: str, value: object) -> Rules:
     """Change a rule by KataGo's name for it."""
     if name == "ko" and str(value).upper() in _KO_NAMES:
@@ -944,46 +797,3 @@ def _with_rule(rules: Rules, name: str, value: object) -> Rules:
     if name == "komi" and isinstance(value, (int, float)):
         return dataclasses.replace(rules, komi=float(value))
     raise GtpError(f"the rule {name[:20]} cannot be {str(value)[:20]}")
-
-
-def _only(words: list[str]) -> str:
-    if len(words) != 1:
-        raise GtpError("this command takes one argument")
-    return words[0]
-
-
-def _colour(word: str) -> int:
-    try:
-        return _COLOURS[word.lower()]
-    except KeyError:
-        raise GtpError("a colour is black or white") from None
-
-
-def _whole(word: str) -> int:
-    if not re.fullmatch(r"-?[0-9]{1,10}", word):
-        raise GtpError("a whole number was expected")
-    return int(word)
-
-
-def _float(word: str) -> float:
-    if not _NUMBER.fullmatch(word):
-        raise GtpError("a number was expected")
-    return float(word)
-
-
-def _seconds(word: str) -> float:
-    seconds = _float(word)
-    if seconds < 0:
-        raise GtpError("a time must be at least 0")
-    return seconds
-
-
-def _rounded(rate: float | None) -> float | None:
-    return None if rate is None else round(rate, 4)
-
-
-def _lower_bound(candidate: Candidate) -> float:
-    """Return the lower 95 % confidence bound of a candidate's win rate."""
-    rate = candidate.win_rate
-    spread = 1.96 * math.sqrt(max(0.0, rate * (1 - rate)) / max(1, candidate.visits))
-    return max(0.0, rate - spread)

@@ -21,7 +21,10 @@ from agents.search.go_search import Candidate
 from envs.go import counting
 from envs.go.board import BLACK, WHITE, Board, Rules
 from fathom.play import gtp, players
-from fathom.play.gtp import Clock, Engine, lines
+from fathom.play.gtp import Engine
+from fathom.play.gtp_analysis import lower_bound
+from fathom.play.gtp_clock import Clock
+from fathom.play.gtp_words import LONGEST_LINE, lines
 from fathom.play.players import Move, Player, SearchBudget, player
 
 STANDARD = """
@@ -650,7 +653,7 @@ def test_a_session_survives_a_hundred_thousand_lines_of_noise(
 
 
 def test_a_line_that_does_not_end_is_one_bad_command() -> None:
-    noise = b"play b " + b"x" * (5 * gtp.LONGEST_LINE) + b"\nname\n"
+    noise = b"play b " + b"x" * (5 * LONGEST_LINE) + b"\nname\n"
     assert [line for some in lines(io.BytesIO(noise)) for line in some] == ["line-too-long", "name"]
 
 
@@ -730,6 +733,6 @@ def test_an_interrupt_hurries_the_move_that_is_being_thought_about() -> None:
 
 
 def test_the_lower_bound_of_a_candidate_lies_below_its_win_rate() -> None:
-    bounds = [gtp._lower_bound(Candidate(0, n, 0.5, 0.1, [0])) for n in (0, 10, 1000)]
+    bounds = [lower_bound(Candidate(0, n, 0.5, 0.1, [0])) for n in (0, 10, 1000)]
     assert np.all(np.diff(bounds) > 0)
     assert bounds[-1] < 0.5
