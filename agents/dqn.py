@@ -42,7 +42,7 @@ from agents.agent import (
 )
 from agents.parts.adam import Adam, copy_into, gradients_of
 from agents.parts.compiling import LONG_TRAINING, compiled
-from agents.parts.replay import MOST_ACTIONS, Batch, Replay, storage_bytes
+from agents.parts.replay import MOST_ACTIONS, Batch, Replay, open_replay, storage_bytes
 from envs.observations import FlatObservation
 from envs.vector import Transitions
 from perception.networks.encoders import (
@@ -499,16 +499,11 @@ class DQN(Agent):
 
     def _open_replay(self) -> Replay:
         if self._replay is None:
-            if self.context.storage is None:
-                raise ValueError("an agent that trains needs a storage folder in its context")
-            self._replay = Replay(
-                self.context.storage,
+            self._replay = open_replay(
+                self.context,
                 self.observation_space,
-                self.context.num_envs,
                 self.config.replay_capacity,
-                self.context.segment_steps,
-                self.context.total_steps - self.steps,
-                self.context.frame_stack,
+                self.steps,
                 self.num_actions,
                 self.device,
                 self._rows,

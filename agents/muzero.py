@@ -42,7 +42,7 @@ from agents.agent import (
     linear_schedule,
 )
 from agents.parts.adam import Adam, Tensors, clip_by_global_norm, copy_into
-from agents.parts.replay import MOST_ACTIONS, Replay, Stretches, storage_bytes
+from agents.parts.replay import MOST_ACTIONS, Replay, Stretches, open_replay, storage_bytes
 from agents.parts.search_results import SearchResults
 from agents.search.latent_search import Searched, search
 from envs.observations import FlatObservation
@@ -539,16 +539,11 @@ class MuZero(Agent):
 
     def _open_replay(self) -> Replay:
         if self._replay is None:
-            if self.context.storage is None:
-                raise ValueError("an agent that trains needs a storage folder in its context")
-            self._replay = Replay(
-                self.context.storage,
+            self._replay = open_replay(
+                self.context,
                 self.observation_space,
-                self.context.num_envs,
                 self.config.replay_capacity,
-                self.context.segment_steps,
-                self.context.total_steps - self.steps,
-                self.context.frame_stack,
+                self.steps,
                 self.num_actions,
                 self.device,
                 self._rows,

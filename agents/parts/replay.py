@@ -22,6 +22,7 @@ import numba
 import numpy as np
 import torch
 
+from agents.agent import RunContext
 from envs.observations import FlatObservation
 from envs.vector import Transition
 from perception.networks.encoders import from_numpy
@@ -454,3 +455,37 @@ def _n_step(rewards, terminated, truncated, rows, envs, n_step, discount, clip):
         sums[i] = total
         discounts[i] = weight
     return sums, discounts, ends
+
+
+def open_replay(
+    context: RunContext,
+    observation_space: gym.Space,
+    capacity: int,
+    steps: int,
+    num_actions: int,
+    device: torch.device,
+    rows: int,
+) -> Replay:
+    """Open the replay memory of an agent that has taken some steps of its run.
+
+    Args:
+        steps: agent steps so far.
+        rows: that have been written.
+
+    Raises:
+        ValueError: the context has no storage folder.
+    """
+    if context.storage is None:
+        raise ValueError("an agent that trains needs a storage folder in its context")
+    return Replay(
+        context.storage,
+        observation_space,
+        context.num_envs,
+        capacity,
+        context.segment_steps,
+        context.total_steps - steps,
+        context.frame_stack,
+        num_actions,
+        device,
+        rows,
+    )

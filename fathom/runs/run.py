@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -142,14 +143,20 @@ class Run(RunFolder):
         first_seed = evaluation_seed(seed)
         agent, environment, progress = trained_agent(self, _warn, device, checkpoint)
         name = f"step-{progress.steps}" + (f"-seed-{seed}" if seed else "")
+        with self._filming(folder) as target:
+            return record(
+                agent, environment, target, episodes, first_seed, name, max_seconds, _warn
+            )
+
+    @contextlib.contextmanager
+    def _filming(self, folder: Path | str | None) -> Iterator[Path]:
+        """The folder for videos; what goes wrong there is one sentence."""
         target = self.videos if folder is None else Path(folder)
         if folder is None:
             with reporting_disk_errors(self.folder):
                 (self.files / "videos").make()
         with reporting_disk_errors(target, "make room and record again"):
-            return record(
-                agent, environment, target, episodes, first_seed, name, max_seconds, _warn
-            )
+            yield target
 
     def imagine(
         self,
@@ -172,11 +179,7 @@ class Run(RunFolder):
         first_seed = evaluation_seed(seed)
         agent, environment, progress = trained_agent(self, _warn, device, checkpoint)
         name = f"step-{progress.steps}" + (f"-seed-{seed}" if seed else "")
-        target = self.videos if folder is None else Path(folder)
-        if folder is None:
-            with reporting_disk_errors(self.folder):
-                (self.files / "videos").make()
-        with reporting_disk_errors(target, "make room and record again"):
+        with self._filming(folder) as target:
             return imagine(
                 agent, environment, target, steps, episodes, first_seed, name, max_seconds
             )
