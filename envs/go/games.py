@@ -30,7 +30,6 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from envs.go import sgf
 from envs.go.core import (
     BLACK,
     EMPTY,
@@ -55,7 +54,7 @@ from envs.go.core import (
     playout,
     verdict,
 )
-from envs.go.sgf import Game, SgfError, read_games
+from envs.go.sgf import MAX_COLLECTION, Game, SgfError, read_games
 from envs.hooks import WorldError
 
 MAX_FILE = 1 << 28
@@ -175,7 +174,7 @@ def _printable(name: str) -> str:
 
 
 def _limit(name: str) -> int:
-    return sgf.MAX_FILE if name.lower().endswith(".sgf") else MAX_FILE
+    return MAX_COLLECTION if name.lower().endswith(".sgf") else MAX_FILE
 
 
 def _too_large(name: str) -> SgfError:

@@ -19,7 +19,7 @@ from envs.hooks import WorldError
 
 MAX_BYTES = 1 << 18
 """The largest record that is read. Long games with many comments take 100 KB."""
-MAX_FILE = 1 << 24
+MAX_COLLECTION = 1 << 24
 """The largest file of records that is read."""
 _COLOURS = {"B": BLACK, "W": WHITE}
 _LETTERS = {BLACK: "b", WHITE: "w"}
@@ -151,8 +151,8 @@ def _name(source: bytes | Path, name: str | None) -> str:
 def _prepared(source: bytes | Path, name: str) -> bytes:
     """Return the content of a file of records in UTF-8, with the beginning that some programs leave out."""
     data = _read(source, name) if isinstance(source, Path) else source
-    if len(data) > MAX_FILE:
-        raise SgfError(f"{name}: larger than {MAX_FILE >> 20} MiB")
+    if len(data) > MAX_COLLECTION:
+        raise SgfError(f"{name}: larger than {MAX_COLLECTION >> 20} MiB")
     data = as_utf8(data)
     if not _GAME.search(data):
         start = data.lstrip()
@@ -291,7 +291,7 @@ def write_game(game: Game) -> bytes:
 def _read(path: Path, name: str) -> bytes:
     try:
         with path.open("rb") as file:
-            return file.read(MAX_FILE + 1)
+            return file.read(MAX_COLLECTION + 1)
     except OSError as error:
         raise SgfError(f"{name}: {error.strerror}") from None
 

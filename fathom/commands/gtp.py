@@ -40,6 +40,9 @@ def run(words: list[str]) -> int:
         from fathom.play import gtp
         from fathom.play.players import rules_from
 
+        print(
+            "fathom: getting ready (it takes a minute the first time)", file=sys.stderr, flush=True
+        )
         player = go_player(reference, flags)
         with contextlib.closing(player), reporting_world_errors(), _ended_by_signals():
             source = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)

