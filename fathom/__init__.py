@@ -83,7 +83,7 @@ def train(
     from fathom.display import Display
     from fathom.environments import resolve
     from fathom.environments.constructor import argument_text
-    from fathom.runs.launcher import defaults_for, new_training
+    from fathom.runs.launcher import defaults_for, new_training, removing_unsuitable
     from fathom.runs.run import Run
     from fathom.runs.runner import train as train_run
     from fathom.runs.trained_run import open_run
@@ -102,7 +102,8 @@ def train(
     defaults = dataclasses.replace(defaults, options=run_options, config=config)
     display = Display(quiet=not progress)
     run = new_training(agent, spec, defaults, display.message)
-    train_run(run, display)
+    with removing_unsuitable(run):
+        train_run(run, display)
     return Run.open(run.folder, trust=True)
 
 

@@ -14,6 +14,10 @@ class FathomError(Exception):
     """Something a person can put right; its message is one sentence that says what and how."""
 
 
+class UnsuitableRunError(FathomError):
+    """A new run's agent cannot learn in its environment at all, as its first steps show."""
+
+
 class Stopped(KeyboardInterrupt):
     """A training was asked to stop; its last checkpoint is intact."""
 

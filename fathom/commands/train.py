@@ -52,7 +52,12 @@ def run(words: list[str]) -> int:
         from fathom.commands._training import train_and_report
         from fathom.display import Display
         from fathom.environments import resolve
-        from fathom.runs.launcher import defaults_for, known_agent, new_training
+        from fathom.runs.launcher import (
+            defaults_for,
+            known_agent,
+            new_training,
+            removing_unsuitable,
+        )
         from fathom.runs.trained_run import open_run
 
         agent = known_agent(given[0])
@@ -73,4 +78,5 @@ def run(words: list[str]) -> int:
         display = Display(stderr=flags.json)
         chosen = dataclasses.replace(defaults, options=flags, config=config)
         new = new_training(agent, environment, chosen, display.message)
-        return train_and_report(new, display, flags.json, out)
+        with removing_unsuitable(new):
+            return train_and_report(new, display, flags.json, out)

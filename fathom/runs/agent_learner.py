@@ -18,7 +18,7 @@ from agents.parts.replay import DamagedReplayError
 from envs.vector import BrokenEnvironmentError
 from fathom.environments import EnvironmentSpec, resolve
 from fathom.environments.constructor import from_toml
-from fathom.errors import FathomError
+from fathom.errors import FathomError, UnsuitableRunError
 from fathom.evaluation import Report, Result, evaluate, evaluation_seed
 from fathom.files import reporting_disk_errors
 from fathom.recording import record
@@ -84,9 +84,10 @@ class AgentLearner:
                 " recorded"
             ) from error
         except UnsuitableEnvironmentError as error:
-            raise FathomError(
-                f"{self.config.agent} cannot learn in {self.config.environment}: {error}"
-            ) from error
+            message = f"{self.config.agent} cannot learn in {self.config.environment}: {error}"
+            if self.agent.steps == 0:
+                raise UnsuitableRunError(message) from error
+            raise FathomError(message) from error
         finally:
             with contextlib.suppress(Exception):
                 env.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ from fathom.environments.check import check
 from fathom.environments.constructor import for_toml
 from fathom.environments.presets import preset
 from fathom.environments.wrappers import wrapper_references
-from fathom.errors import FathomError, one_sentence
+from fathom.errors import FathomError, UnsuitableRunError, one_sentence
 from fathom.evaluation import MAX_ENVS
 from fathom.recording import check_rendering
 from fathom.runs.agent_learner import (
@@ -148,6 +149,8 @@ def new_training(
     )
     check_goals(config)
     built = build_agent(config, environment)
+    if built.self_play:
+        environment.for_self_play()  # refuses an environment that has no second player
     if expert:
         check_expert(Path(hyperparameters.expert), environment, hyperparameters.expert_episodes)
     readers = _readers(built)
@@ -168,6 +171,16 @@ def new_training(
             refuse_imports(run.folder, config.environment, config.wrappers)
             refuse_arguments(run.folder, environment)
     return run
+
+
+@contextlib.contextmanager
+def removing_unsuitable(run: RunFolder) -> Iterator[None]:
+    """Inside, a new run is trained; it is removed if its agent turns out to be unable to learn in its environment."""
+    try:
+        yield
+    except UnsuitableRunError:
+        shutil.rmtree(run.folder, ignore_errors=True)
+        raise
 
 
 def check_goals(config: RunConfig) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 from agents.agent import AgentState, Metrics
 from fathom.display import Display, number
-from fathom.errors import FathomError, Stopped
+from fathom.errors import FathomError, Stopped, UnsuitableRunError
 from fathom.files import reporting_disk_errors
 from fathom.runs.agent_learner import AgentLearner
 from fathom.runs.checkpoint import Progress
@@ -203,6 +203,8 @@ def _reporting_errors(run: RunFolder, steps: int) -> Iterator[None]:
     try:
         with reporting_memory_errors():
             yield
+    except UnsuitableRunError:
+        raise
     except FathomError as error:
         raise FathomError(
             f"{error}; the last checkpoint of {run.folder}, of step {steps:,}, is intact"

@@ -1,6 +1,7 @@
-"""What is printed before a training."""
+"""What is printed before a training, and what is refused leaves nothing."""
 
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -11,6 +12,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from agents.dqn import DQN, DQNConfig
 from agents.ppo import PPO, PPOConfig
+from fathom.cli import main
 from fathom.runs.launcher import _readers
 
 
@@ -53,3 +55,18 @@ def test_each_part_of_an_observation_is_listed_with_its_network(
     envs = SyncVectorEnv([partial(Sees, space)], autoreset_mode=AutoresetMode.NEXT_STEP)
     config = PPOConfig(hidden_size=8) if kind is PPO else DQNConfig(hidden_size=8)
     assert _readers(kind.for_env(envs, config)) == f"observation: {line}"
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["muzero", "CartPole-v1", "--players", "2"], "has no argument `opponent`"),
+        (["value-iteration", "Blackjack-v1"], "it has no table P of its transitions"),
+    ],
+)
+def test_an_agent_that_cannot_learn_there_leaves_no_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], sentence: str
+) -> None:
+    assert main(["train", *words, "--runs-dir", str(tmp_path / "runs")]) == 2
+    assert sentence in capsys.readouterr().err
+    assert not list(tmp_path.glob("runs/*"))
