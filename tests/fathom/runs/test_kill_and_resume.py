@@ -1,12 +1,13 @@
 """Real trainings, killed with SIGKILL twice, end bit for bit like one left alone."""
 
-import os
+import multiprocessing
 import random
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from multiprocessing import forkserver
+from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from fathom.cli import main
 from fathom.environments import resolve
 from fathom.files import Folder
 from fathom.transitions import record_transitions
 
 TRAININGS = {
     "atari": (
-        "dqn ALE/Pong-v5 --steps 1200 --segment-steps 400 --learning-starts 200 --batch-size 8"
+        "dqn ALE/Pong-v5 --num-envs 4 --steps 900 --segment-steps 300 --learning-starts 200 --batch-size 8"
         " --replay-capacity 600 --target-update-interval 50 --n-step 3 --evaluation-episodes 0"
-        " --cnn nips --hidden-size 64"
+        " --cnn nips --hidden-size 64 --threads 1"
     ),
     "recurrent ppo": (
         "ppo CartPole-v1 --steps 1200 --segment-steps 300 --evaluation-episodes 2 --threads 1"
@@ -49,28 +51,36 @@ TRAININGS = {
 }
 
 
-def _start(arguments: list[str]) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "fathom", *arguments]
-    # Without a compiler: to compile the update takes longer than all else, and the tests of agents do it.
-    uncompiled = {**os.environ, "PATH": str(Path(sys.executable).parent)}
-    pipes: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, env=uncompiled, **pipes)
+@pytest.fixture(scope="module")
+def processes() -> Iterator[ForkServerContext]:
+    """Processes that begin with everything imported, and without a compiler.
+
+    To import takes seconds and to compile the update takes longer than all else; the tests of agents do it.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(
+        ["torch", "fathom.cli", "fathom.commands._training", "fathom.runs.launcher"]
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", str(Path(sys.executable).parent))
+        forkserver.ensure_running()
+    yield context
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
 
 
-def _finish(process: subprocess.Popen[str]) -> None:
-    _, complaints = process.communicate(timeout=300)
-    assert process.returncode == 0, complaints
+def _finish(process: ForkServerProcess) -> None:
+    process.join(300)
+    assert process.exitcode == 0
 
 
-def _kill_when(process: subprocess.Popen[str], condition: Callable[[], bool]) -> bool:
+def _kill_when(process: ForkServerProcess, condition: Callable[[], bool]) -> bool:
     """Kill the process as soon as the condition holds; False where it ended before that."""
-    while process.poll() is None:
+    while process.is_alive():
         if condition():
-            process.send_signal(signal.SIGKILL)
-            process.communicate()
-            return process.returncode == -signal.SIGKILL
+            process.kill()
+            process.join()
+            return process.exitcode == -signal.SIGKILL
         time.sleep(0.0005)
-    process.communicate()
     return False
 
 
@@ -121,7 +131,14 @@ def _last_checkpoint(run: Path) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("world", TRAININGS)
-def test_a_killed_training_ends_with_the_same_tensors(tmp_path: Path, world: str) -> None:
+def test_a_killed_training_ends_with_the_same_tensors(
+    tmp_path: Path, processes: ForkServerContext, world: str
+) -> None:
+    def started(*arguments: str) -> ForkServerProcess:
+        process = processes.Process(target=main, args=(list(arguments),))
+        process.start()
+        return process
+
     games, expert = tmp_path / "games", tmp_path / "expert"
     if "{games}" in TRAININGS[world]:
         _write_games(games)
@@ -130,7 +147,7 @@ def test_a_killed_training_ends_with_the_same_tensors(tmp_path: Path, world: str
     words = TRAININGS[world].format(games=games, expert=expert).split()
     train = ["train", *words, "--seed", "3", "--runs-dir", str(tmp_path)]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    _finish(_start([*train, "--name", "whole"]))
+    _finish(started(*train, "--name", "whole"))
     moments = random.Random(world)
 
     def writing() -> bool:
@@ -138,12 +155,15 @@ def test_a_killed_training_ends_with_the_same_tensors(tmp_path: Path, world: str
 
     # In the first segment, and while a later checkpoint is written. The delay is short beside a segment,
     # however fast the machine is and whatever it has compiled.
-    process = _start([*train, "--name", "killed"])
+    process = started(*train, "--name", "killed")
     assert _kill_when(process, _after_change(killed / "run.toml", moments.uniform(0, 1)))
-    process = _start(["resume", str(killed)])
+    process = started("resume", str(killed))
     assert _kill_when(process, writing), "the training ended before it could be killed"
-    _finish(_start(["resume", str(killed)]))
+    _finish(started("resume", str(killed)))
 
+    steps, segment = (int(words[words.index(flag) + 1]) for flag in ("--steps", "--segment-steps"))
+    for run in (whole, killed):
+        assert int((run / "latest").read_text()) == steps // segment, "it did not go on to its end"
     one, other = _last_checkpoint(whole), _last_checkpoint(killed)
     assert one.keys() == other.keys()
     for name in one:
