@@ -32,7 +32,7 @@ TINY: dict[str, Any] = {
     "num_envs": N, "replay_capacity": 200, "learning_starts": 40, "train_frequency": 8, "train_freq": 4,
     "batch_size": 8, "rollout_steps": 6, "num_minibatches": 2, "epochs": 1, "hidden_size": 8,
     "target_update_interval": 4, "epsilon_steps": 100, "model_starts": 50, "model_batch_size": 8,
-    "discriminator_batch_size": 8, "discriminator_updates": 2, "model_hidden": 8, "layers": 2, "width": 8, "simulations": 2, "replay_positions": 100, "value_bins": 5, "unroll_steps": 2, "reanalyse": 2, "replay_ratio": 2.0,
+    "discriminator_batch_size": 8, "discriminator_updates": 2, "model_hidden": 8, "layers": 2, "width": 8, "simulations": 2, "replay_positions": 100, "value_bins": 5, "unroll_steps": 2, "reanalyse": 2, "replay_ratio": 0.5,
 }  # fmt: skip
 """Sizes for a test, of whatever hyperparameters an agent has; it keeps those that are options, and 0."""
 
