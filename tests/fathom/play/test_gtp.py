@@ -2,8 +2,10 @@
 
 import io
 import json
+import os
 import queue
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -692,6 +694,31 @@ def test_a_thinking_engine_ends_at_once(way: str) -> None:
         # Standard input is still open, but for the window.
         assert process.wait(timeout=30) == 0
         assert "Traceback" not in process.stderr.read()
+
+
+CLIENT = Path("build/node_modules/@sabaki/gtp")
+
+
+@pytest.mark.skipif(
+    shutil.which("node") is None or not CLIENT.is_dir(),
+    reason="@sabaki/gtp is missing: npm install --prefix build --no-save @sabaki/gtp@3",
+)
+def test_sabaki_s_client_plays_quits_and_kills() -> None:
+    done = subprocess.run(
+        ["node", Path(__file__).with_name("client.cjs"), sys.executable],
+        env={**os.environ, "NODE_PATH": str(CLIENT.parent.parent.resolve())},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=True,
+    )
+    told = json.loads(done.stdout)
+    name, size, move, stones = told["said"]
+    assert (name, size, move) == ("Fathom random", "", stones)
+    assert (told["quit"]["code"], told["quit"]["signal"]) == (0, None)
+    assert (told["killed"]["code"], told["killed"]["signal"]) == (0, None)
+    assert told["took"] < 10_000, "milliseconds"
+    assert told["move"] == "none" or len(told["move"]) <= 4
 
 
 def test_what_a_script_asks_for_is_thought_about() -> None:
