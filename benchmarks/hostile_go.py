@@ -275,8 +275,9 @@ def try_records(found: list[bytes], count: int, seed: int, failures: Failures) -
                     assert game is None or isinstance(game, (Game, SgfError))
                     assert not isinstance(game, SgfError) or str(game).isprintable(), str(game)
                 said.clear()
-                for line in (f"loadsgf {path}", "printsgf", "genmove b", "undo"):
-                    engine.handle(line)
+                with contextlib.redirect_stderr(io.StringIO()):
+                    for line in (f"loadsgf {path}", "printsgf", "genmove b", "undo"):
+                        engine.handle(line)
                 text = "".join(said)
                 assert "internal error" not in text, text
                 assert text.isprintable() or not set(text) & set("\x1b\0\x9b"), text
