@@ -9,7 +9,7 @@ learning from self-play.
 A pass is an action like any other; after two passes in a row the game ends with its true score.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -74,6 +74,8 @@ class Candidate(NamedTuple):
     """The network's probability; without a network, the first estimate of the win rate."""
     variation: list[int]
     """The expected line, the action itself first."""
+    variation_visits: Sequence[int] = ()
+    """Visits to each action of the line, in the tree that it is from."""
 
 
 @dataclass
@@ -115,6 +117,7 @@ class GoSearch:
         self._trees = go_tree.new_trees(n, max(nodes, 2), size, rave)
         self._renamed = np.zeros(max(nodes, 2), np.int32)
         self._board = Board(rules)
+        self._restricted = False
         self._play = self._network if evaluate else self._playouts
         self._lines = self.config.batch if evaluate else n
         self._make_boards()
@@ -134,8 +137,12 @@ class GoSearch:
         self._restart()
         self.stats = SearchStats()
 
-    def set_board(self, board: Board) -> None:
+    def set_board(self, board: Board, only: Collection[int] | None = None) -> None:
         """Set the position to search. If it follows the last one, its subtree is kept.
+
+        Args:
+            only: the first moves that are considered, beside a pass if none of them is sensible; by default all.
+                Such a tree is not kept.
 
         Raises:
             ValueError: the board has other rules than the search.
@@ -143,13 +150,15 @@ class GoSearch:
         if board.rules != self.rules:
             raise ValueError(f"the search is for {self.rules}, not for {board.rules}")
         self.stats = SearchStats()
-        moves = self._new_moves(board)
-        self._board = board.copy()
+        moves = self._new_moves(board) if only is None and not self._restricted else None
+        self._board, self._restricted = board.copy(), only is not None
         room = core.history_room(board.boards)
         if room > core.history_room(self._work):
             self._make_boards(room)
         if moves is None:
             self._restart()
+            if only is not None:
+                self._restrict(only)
             return
         for g in range(len(self._trees.used)):
             node = 0
@@ -201,7 +210,7 @@ class GoSearch:
                 int(visits[a]),
                 float(totals[a] / visits[a] + 1) / 2,
                 float(priors[a]),
-                self._variation(int(a)),
+                *self._variation(int(a)),
             )
             for a in self._order(visits, totals)
             if visits[a] > 0
@@ -239,6 +248,14 @@ class GoSearch:
         return ((black - white) / np.maximum(1, self._ended)).astype(np.float32)
 
     # -- the parts --------------------------------------------------------------------------------
+
+    def _restrict(self, only: Collection[int]) -> None:
+        """Exclude all other moves at the root, which is evaluated for this."""
+        self.run(simulations=1)
+        others = np.ones(self.rules.size**2 + 1, np.bool_)
+        others[list(only)] = False
+        for array in (self._trees.priors, self._trees.visits, self._trees.totals):
+            array[:, 0, others] = 0
 
     def _make_boards(self, history: int | None = None) -> None:
         """Return boards to follow lines and play games on; for `history` see `core.new_boards`."""
@@ -361,15 +378,18 @@ class GoSearch:
         """Return the actions by visits, then by value."""
         return np.lexsort((-totals / np.maximum(visits, 1), -visits))
 
-    def _variation(self, action: int) -> list[int]:
-        """Return the most visited line that begins with an action, in the tree with most visits to it."""
+    def _variation(self, action: int) -> tuple[list[int], list[int]]:
+        """Return the most visited line that begins with an action, in the tree with most visits to it, and the
+        visits to its actions."""
         g = int(self._trees.visits[:, 0, action].argmax())
-        line, node = [action], int(self._trees.children[g, 0, action])
+        line, visits = [action], [int(self._trees.visits[g, 0, action])]
+        node = int(self._trees.children[g, 0, action])
         while node and self._trees.visits[g, node].any():
             action = int(self._trees.visits[g, node].argmax())
             line.append(action)
+            visits.append(int(self._trees.visits[g, node, action]))
             node = int(self._trees.children[g, node, action])
-        return line
+        return line, visits
 
 
 class Improved(NamedTuple):

@@ -19,7 +19,7 @@ from agents.agent import Agent
 from envs.dialogue import belief, user
 from envs.dialogue.dialogue import Dialogue
 from envs.dialogue.domain import NONE
-from envs.dialogue.frames import TELL, AgentFrame, ints_of
+from envs.dialogue.frames import ANY_WORD, TELL, AgentFrame, ints_of
 from envs.dialogue.goals import Goal
 from envs.dialogue.phrases import agent_sentence
 from envs.dialogue.transcript import Message, SlotBelief, as_json_lines, as_text, beliefs
@@ -69,6 +69,8 @@ _OPTIONS = (
     "like what", "which ones are there", "what is there", "what can i choose", "what are the choices",
     "what choices do i have", "what choices are there", "show options", "list options",
 )  # fmt: skip
+_FEW = 3
+"""Values, and slots, that are named when nothing fits."""
 _REFUSES = re.compile(r"\s*(no|nope|nah|not|wait|change|wrong|stop|don.?t)\b", re.IGNORECASE)
 _TO_BOOK = AgentFrame("inform")
 """What a yes or a no to "Shall I book it?" is heard after: yes, ok, "book it" accept, as after an offer."""
@@ -216,6 +218,8 @@ class DialogueSession:
                 f"I can {self.env.domain.task}. Tell me what you want, or ask: {', '.join(names)}."
                 " Say options, repeat, start over or cancel at any time."
             )
+        if words in _OPTIONS and self.last is not None and self.last.kind == "no_match":
+            return self.prompt
         if words in _OPTIONS and self.last is not None and self.last.slot is not None:
             values = self.env.domain.slots[self.env.domain.index(self.last.slot)].values
             more = (
@@ -223,6 +227,29 @@ class DialogueSession:
             )
             return f"There is {', '.join(values[:_MOST_OPTIONS])}{more}. {self.prompt}"
         return None
+
+    def _ways_out(self) -> str:
+        """Return what there would be if one wish were different, or the wishes."""
+        domain = self.env.domain
+        wanted = {
+            one.slot: one.best
+            for one in self.beliefs()
+            if one.best not in (None, ANY_WORD) and domain.slots[domain.index(one.slot)].column
+        }
+        found: dict[str, dict[str, None]] = {}
+        for number in range(len(domain.rows)):
+            row = domain.row(number)
+            wrong = [slot for slot, value in wanted.items() if row.get(slot) != value]
+            if len(wrong) == 1 and wrong[0] in row:
+                found.setdefault(wrong[0], {})[row[wrong[0]]] = None
+        ways = [
+            f"with another {slot.replace('_', ' ')}: {', '.join([*values][:_FEW])}"
+            for slot, values in found.items()
+        ]
+        if ways:
+            return f" There is something {'; '.join(ways[:_FEW])}."
+        wishes = ", ".join(f"{slot.replace('_', ' ')} {value}" for slot, value in wanted.items())
+        return f" You wish: {wishes}. What may be different?" if wishes else ""
 
     def _decided(self, yes: bool, line: str) -> str:
         """Book what was summed up, or ask what should change."""
@@ -307,6 +334,8 @@ class DialogueSession:
         env, numbers = self.env, self.env.state.numbers
         self.last = env.speak(action)
         self.prompt = self._sentence(self.last)
+        if self.last.kind == "no_match":
+            self.prompt += self._ways_out()
         self.messages.append(Message(self.prompt, self.last))
         if self.last.kind == "inform":
             # The simulated user notes the answer for the card; its own reply is not used.

@@ -8,6 +8,7 @@ Messages for people go to standard error.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import queue
 import select
@@ -24,10 +25,10 @@ from envs.go.board import BLACK, WHITE, Board, IllegalMoveError, Rules, handicap
 from envs.go.core import LARGEST, Ko
 from envs.go.counting import chains, ownership, result_of, without
 from envs.go.rendering import ansi
-from envs.go.sgf import read_game, record, write_game
+from envs.go.sgf import read_game, read_games, record, write_game
 from envs.go.vertices import action_at, vertex
 from fathom import __version__
-from fathom.errors import FathomError
+from fathom.errors import FathomError, printable
 from fathom.play.gtp_analysis import AnalysisOptions, lower_bound, rounded
 from fathom.play.gtp_clock import Clock
 from fathom.play.gtp_words import (
@@ -279,6 +280,9 @@ class Engine:
             self._begin(rules, game.setup, game.moves, game.to_play)
         except (ValueError, FathomError) as error:
             raise GtpError(f"cannot load file: {error}") from None
+        if len(list(itertools.islice(read_games(path), 2))) > 1:
+            said = f"{printable(path.name)} holds several games; this is the first"
+            print(f"fathom: {said}", file=sys.stderr, flush=True)
         self._reset_clock()
         return ""
 
@@ -450,15 +454,26 @@ class Engine:
         board = self._before(colour)
         return self._named(self._made(colour, self.player.clean_up(board, self._budget(board))))
 
-    def _generate(self, colour: int, report: Callable[[], None] = lambda: None) -> Move:
-        """Choose a move and play it; `report` is called while the player thinks."""
+    def _generate(
+        self,
+        colour: int,
+        report: Callable[[], None] = lambda: None,
+        only: frozenset[int] | None = None,
+    ) -> Move:
+        """Choose a move and play it.
+
+        Args:
+            report: called while the player thinks.
+            only: the moves to choose from; by default all.
+        """
 
         def stop() -> bool:
             report()
             return self._stopped()
 
         board, began = self._before(colour), time.monotonic()
-        move = self.player.choose(board, self._budget(board), stop)
+        budget = dataclasses.replace(self._budget(board), only=only)
+        move = self.player.choose(board, budget, stop)
         if self._clock is not None:
             self._clock.spend(colour, time.monotonic() - began)
         return self._made(colour, move)
@@ -630,9 +645,9 @@ class Engine:
 
     def _analyse(self, words: list[str], line: Line) -> str:
         """Report on the position until the next command comes."""
-        options = AnalysisOptions.read(words, self.board.to_play)
+        options = AnalysisOptions.read(words, self.board.to_play, self.rules.size)
         board = self._before(options.colour)
-        search = self.player.analyse(board)
+        search = self.player.analyse(board, options.only)
         self._stream()
         report_at, reported = time.monotonic() + options.interval, False
         while not (self._waiting() and reported) and not self.ended.is_set():
@@ -648,8 +663,10 @@ class Engine:
         return ""
 
     def _generate_and_analyse(self, words: list[str], line: Line) -> str:
-        options = AnalysisOptions.read(words, self.board.to_play)
+        options = AnalysisOptions.read(words, self.board.to_play, self.rules.size)
         board = self._before(options.colour)
+        if options.only is not None and self.player.analyse(board, options.only) is None:
+            raise GtpError(f"{self.player.name} does not search: its moves cannot be restricted")
         self._stream()
         report_at = time.monotonic() + options.interval
 
@@ -660,7 +677,7 @@ class Engine:
                 report_at = time.monotonic() + options.interval
 
         try:
-            move = self._generate(options.colour, report)
+            move = self._generate(options.colour, report, options.only)
         except (ValueError, FathomError) as error:  # the answer has begun with "="
             print(f"fathom: {error}", file=sys.stderr)
             return "play pass"
@@ -697,14 +714,18 @@ class Engine:
         candidates: Sequence[Candidate],
         shown: Callable[[float], str],
     ) -> Iterator[str]:
-        wanted = [one for one in candidates if options.wants(vertex(one.action, self.rules.size))]
+        size, only = self.rules.size, options.only
+        wanted = [one for one in candidates if only is None or one.action in only]
         for order, candidate in enumerate(wanted[: options.moves]):
-            yield (
-                f"info move {vertex(candidate.action, self.rules.size)} visits {candidate.visits} "
+            text = (
+                f"info move {vertex(candidate.action, size)} visits {candidate.visits} "
                 f"winrate {shown(candidate.win_rate)} prior {shown(candidate.prior)} "
                 f"lcb {shown(lower_bound(candidate))} order {order} "
-                f"pv {' '.join(vertex(action, self.rules.size) for action in candidate.variation)}"
+                f"pv {' '.join(vertex(action, size) for action in candidate.variation)}"
             )
+            if options.visits:
+                text += f" pvVisits {' '.join(map(str, candidate.variation_visits))}"
+            yield text
 
     # -- parts ----------------------------------------------------------------------------------
 

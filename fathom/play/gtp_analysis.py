@@ -6,10 +6,11 @@ import dataclasses
 import math
 
 from agents.search.go_search import Candidate
+from envs.go.vertices import action_at
 from fathom.play.gtp_words import COLOURS, GtpError, colour_of, whole
 
 _PAIRS = {"minmoves", "maxmoves", "interval", "ownership", "movesOwnership", "rootInfo", "pvVisits"}
-"""Options of lz-analyze and kata-analyze, each with a value; `movesOwnership` and `pvVisits` change nothing."""
+"""Options of lz-analyze and kata-analyze, each with a value. `minmoves` changes nothing."""
 
 
 @dataclasses.dataclass
@@ -24,24 +25,20 @@ class AnalysisOptions:
     ownership: bool = False
     root: bool = False
     """Whether the position itself is reported on."""
-    avoided: frozenset[str] = frozenset()
-    """Moves that are not reported."""
-    allowed: frozenset[str] | None = None
-    """The only moves that are reported; None: all."""
-
-    def wants(self, point: str) -> bool:
-        """Whether a move is reported."""
-        return point not in self.avoided and (self.allowed is None or point in self.allowed)
+    visits: bool = False
+    """Whether the visits along a variation are reported."""
+    only: frozenset[int] | None = None
+    """The first moves that are considered; None: all."""
 
     @classmethod
-    def read(cls, words: list[str], to_play: int) -> AnalysisOptions:
+    def read(cls, words: list[str], to_play: int, size: int) -> AnalysisOptions:
         """Read the words after the command: a colour, an interval, and pairs of name and value."""
         options, rest = cls(to_play), list(words)
         if rest and rest[0].lower() in COLOURS:
             options.colour = colour_of(rest.pop(0))
         if rest and rest[0].isascii() and rest[0].isdigit():
             options.interval = whole(rest.pop(0)) / 100
-        rest = options._read_restrictions(rest)
+        rest = options._read_restrictions(rest, size)
         if len(rest) % 2:
             raise GtpError("an analysis takes a colour, an interval and pairs of name and value")
         for name, value in zip(rest[::2], rest[1::2], strict=True):
@@ -55,12 +52,20 @@ class AnalysisOptions:
                 options.ownership = value.lower() == "true"
             elif name == "rootInfo":
                 options.root = value.lower() == "true"
+            elif name == "pvVisits":
+                options.visits = value.lower() == "true"
+            elif name == "movesOwnership" and value.lower() == "true":
+                raise GtpError("the ownership after each move is not known: movesOwnership false")
         options.interval = max(0.05, options.interval)
         return options
 
-    def _read_restrictions(self, words: list[str]) -> list[str]:
-        """Take `avoid` and `allow` out of the words: each has a colour, points, and a depth, here of the first move."""
+    def _read_restrictions(self, words: list[str], size: int) -> list[str]:
+        """Take `avoid` and `allow` out of the words: each has a colour, points, and a depth, of which only the first
+        move, by the colour to move, is restricted."""
         rest: list[str] = []
+        everything = frozenset(range(size * size + 1))
+        avoided: frozenset[int] = frozenset()
+        allowed: frozenset[int] = frozenset()
         while words:
             if words[0] not in ("avoid", "allow"):
                 rest.append(words.pop(0))
@@ -71,15 +76,17 @@ class AnalysisOptions:
                 )
             name, colour, points, depth = words[:4]
             words = words[4:]
-            if colour_of(colour) != self.colour or whole(depth) < 1:
+            if whole(depth) < 1:
+                raise GtpError(f"the depth of {name} must be at least 1")
+            named = frozenset(action_at(point, size) for point in points.split(","))
+            if colour_of(colour) != self.colour:
                 continue
-            named = frozenset(
-                "pass" if p.lower() == "pass" else p.upper() for p in points.split(",")
-            )
             if name == "avoid":
-                self.avoided |= named
+                avoided |= named
             else:
-                self.allowed = (self.allowed or frozenset()) | named
+                allowed |= named
+        if avoided or allowed:
+            self.only = (allowed or everything) - avoided
         return rest
 
 

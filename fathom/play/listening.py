@@ -59,7 +59,7 @@ _SMALL = _set(
     "a an the that that's thats that’s is it it's its i i'm im i'll ill we we'll we're you your yours me my us of was were what said this"
     " one so very much uh um oh ah well just be will would sounds looks seems got for with at in on to and then now"
     " can could let's lets let go ahead not at all way need want more everything else thing am happy him her them"
-    " that'll that'd wanted know there ticket tickets have had did do does please too sir absolutely really quite entirely hit again who"
+    " lot lots million many appreciate appreciated that'll that'd wanted know there ticket tickets have had did do does please too sir absolutely really quite entirely hit again who"
 )
 """Words that change nothing in a yes or a no."""
 _NOTHING = _REFUSAL | _set("not really nothing none special particular in thanks thank you")
@@ -92,6 +92,16 @@ _INDIFFERENCE = (
     "makes no difference", "not important", "indifferent", "i'm flexible", "im flexible", "i'm easy", "open to",
     "all good", "no particular",
 )  # fmt: skip
+_UNDECIDED = re.compile(
+    r"\b(yet|still (thinking|deciding|unsure|looking)|let (me|us) (think|see|check|ask)|undecided|hold on|hang on"
+    r"|(one|a|just a) (moment|second|minute|sec)|have(n't| not) decided)\b"
+)
+_THAT = re.compile(r"(yes )?(that|this)('s| is|s) (it|the one|the plan|what i (want|said|meant))")
+_UNSURE = re.compile(r"\b(know|dunno|sure|idea)\b")
+_FAREWELL = re.compile(
+    r"\b(see (you|ya)( (later|soon|then|there|around|tomorrow))?|have an? \w+ (one|time|day|evening|night|weekend)"
+    r"|take care|until (then|next time)|talk (to you )?(later|soon)|good ?night|so long)\b"
+)
 _FORGET = re.compile(
     r"\b(forget|never mind|ignore|skip|(does not|doesn't|doesnt) matter|don't care about)\b"
 )
@@ -199,9 +209,13 @@ class Listener:
     def _bare(self, line: _Line) -> tuple[Frame, float] | None:
         """Return the frame of a bare yes, no or "I don't care"."""
         kind, about, words, found = line.kind, line.about, set(line.words), line.found
+        if kind in ("inform", "no_match"):
+            words = set(_FAREWELL.sub("bye", " ".join(line.words)).split())
         if "?" in line.tokens and kind != "request":
             return None
         if kind == "confirm":
+            if _THAT.fullmatch(" ".join(line.words)):
+                return Frame("affirm"), CERTAIN
             if not found.excluded and words <= _YES | _SMALL and words & _YES and not words & _NO:
                 return Frame("affirm"), CERTAIN
             bare = not found.informs or words <= _REFUSAL  # also where a title is "No"
@@ -230,11 +244,16 @@ class Listener:
             act = "inform" if kind == "request" else "deny"
             sure = slot == about and len(line.words) <= 6
             return Frame(act, None, {slot: ANY_WORD}), CERTAIN if sure else DOUBTFUL
+        others = found.informs and not found.excluded | found.unmet and about not in mentioned
+        sure = not _UNSURE.search(" ".join(line.words))
+        if kind == "request" and about is not None and indifferent and others and sure:
+            # "I don't care, but in Boston"
+            return Frame("inform", None, {**found.informs, about: ANY_WORD}), DOUBTFUL
         return None
 
     def _is_indifferent(self, words: Sequence[str]) -> bool:
         line = f" {' '.join(words)} "
-        return any(f" {phrase} " in line for phrase in _INDIFFERENCE)
+        return not _UNDECIDED.search(line) and any(f" {one} " in line for one in _INDIFFERENCE)
 
     # -- questions ----------------------------------------------------------------------------------
 
@@ -354,7 +373,8 @@ class Listener:
         places = []
         for slot in dict.fromkeys((*self._asked, *sorted(self._told))):
             name = slot.replace("_", " ")
-            for form in (name, name + "s", name.removesuffix("s"), name + "'s"):
+            forms = [name, name + "s", name.removesuffix("s"), name + "'s"]
+            for form in [*forms, name[:-1] + "ies"] if name.endswith("y") else forms:
                 if (place := line.find(f" {form} ")) >= 0:
                     places.append((place, -len(form), slot))
         return min(places)[2] if places else None
@@ -437,6 +457,7 @@ class Listener:
         if found.excluded or found.unmet or line.words[0] in _QUESTION or "?" in line.tokens:
             return None
         if line.last is None or kind == "request":
+            words = set(_FAREWELL.sub("bye", text).split())
             if words <= _ACCEPT | _SMALL and words & _ENDING:
                 return Frame("bye"), DOUBTFUL if line.last is None else CERTAIN
             return None

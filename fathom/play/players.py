@@ -49,6 +49,8 @@ class SearchBudget:
     seconds: float | None = None
     simulations: int | None = None
     """0: a run plays its network's most probable move, without search."""
+    only: frozenset[int] | None = None
+    """The moves to choose from, beside a pass; None: all. Only a player that searches heeds them."""
 
 
 @dataclass(frozen=True)
@@ -113,9 +115,15 @@ class Player(ABC):
         """Return the move that it would choose, without a trace in the game and without resigning."""
         return self.choose(board, budget, stop)
 
-    def analyse(self, board: Board) -> Callable[[float], None] | None:
+    def analyse(
+        self, board: Board, only: frozenset[int] | None = None
+    ) -> Callable[[float], None] | None:
         """Return a function that searches the position for some more seconds, or None if it does not search.
-        `candidates` and `ownership` give the results."""
+        `candidates` and `ownership` give the results.
+
+        Args:
+            only: the first moves that are considered; by default all.
+        """
         return None
 
     def candidates(self) -> list[Candidate]:
@@ -209,9 +217,9 @@ class _Searcher(Player):
         self, board: Board, budget: SearchBudget, stop: Callable[[], bool] | None = None
     ) -> Move:
         if budget.simulations == 0:
-            return self._intuition(board)
+            return self._intuition(board, budget.only)
         search = self._search
-        search.set_board(board)
+        search.set_board(board, budget.only)
         search.run(budget.simulations, budget.seconds, stop)
         return Move(search.best(), search.win_rate, search.candidates())
 
@@ -228,12 +236,15 @@ class _Searcher(Player):
             return dataclasses.replace(move, action=None)
         return move
 
-    def _intuition(self, board: Board) -> Move:
-        """Return the network's most probable move, or a pass if that wins."""
+    def _intuition(self, board: Board, only: frozenset[int] | None) -> Move:
+        """Return the network's most probable move, or a pass if that wins or nothing else may be played."""
         assert self._evaluate is not None
         logits, values = in_all_symmetries(self._evaluate)(board.planes()[None])
         mask = board.legal()
         mask_eyes(board.boards, 0, mask)
+        if only is not None:
+            mask &= np.isin(np.arange(len(mask)), list(only))
+            mask[-1] |= not mask.any()
         policy = np.where(mask, np.exp(logits[0] - logits[0][mask].max()), 0)
         policy /= policy.sum()
         order = [a for a in np.argsort(-policy)[:5] if policy[a] > 0]
@@ -246,8 +257,8 @@ class _Searcher(Player):
     def agrees(self, board: Board) -> bool:
         return won(board)
 
-    def analyse(self, board: Board) -> Callable[[float], None]:
-        self._search.set_board(board)
+    def analyse(self, board: Board, only: frozenset[int] | None = None) -> Callable[[float], None]:
+        self._search.set_board(board, only)
         return lambda seconds: self._search.run(seconds=seconds)
 
     def candidates(self) -> list[Candidate]:

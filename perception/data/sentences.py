@@ -12,8 +12,8 @@ A folder is recognised by its files:
 - the same as `train.conll` and `test.conll`: a token per line, its tag last in it, and an empty line after each
   sentence; a line `# intent: book` before the sentence has its intent, and other lines that begin with `#` are
   comments.
-- one such file, or other `.jsonl` or `.conll` files of a folder, such as transcripts of dialogues: a fifth of the
-  sentences, by a hash of their words, is the test.
+- one such file (CoNLL's may also end in `.txt`), or other `.jsonl` or `.conll` files of a folder, such as transcripts
+  of dialogues: a fifth of the sentences, by a hash of their words, is the test; of very few at least one.
 
 Tags are IOB, or BILOU or BIOES: U-x and S-x are B-x of a single token, L-x and E-x are the last I-x.
 """
@@ -74,7 +74,10 @@ def load_acts(folder: Path) -> tuple[list[Utterance], list[Utterance]]:
 
 def _not_empty(folder: Path, train: list[_Row], test: list[_Row]) -> tuple[list[_Row], list[_Row]]:
     if not train or not test:
-        raise DataError(f"{folder} has no sentences {'to test with' if train else 'to learn from'}")
+        raise DataError(
+            f"{folder} has no sentences {'to test with' if train else 'to learn from'}: at least two different"
+            " ones are needed, one to learn from and one to test with"
+        )
     return train, test
 
 
@@ -191,19 +194,26 @@ def _numbers(path: Path, meanings: list[str]) -> list[list[str]]:
 
 
 def _split(rows: list[_Row]) -> tuple[list[_Row], list[_Row]]:
-    """Training and test rows; the same words are always in the same part."""
-    train: list[_Row] = []
-    test: list[_Row] = []
-    for row in rows:
-        words = row.tokens if isinstance(row, Sentence) else row.words
-        number = zlib.crc32(" ".join(words).encode("utf-8", "replace"))
-        (test if number % 5 == 0 else train).append(row)
-    return train, test
+    """Training and test rows; the same words are always in the same part, and no part is empty where two differ."""
+    numbers = [_hash(row) for row in rows]
+    tested = {number for number in numbers if number % 5 == 0} or set(numbers[-1:])
+    learned = set(numbers) - tested
+    if not learned and len(tested) > 1:
+        learned = {numbers[0]}
+    parts: tuple[list[_Row], list[_Row]] = ([], [])
+    for row, number in zip(rows, numbers, strict=True):
+        parts[number not in learned].append(row)
+    return parts
+
+
+def _hash(row: Sentence | Utterance) -> int:
+    words = row.tokens if isinstance(row, Sentence) else row.words
+    return zlib.crc32(" ".join(words).encode("utf-8", "replace"))
 
 
 def _rows(path: Path, read: Callable[[Any], _Row | None]) -> list[_Row]:
     """The rows of a file that `read` makes of JSON objects."""
-    return _conll(path, read) if path.suffix == ".conll" else _lines(path, read)
+    return _conll(path, read) if path.suffix in (".conll", ".txt") else _lines(path, read)
 
 
 def _conll(path: Path, read: Callable[[Any], _Row | None]) -> list[_Row]:

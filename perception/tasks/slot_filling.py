@@ -138,6 +138,8 @@ class SlotFilling(Task):
         about = origin(source.reference, found, train, test)
         if source.scheme is not None:
             about["licence"] = "none: generated"
+        if not any(spans(sentence.tags) for sentence in test):
+            about["slots"] = "none to test with: slot F1 is not defined"
         return TaskData(Rows(train), Rows(test), metadata, about)
 
     def batches(self, dataset: Dataset[Any], *, training: bool) -> Iterator[Any]:

@@ -343,6 +343,24 @@ def test_lines_about_the_conversation_cost_no_turn(env: Dialogue, listener: List
     assert session.reason == LEFT
 
 
+def test_where_nothing_fits_the_agent_says_what_would(env: Dialogue, listener: Listener) -> None:
+    session = _chat(env, listener, _lines()).session
+    session.say("a raft on Windermere")
+    wishes = {"kind": "raft", "lake": "Windermere", "people": "2"}
+    for _ in range(8):
+        assert session.last is not None
+        if session.last.kind == "confirm":
+            session.say("yes")
+        elif session.last.kind == "request":
+            session.say(wishes.get(str(session.last.slot), "I don't care"))
+    assert session.last.kind == "no_match"
+    assert "with another lake: Loch Ness" in session.prompt
+    assert "with another kind: canoe, sailing boat" in session.prompt
+    assert session.say("options").text == session.prompt
+    session.say("then on Loch Ness")
+    assert session.last.kind != "no_match"
+
+
 def test_nothing_is_said_twice_in_a_row(env: Dialogue, listener: Listener) -> None:
     session = _chat(env, listener, _lines()).session
     said = [session.prompt]

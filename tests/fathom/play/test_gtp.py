@@ -2,8 +2,11 @@
 
 import io
 import json
+import os
 import queue
 import random
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -202,13 +205,43 @@ def test_a_repetition_is_refused_with_its_cure(ask: Session) -> None:
 
 def test_an_analysis_that_is_stopped_at_once_still_reports() -> None:
     ask = Session(player("rave", threads=1))
-    text = ask("kata-analyze b 1000 rootInfo true avoid b E5,D4 1")
+    text = ask("kata-analyze b 1000 rootInfo true")
     assert "info move" in text
     assert " rootInfo visits " in text
     assert " scoreLead " in text
-    assert "move E5 " not in text
-    allowed = ask("lz-analyze b 1000 allow b E5 1")
-    assert allowed.count("info move") == 1
+
+
+def test_an_analysis_searches_the_allowed_moves_only() -> None:
+    ask = Session(player("rave", threads=1), SearchBudget(simulations=64))
+    report = ask("lz-analyze b 1000 allow b E5,A1,A2 1 avoid b a2 5 avoid w E5 1 pvVisits true")
+    moves = re.findall("info move ([A-Z0-9]+) visits ([0-9]+).*? pvVisits ([0-9]+)", report)
+    for move, visits, first in moves:
+        assert move in ("E5", "A1")
+        assert first == visits
+    assert sum(int(visits) for _, visits, _ in moves) >= 63, "no visit goes elsewhere"
+    assert ask("kata-genmove_analyze b 1000 avoid b C3 1 allow b C3,J9 1").endswith("play J9")
+    assert ask("kata-genmove_analyze b 1000 allow b J9 1").endswith("play pass"), "occupied"
+    assert len(ask("reg_genmove b")) > 3
+    assert len(ask("lz-analyze w 1000").split("info move")) > 4, "the next search is free again"
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["avoid b D4 0", "avoid b Z9 1", "allow b D4", "movesOwnership true", "x true"],
+)
+def test_what_an_analysis_cannot_do_is_refused(words: str, ask: Session) -> None:
+    assert ask(f"kata-analyze b {words}").startswith("? ")
+    assert ask("kata-analyze movesOwnership false") == "="
+    assert ask("lz-genmove_analyze b allow b D4 1").startswith("? random does not search")
+
+
+def test_the_first_of_several_games_is_loaded_with_a_word(
+    ask: Session, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "two.sgf"
+    path.write_text("(;SZ[9];B[ee])(;SZ[13])")
+    assert ask(f"loadsgf {path}", "move_history") == "= black E5"
+    assert capsys.readouterr().err == "fathom: two.sgf holds several games; this is the first\n"
 
 
 # -- about itself -------------------------------------------------------------------------------
@@ -692,6 +725,31 @@ def test_a_thinking_engine_ends_at_once(way: str) -> None:
         # Standard input is still open, but for the window.
         assert process.wait(timeout=30) == 0
         assert "Traceback" not in process.stderr.read()
+
+
+CLIENT = Path("build/node_modules/@sabaki/gtp")
+
+
+@pytest.mark.skipif(
+    shutil.which("node") is None or not CLIENT.is_dir(),
+    reason="@sabaki/gtp is missing: npm install --prefix build --no-save @sabaki/gtp@3",
+)
+def test_sabaki_s_client_plays_quits_and_kills() -> None:
+    done = subprocess.run(
+        ["node", Path(__file__).with_name("client.cjs"), sys.executable],
+        env={**os.environ, "NODE_PATH": str(CLIENT.parent.parent.resolve())},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=True,
+    )
+    told = json.loads(done.stdout)
+    name, size, move, stones = told["said"]
+    assert (name, size, move) == ("Fathom random", "", stones)
+    assert (told["quit"]["code"], told["quit"]["signal"]) == (0, None)
+    assert (told["killed"]["code"], told["killed"]["signal"]) == (0, None)
+    assert told["took"] < 10_000, "milliseconds"
+    assert told["move"] == "none" or len(told["move"]) <= 4
 
 
 def test_what_a_script_asks_for_is_thought_about() -> None:

@@ -151,6 +151,28 @@ def test_files_of_conll_and_tags_of_bilou_and_bioes_are_read(
     assert load(tmp_path) == (train, test), "the same as JSON lines"
 
 
+def test_a_text_file_is_one_of_conll(tmp_path: Path) -> None:
+    path = tmp_path / "conll.txt"
+    path.write_text("to O\nRome B-city\n\nin O\nYork B-city\n")
+    train, test = load(path)
+    assert sorted(row.tokens for row in train + test) == [["in", "York"], ["to", "Rome"]]
+
+
+def test_of_very_few_sentences_one_is_the_test(tmp_path: Path) -> None:
+    path = tmp_path / "few.jsonl"
+    for start in range(20):  # the hashes of some are all for training, of others all for the test
+        tokens = [str(start), str(start + 1), str(start + 2), str(start)]
+        rows = [{"tokens": [one], "tags": ["O"], "intent": "a"} for one in tokens]
+        path.write_text("\n".join(json.dumps(row) for row in rows))
+        train, test = load(path)
+        assert train
+        assert test
+        assert not {row.tokens[0] for row in train} & {row.tokens[0] for row in test}
+    path.write_text(json.dumps(rows[0]) + "\n" + json.dumps(rows[0]))
+    with pytest.raises(DataError, match="at least two different"):
+        load(path)
+
+
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="there is no folder"):
         load(tmp_path / "nothing")

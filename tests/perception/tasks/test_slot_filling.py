@@ -209,6 +209,14 @@ def test_without_slots_in_the_data_there_is_no_f1() -> None:
     assert result["intent accuracy"].mean == 0.5
 
 
+def test_a_test_without_slots_is_said(tmp_path: Path) -> None:
+    for name, tags in (("train", '["O", "B-city"]'), ("test", '["O", "O"]')):
+        line = f'{{"tokens": ["to", "Rome"], "tags": {tags}, "intent": "go"}}'
+        (tmp_path / f"{name}.jsonl").write_text(line)
+    config, source = SlotFillingConfig(), DataSource(str(tmp_path), {})
+    assert SlotFilling.load_data(config, source).origin["slots"].endswith("slot F1 is not defined")
+
+
 @pytest.mark.parametrize(("tags", "intents"), [(["B-city"], ["go"]), (["O"], [])])
 def test_a_model_needs_the_tag_o_and_an_intent(tags: list[str], intents: list[str]) -> None:
     network = SlotFiller(Shape(embedding=4, buckets=8, hidden_size=4), 2, ["O"], 1)
