@@ -117,15 +117,22 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
 
 class APIPage:
-    """A page that shows docstrings: sections of a heading, a text and the names of objects."""
+    """A page that shows docstrings: sections of a heading and the names of objects."""
 
     def __init__(self, name: str, title: str, intro: str) -> None:
         self.path, self.title, self.intro = f"api/{name}.md", title, intro
         self.sections: list[str] = []
 
-    def add(self, heading: str, *objects: str, text: str = "") -> None:
-        shown = "\n\n".join(f"::: {name}\n    options: {{heading_level: 3}}" for name in objects)
-        self.sections.append(f"## {heading}\n\n{text}\n\n{shown}\n")
+    def add(self, heading: str, *objects: str) -> None:
+        self.sections.append(f"## {heading}\n")
+        self.sections += [f"::: {name}\n    options: {{heading_level: 3}}\n" for name in objects]
+
+    def add_learner(self, heading: str, reference: str) -> None:
+        """Add what the module of an agent or a task, "module:Class", says of itself, and the hyperparameters."""
+        self.add(heading)
+        intro = "{members: false, show_root_heading: false, show_root_toc_entry: false}"
+        self.sections.append(f"::: {reference.partition(':')[0]}\n    options: {intro}\n")
+        self.sections.append(f"::: {config_of(reference)}\n    options: {{heading_level: 3}}\n")
 
     def text(self) -> str:
         return f"# {self.title}\n\n{self.intro}\n\n" + "\n".join(self.sections)
@@ -150,7 +157,7 @@ def api_pages() -> list[APIPage]:
     contract = ("Agent", "RunContext", "AgentState", "UnsuitableEnvironmentError")
     agents.add("Contract", *(f"agents.agent.{name}" for name in contract))
     for name, reference in AGENTS.items():
-        agents.add(name, config_of(reference))
+        agents.add_learner(name, reference)
     tasks = APIPage(
         "tasks",
         "Tasks",
@@ -164,7 +171,7 @@ def api_pages() -> list[APIPage]:
         *(f"perception.data.source.{name}" for name in ("DataSource", "Location", "DataError")),
     )
     for name, reference in TASKS.items():
-        tasks.add(name, reference.replace(":", "."), config_of(reference))
+        tasks.add_learner(name, reference)
     worlds = APIPage(
         "worlds", "Environments", "What an environment may offer beyond Gymnasium's methods."
     )
