@@ -140,12 +140,12 @@ class APIPage:
 
 def api_pages() -> list[APIPage]:
     """The pages of the Python API, with every agent and task that is registered."""
+    import fathom
     from agents import AGENTS
     from perception.tasks import TASKS
 
     top = APIPage("fathom", "fathom", "[Python](../python.md) shows these in use.")
-    names = ("train", "fit", "resume", "load", "list_runs", "inspect", "FathomError")
-    top.add("Functions", *(f"fathom.{name}" for name in names))
+    top.add("Functions", *(f"fathom.{name}" for name in fathom.__all__))
     top.add("Run", "fathom.runs.run.Run")
     top.add("Result", "fathom.evaluation.Result")
     agents = APIPage(
