@@ -8,7 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -172,8 +172,11 @@ def test_the_chinese_readme_has_the_commands_of_the_english_one() -> None:
     assert [without_comments(block) for block in code_blocks(chinese)] == [
         without_comments(block) for block in code_blocks(english)
     ]
-    assert f"]({chinese.name})" in english.read_text("utf-8")
-    assert f"]({english.name})" in chinese.read_text("utf-8")
+    texts = [page.read_text("utf-8") for page in (english, chinese)]
+    inline = [re.findall(r"`((?:fathom|make|python|pip) [^`]+)`", text) for text in texts]
+    assert inline[0] == inline[1]
+    assert f"]({chinese.name})" in texts[0]
+    assert f"]({english.name})" in texts[1]
 
 
 def without_comments(block: str) -> list[str]:
@@ -190,44 +193,31 @@ def test_every_picture_of_the_docs_is_there_and_small() -> None:
             assert size < (1_000_000 if name.endswith(".gif") else 150_000), name
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site, built as `make docs` does; every link and anchor in it is checked."""
+def test_the_site_is_built_and_is_complete(tmp_path: Path) -> None:
+    """`make docs` checks every link and anchor; one build, since it takes a while."""
     if importlib.util.find_spec("mkdocs") is None:
         pytest.skip('mkdocs is not installed; pip install -e ".[docs]" does that')
-    folder = tmp_path_factory.mktemp("site")
     built = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)],
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)],
         cwd=ROOT, capture_output=True, text=True,
     )  # fmt: skip
     assert built.returncode == 0, built.stderr
-    return folder
-
-
-def html_pages(site: Path) -> Iterator[tuple[str, str]]:
-    for path in sorted(site.rglob("*.html")):
-        yield path.relative_to(site).as_posix(), path.read_text("utf-8")
-
-
-def test_the_site_asks_no_other_host_for_anything(site: Path) -> None:
-    for name, text in html_pages(site):
+    texts = {
+        path.relative_to(tmp_path).as_posix(): path.read_text("utf-8")
+        for path in tmp_path.rglob("*.html")
+    }
+    for name, text in texts.items():  # nothing is fetched from another host
         loaded = re.findall(r"<(?:script|img|iframe)[^>]+src=\"([^\"]+)\"", text)
         loaded += re.findall(r"<link(?![^>]+rel=\"canonical\")[^>]+href=\"([^\"]+)\"", text)
-        assert not [url for url in loaded if url.startswith(("http:", "https:", "//"))], name
-
-
-def test_every_page_is_in_the_navigation_of_the_site(site: Path) -> None:
-    start = (site / "index.html").read_text("utf-8")
+        assert not [url for url in loaded if re.match(r"(https?:)?//", url)], name
+    start = texts["index.html"]
     navigation = start[start.index('<nav class="md-nav md-nav--primary') :]
     for page in DOCS.rglob("*.md"):
         if page.name != "index.md":
             address = page.relative_to(DOCS).with_suffix(".html").as_posix()
-            assert f'href="{address}"' in navigation, f"docs/index.md does not link {address}"
-
-
-def test_the_python_api_has_every_agent_and_its_hyperparameters(site: Path) -> None:
-    text = (site / "api" / "agents.html").read_text("utf-8")
+            assert f'href="{address}"' in navigation, f"docs/index.md does not link {page.name}"
     for name in AGENTS:
-        assert f'<h2 id="{name}">' in text
-    assert 'id="agents.ppo.PPOConfig.clip_range"' in text
-    assert 'id="fathom.train"' in (site / "api" / "fathom.html").read_text("utf-8")
+        assert f'<h2 id="{name}">' in texts["api/agents.html"]
+    assert 'id="agents.ppo.PPOConfig.clip_range"' in texts["api/agents.html"]
+    assert 'id="fathom.train"' in texts["api/fathom.html"]
+    assert "class Corridor" in re.sub("<[^>]+>", "", texts["source/examples/corridor.py.html"])
