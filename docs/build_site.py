@@ -41,8 +41,9 @@ def sections(index: str) -> Iterator[dict[str, Any]]:
         for title, path in re.findall(r"\[([^]]+)\]\(([^)#:]+\.md)\)", body):
             if path not in seen:
                 seen.add(path)
-                pages.append({title: page_of(DOCS / path)})
-        yield {heading: pages if len(pages) > 1 else next(iter(pages[0].values()))}
+                pages.append({title: page_of((DOCS / path).resolve())})
+        if pages:
+            yield {heading: pages if len(pages) > 1 else next(iter(pages[0].values()))}
 
 
 # -- files ------------------------------------------------------------------------------------------
