@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 TSC := build/node_modules/.bin/tsc
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint docs bench clean
 
 .venv/.installed: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -26,6 +26,10 @@ lint: .venv/.installed
 	$(BIN)/lint-imports
 	@if [ -x $(TSC) ]; then $(TSC) -p fathom/page/static/jsconfig.json; \
 	else echo "The page's scripts were not checked: npm install --prefix build --no-save typescript@5"; fi
+
+# The site is build/site/index.html; for its search: python -m http.server -d build/site
+docs: .venv/.installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 bench: .venv/.installed
 	$(BIN)/pip install -q --disable-pip-version-check -e ".[bench]"
