@@ -404,9 +404,11 @@ class RunFolder:
             if attempt == 0 and self.checkpoint_numbers() == numbers:
                 break
         folders = [self.files / "checkpoints" / f"{number:05d}" for number in numbers]
-        if any(WEIGHTS in at.names() for at in folders) and not any(
-            STATE in at.names() for at in folders
-        ):
+        there = [at.names() for at in folders]
+        without_state = any(WEIGHTS in names for names in there) and not any(
+            STATE in names for names in there
+        )
+        if without_state and not weights_only:
             use = "can predict" if self.config.is_fit else "recorded"
             raise FathomError(
                 f"{self.folder} has the weights, but not what learning goes on from ({STATE}): it can be"
