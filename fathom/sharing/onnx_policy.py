@@ -242,7 +242,11 @@ class _Go(_Network):
         depth, size = planes.shape[1], planes.shape[2]
         shown = planes.float().flatten(2)[:, :, self.points].transpose(1, 2)
         logits = self.network(shown.reshape(-1, depth, size, size))[0].log_softmax(dim=1)
-        mean = logits.unflatten(0, (-1, 8)).gather(2, self.back.expand(planes.shape[0], -1, -1)).mean(1)
+        mean = (
+            logits.unflatten(0, (-1, 8))
+            .gather(2, self.back.expand(planes.shape[0], -1, -1))
+            .mean(1)
+        )
         return mean, mean.argmax(dim=1)
 
 
