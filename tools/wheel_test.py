@@ -57,6 +57,9 @@ assert about["License-Expression"].startswith("MIT"), about["License-Expression"
 assert about["Author"] == "Fathom contributors", about["Author"]
 run = fathom.load("p")
 assert run.evaluate(episodes=2).count == 2
+from fathom.cli import main
+assert main(["export", "p"]) == 0
+assert Path("exports/p/README.md").is_file()
 """
 
 
@@ -122,7 +125,7 @@ def missing_files(wheel: Path) -> list[str]:
 
 
 def use(wheel: Path, python: str, environment: Path, reuse: bool = False) -> None:
-    """Install the wheel into an empty environment, and train, evaluate, fit and export in an empty folder."""
+    """Install the wheel into an empty environment, and train, evaluate and export in an empty folder."""
     _run([python, "-m", "venv", *(["--without-pip"] if reuse else []), str(environment)], None)
     inside = environment / ("Scripts" if os.name == "nt" else "bin")
     pip = [str(inside / "python"), "-m", "pip"]
@@ -138,8 +141,6 @@ def use(wheel: Path, python: str, environment: Path, reuse: bool = False) -> Non
     fathom = str(inside / "fathom")
     _run([fathom, "train", "ppo", "CartPole-v1", "--steps", "2000", "--name", "p"], folder)
     _run([str(inside / "python"), "-c", _USE], folder)
-    _run([fathom, "export", "p"], folder)
-    assert (folder / "exports" / "p" / "README.md").is_file()
 
 
 def _run(command: list[str], folder: Path | None) -> None:

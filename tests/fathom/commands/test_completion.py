@@ -28,7 +28,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("tra", "train"),
         ("nothing ", ""),
         ("train dq", "dqn"),
-        ("train ppo CartP", "CartPole-v0 CartPole-v1"),
+        ("train ppo CartP", "CartPole-v1"),
         ("train ppo CartPole-v1 --gae", "--gae-lambda"),
         ("train ppo --num-envs 8 Fathom/Maze", "Fathom/Maze-v0"),
         ("train ppo CartPole-v1 --device c", "cpu cuda"),
