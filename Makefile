@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 TSC := build/node_modules/.bin/tsc
 
-.PHONY: demo test lint docs bench clean
+.PHONY: demo test lint docs bench wheel-test clean
 
 .venv/.installed: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -35,5 +35,10 @@ bench: .venv/.installed
 	$(BIN)/pip install -q --disable-pip-version-check -e ".[bench]"
 	$(BIN)/python benchmarks/dqn_atari.py
 
+# The pythons are of pyenv, of the system …; about 3 GB are fetched for each, most of them PyTorch's.
+PYTHONS ?= python3.11 python3.12 python3.13
+wheel-test: .venv/.installed
+	$(BIN)/python tools/wheel_test.py $(PYTHONS)
+
 clean:
-	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

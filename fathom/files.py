@@ -7,20 +7,29 @@ no link on the way, so that what is read, written and removed lies in the folder
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import shutil
 import stat
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fathom.errors import FathomError
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 _NOT_OURS = (errno.EACCES, errno.EPERM, errno.EROFS)
 _NO_PLACE = (errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+# Windows has none of these; `Folder._open` refuses it.
+_NOFOLLOW, _NONBLOCK, _CLOEXEC, _DIRECTORY = (
+    getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_DIRECTORY")
+)
+_READ = os.O_RDONLY | _NOFOLLOW | _NONBLOCK | _CLOEXEC
+_FOLDER = os.O_RDONLY | _DIRECTORY | _CLOEXEC
 _CHUNK, _MOST_AT_ONCE = 1 << 20, 1 << 30
 
 
@@ -133,7 +142,7 @@ class Folder:
         """Open a file in place, made where it is missing; gives its descriptor."""
         with self._open() as folder:
             self._check(folder, name, missing=True)
-            flags |= os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            flags |= os.O_CREAT | _NOFOLLOW | _NONBLOCK | _CLOEXEC
             file = os.open(name, flags, 0o666, dir_fd=folder)
         try:
             if os.fstat(file).st_nlink > 1:
@@ -185,11 +194,16 @@ class Folder:
     @contextmanager
     def _open(self) -> Iterator[int]:
         """The folder's descriptor."""
+        if not _NOFOLLOW or os.open not in os.supports_dir_fd:
+            raise FathomError(
+                f"{self.path} cannot be used: Fathom keeps runs on Linux and macOS only, for this system cannot open"
+                " files without following links; on Windows use the Windows Subsystem for Linux (docs/platforms.md)"
+            )
         folder = os.open(self._root, _FOLDER)
         try:
             for depth, name in enumerate(self._below):
                 try:
-                    deeper = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=folder)
+                    deeper = os.open(name, _FOLDER | _NOFOLLOW, dir_fd=folder)
                 except OSError as error:
                     if error.errno not in (errno.ELOOP, errno.ENOTDIR):
                         raise
@@ -283,12 +297,30 @@ class Reader:
 
     def is_locked(self) -> bool:
         """Whether somebody has locked the file for himself (`flock`); False where there are no locks."""
+        if fcntl is None:
+            return False
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError as error:
             return isinstance(error, BlockingIOError)
         fcntl.flock(self._descriptor, fcntl.LOCK_UN)
         return False
+
+
+def lock_file(file: int) -> None:
+    """Lock an open file for this process alone, until it is closed; without locks warn of that.
+
+    Raises:
+        BlockingIOError: somebody else has locked it.
+        OSError: its file system has no locks.
+    """
+    if fcntl is None:
+        warnings.warn(
+            "this system has no file locks: see to it yourself that no run is trained twice at the same time",
+            stacklevel=2,
+        )
+        return
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _kind(mode: int) -> str:
@@ -357,7 +389,7 @@ def _write(folder: int, name: str, data: bytes | Iterable[bytes]) -> None:
     """Write a file that is new: whatever had its name is not written to."""
     with suppress(FileNotFoundError):
         os.unlink(name, dir_fd=folder)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NOFOLLOW | _CLOEXEC
     with open(os.open(name, flags, 0o666, dir_fd=folder), "wb") as file:
         file.writelines([data] if isinstance(data, bytes) else data)
         file.flush()

@@ -88,5 +88,7 @@ def _flush_everything() -> None:
 
     if sys.__stdout__ is not None:
         sys.__stdout__.flush()
-    with contextlib.suppress(OSError, AttributeError):
+    with contextlib.suppress(
+        OSError, AttributeError, TypeError
+    ):  # Windows has no library of no name
         ctypes.CDLL(None).fflush(None)

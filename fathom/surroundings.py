@@ -42,6 +42,8 @@ def private_folder() -> str:
     """A temporary folder of this user alone, the same for every process: what lies there is loaded as code."""
     import tempfile
 
+    if not hasattr(os, "getuid"):  # Windows, where the temporary folder is the user's own
+        return tempfile.mkdtemp(prefix="fathom-")
     folder = os.path.join(tempfile.gettempdir(), f"fathom-{os.getuid()}")
     try:
         os.makedirs(folder, mode=0o700, exist_ok=True)

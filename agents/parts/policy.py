@@ -132,7 +132,7 @@ class ActorCritic(nn.Module):
             features = features.flatten(0, 1)
         distribution_params = self.policy(features)
         if self.log_std is not None:
-            log_std = self.log_std.expand(len(distribution_params), -1)
+            log_std = self.log_std.expand(distribution_params.shape[0], -1)
             distribution_params = torch.cat([distribution_params, log_std], dim=1)
         if self.encoder_of_value is not None:
             features = self.encoder_of_value(flat).float()

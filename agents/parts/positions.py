@@ -112,7 +112,7 @@ def symmetric(
         planes and policies of the same shapes, and owners (n, size²) float32
     """
     n, _, size, _ = planes.shape
-    source = _symmetries(size)[which]
+    source = symmetries(size)[which]
     turned = np.take_along_axis(planes.reshape(n, -1, size * size), source[:, None, :-1], axis=2)
     return (
         turned.reshape(planes.shape),
@@ -127,7 +127,7 @@ def in_all_symmetries(evaluate: Evaluate) -> Evaluate:
 
     def mean(planes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         n, depth, size, _ = planes.shape
-        sources = _symmetries(size)
+        sources = symmetries(size)
         shown = planes.reshape(n, depth, -1)[:, :, sources[:, :-1]].swapaxes(1, 2)
         logits, values = evaluate(shown.reshape(8 * n, depth, size, size))
         logits = logits.reshape(n, 8, -1)
@@ -140,7 +140,7 @@ def in_all_symmetries(evaluate: Evaluate) -> Evaluate:
 
 
 @cache
-def _symmetries(size: int) -> np.ndarray:
+def symmetries(size: int) -> np.ndarray:
     """(8, size² + 1): the source of each point of a transformed board; a pass stays a pass."""
     places = np.arange(size * size).reshape(size, size)
     turns = [np.rot90(places, k) for k in range(4)]

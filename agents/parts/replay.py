@@ -379,7 +379,9 @@ def _open(path: Path, shape: tuple[int, ...], dtype: type | np.dtype, rows: int)
     row = int(np.prod(shape[1:])) * np.dtype(dtype).itemsize
     size = shape[0] * row
     # No link that lies in the folder is followed, and no pipe is waited for.
-    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | (0 if rows else os.O_CREAT)
+    flags = os.O_RDWR | (0 if rows else os.O_CREAT)
+    for flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"):  # Windows has the last only
+        flags |= getattr(os, flag, 0)
     try:
         descriptor = os.open(path, flags, 0o666)
     except FileNotFoundError as error:

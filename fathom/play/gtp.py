@@ -802,7 +802,7 @@ def _abandoned(sink: TextIO) -> bool:
         poll = select.poll()
         poll.register(sink.fileno(), 0)
         return any(event & (select.POLLERR | select.POLLNVAL) for _, event in poll.poll(0))
-    except (OSError, ValueError):
+    except (OSError, ValueError, AttributeError):  # Windows has no poll
         return False
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import builtins
 import contextlib
 import errno
-import fcntl
 import json
 import os
 import re
@@ -26,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 from agents.agent import AgentState
 from fathom.arguments import nearest
 from fathom.errors import FathomError
-from fathom.files import Folder, reporting_disk_errors, sync_folder
+from fathom.files import Folder, lock_file, reporting_disk_errors, sync_folder
 from fathom.runs.checkpoint import (
     STATE,
     WEIGHTS,
@@ -404,9 +403,11 @@ class RunFolder:
             if attempt == 0 and self.checkpoint_numbers() == numbers:
                 break
         folders = [self.files / "checkpoints" / f"{number:05d}" for number in numbers]
-        if any(WEIGHTS in at.names() for at in folders) and not any(
-            STATE in at.names() for at in folders
-        ):
+        there = [at.names() for at in folders]
+        without_state = any(WEIGHTS in names for names in there) and not any(
+            STATE in names for names in there
+        )
+        if without_state and not weights_only:
             use = "can predict" if self.config.is_fit else "recorded"
             raise FathomError(
                 f"{self.folder} has the weights, but not what learning goes on from ({STATE}): it can be"
@@ -584,7 +585,7 @@ def _lock(file: int) -> None:
     """Lock a file for this process alone; BlockingIOError where somebody else has locked it."""
     for attempt in range(_LOCK_ATTEMPTS):
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_file(file)
             return
         except BlockingIOError:  # perhaps only `is_training`, which holds it for a moment
             if attempt == _LOCK_ATTEMPTS - 1:
