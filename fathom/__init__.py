@@ -97,7 +97,7 @@ def train(
         raise FathomError(f"env_args must be a dictionary of names and values, not {env_args!r}")
     texts = {name: argument_text(value) for name, value in (env_args or {}).items()}
     spec = resolve(environment, texts, open_run)
-    defaults = defaults_for(agent, spec.reference)
+    defaults = defaults_for(agent, spec.reference, preset_file=_preset(options))
     run_options, config = _split(options, defaults.options, defaults.config)
     defaults = dataclasses.replace(defaults, options=run_options, config=config)
     display = Display(quiet=not progress)
@@ -131,16 +131,15 @@ def fit(
         FathomError: something cannot be as asked for; its message says what to do.
     """
     from fathom.display import Display
-    from fathom.runs.launcher import new_fit
-    from fathom.runs.options import FitOptions
+    from fathom.runs.launcher import fit_defaults, new_fit
     from fathom.runs.run import Run
     from fathom.runs.runner import train as train_run
     from fathom.runs.task_learner import TaskLearner
-    from fathom.runs.tasks import resolve_task, task_class
+    from fathom.runs.tasks import resolve_task
 
     task = resolve_task(task)
-    defaults = task_class(task).Config()
-    fit_options, config = _split({**options, "data": str(data)}, FitOptions(), defaults)
+    given = {**options, "data": str(data)} if data else options
+    fit_options, config = _split(given, *fit_defaults(task, preset_file=_preset(options)))
     display = Display(quiet=not progress)
     run, read = new_fit(task, fit_options, config, data_args or {}, display.message)
     train_run(run, display, learner=functools.partial(TaskLearner, data=read))
@@ -250,6 +249,12 @@ def list_runs(runs_dir: str | Path = "runs") -> list[Run]:
     return Run.list(Path(runs_dir))
 
 
+def _preset(options: Mapping[str, Any]) -> Path | None:
+    """The preset's file among keywords."""
+    given = options.get("preset")
+    return None if given is None else Path(given)
+
+
 def _split(given: Mapping[str, Any], options: Any, config: Any) -> tuple[Any, Any]:
     """Put keywords into the options of a run and the hyperparameters, whichever has them."""
     from fathom.arguments import nearest
@@ -262,8 +267,9 @@ def _split(given: Mapping[str, Any], options: Any, config: Any) -> tuple[Any, An
         hint = nearest(unknown[0], sorted(of_run | of_learner))
         raise FathomError(f"there is no option {unknown[0]!r}{hint}")
     asked = {name: value for name, value in given.items() if name in of_run}
-    if "runs_dir" in asked:
-        asked["runs_dir"] = Path(asked["runs_dir"])
+    for name in ("runs_dir", "preset"):
+        if asked.get(name) is not None:
+            asked[name] = Path(asked[name])
     if isinstance(asked.get("wrap"), (str, list)):
         asked["wrap"] = (asked["wrap"],) if isinstance(asked["wrap"], str) else tuple(asked["wrap"])
     if type(asked.get("resize")) is int:
