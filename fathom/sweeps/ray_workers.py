@@ -7,6 +7,7 @@ so a task whose machine dies is begun again on another one, and goes on from the
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ def connect(address: str) -> Any:
         raise FathomError('--ray needs Ray: pip install "fathom-rl[ray]"') from error
     if not ray.is_initialized():
         try:
-            ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         except Exception as error:  # of many kinds, by what is wrong with the address
             raise FathomError(
                 f"there is no Ray cluster at {address!r} that can be reached from here; `ray start --head` starts"
