@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import signal
+import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,8 @@ from fathom.sweeps.workers import Ended
 
 _RETRIES = 5
 """How often Ray begins a task again whose process or machine died."""
+_CONNECT = 10.0
+"""Seconds in which a cluster has to answer."""
 _WAIT = 120.0
 """Seconds that a task waits for a process on a machine that is thought dead to leave its run."""
 
@@ -34,14 +38,26 @@ def connect(address: str) -> Any:
     except ImportError as error:
         raise FathomError('--ray needs Ray: pip install "fathom-rl[ray]"') from error
     if not ray.is_initialized():
+        handler = signal.getsignal(signal.SIGTERM)
         try:
+            _check_reachable(address)
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         except Exception as error:  # of many kinds, by what is wrong with the address
             raise FathomError(
                 f"there is no Ray cluster at {address!r} that can be reached from here; `ray start --head` starts"
                 " one"
             ) from error
+        finally:
+            with contextlib.suppress(ValueError):  # in another thread than the main one
+                signal.signal(signal.SIGTERM, handler)  # Ray has set its own
     return ray
+
+
+def _check_reachable(address: str) -> None:
+    """Raise OSError or ValueError where nobody listens at an address, which Ray takes minutes to find out."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT).close()
 
 
 def cluster_cores(address: str) -> int:

@@ -1,9 +1,10 @@
 """A sweep on a Ray cluster of two nodes, one of which is killed."""
 
 import json
-import logging
+import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +16,16 @@ from fathom.runs.run import Run
 ray = pytest.importorskip("ray")
 
 SWEEP = [
-    "sweep", "reinforce", "CartPole-v1", "--name", "s", "--seeds", "0-1", "--steps", "6000", "--threads", "1",
+    "sweep", "reinforce", "CartPole-v1", "--name", "s", "--seeds", "0-1", "--steps", "4000", "--threads", "1",
     "--segment-steps", "500", "--evaluation-episodes", "2", "--hidden-size", "8",
 ]  # fmt: skip
 
 
 @pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Any:
+def cluster() -> Iterator[Any]:
     """Two nodes of one processor each, in processes of their own."""
     from ray.cluster_utils import Cluster
 
-    for name in ("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "RAY_DEDUP_LOGS"):
-        monkeypatch.setenv(name, "0")
     node = {"num_cpus": 1, "object_store_memory": 100 << 20, "include_dashboard": False}
     cluster = Cluster(initialize_head=True, head_node_args=node)
     cluster.add_node(num_cpus=1, object_store_memory=100 << 20)
@@ -59,20 +58,20 @@ def test_the_run_of_a_node_that_dies_is_gone_on_with_on_another(
     killer.start()
     assert main([*SWEEP, "--ray", cluster.address]) == 0
     killer.join()
-    assert all(1 <= segments < 12 for segments in seen[0])
-    attempts = sorted(len(list(run.glob("events.out.*"))) for run in runs)
-    assert attempts == [1, 2]
+    assert all(1 <= segments < 8 for segments in seen[0])
+    attempts = [len(list(run.glob("events.out.*"))) for run in runs]
+    assert sorted(attempts) == [1, 2]
 
-    for run in runs:  # each is what it is without a cluster
-        seed = run.name[-1]
-        alone = ["train", *SWEEP[1:3], *SWEEP[7:], "--seed", seed, "--name", f"alone-{seed}"]
-        assert main(alone) == 0
-        weights = [
-            (folder / "checkpoints" / "00012" / "weights.safetensors").read_bytes()
-            for folder in (run, tmp_path / "runs" / f"alone-{seed}")
-        ]
-        assert weights[0] == weights[1]
-        assert Run.open(run).signed
+    killed = runs[attempts.index(2)]  # it is what it is without a cluster
+    assert (
+        main(["train", *SWEEP[1:3], *SWEEP[7:], "--seed", killed.name[-1], "--name", "alone"]) == 0
+    )
+    weights = [
+        (folder / "checkpoints" / "00008" / "weights.safetensors").read_bytes()
+        for folder in (killed, tmp_path / "runs" / "alone")
+    ]
+    assert weights[0] == weights[1]
+    assert Run.open(killed).signed
     result = json.loads((tmp_path / "runs" / "s" / "sweep.json").read_text())
     assert set(result["best"]["scores"]) == {"0", "1"}
 
@@ -81,10 +80,9 @@ def test_an_address_without_a_cluster_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    logging.getLogger("ray").setLevel(logging.CRITICAL)
-    assert main([*SWEEP, "--ray", "no-such-host.invalid:1"]) == 2
-    said = capsys.readouterr().err
-    assert "no Ray cluster" in said.splitlines()[-1]
+    for address in ("127.0.0.1:1", "no-such-host.invalid:1", "nowhere", "localhost:x"):
+        assert main([*SWEEP, "--ray", address]) == 2
+        assert "no Ray cluster" in capsys.readouterr().err.splitlines()[-1]
     assert not (tmp_path / "runs").exists()
 
 
@@ -92,6 +90,6 @@ def test_ray_that_is_not_installed_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(__import__("sys").modules, "ray", None)
+    monkeypatch.setitem(sys.modules, "ray", None)
     assert main([*SWEEP, "--ray", "auto"]) == 2
     assert 'pip install "fathom-rl[ray]"' in capsys.readouterr().err
