@@ -18,7 +18,7 @@ import functools
 import importlib.util
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from fathom.runs.run import Run
 
 __version__ = "0.2.0"
-__all__ = ["FathomError", "fit", "inspect", "list_runs", "load", "resume", "train"]
+__all__ = ["FathomError", "fit", "inspect", "list_runs", "load", "resume", "sweep", "train"]
 
 
 def _check_packages() -> None:
@@ -192,6 +192,71 @@ def resume(
     return resumed
 
 
+def sweep(
+    learner: str,
+    source: str | Path = "",
+    *,
+    vary: Mapping[str, Any] | None = None,
+    seeds: str | Sequence[int] = "0",
+    arguments: Mapping[str, Any] | None = None,
+    progress: bool = True,
+    **options: Any,
+) -> dict[str, Any]:
+    """Train many runs that differ in hyperparameters and seeds, in processes of their own; blocks until the end.
+
+    A sweep of the same name and settings that was killed goes on where it was.
+
+    Args:
+        learner: an agent or a task.
+        source: the agent's environment, or the task's data.
+        vary: a range such as "1e-4:1e-2:log", or a list of values, by the name of a hyperparameter.
+        seeds: of each trial: a list, or a text such as "0-4".
+        arguments: of the environment or the data.
+        progress: show it.
+        options: the flags of `fathom sweep` as keywords: `trials`, `jobs`, `name`, `steps`, hyperparameters …
+
+    Returns:
+        The contents of `sweep.json`; its `best` has `params`, `mean`, `interval` and the names of its `runs`.
+
+    Raises:
+        FathomError: something cannot be as asked for; its message says what to do.
+    """
+    from agents import AGENTS
+    from fathom.commands.sweep import FitSweepFlags, TrainSweepFlags
+    from fathom.sweeps.display import SweepDisplay
+    from fathom.sweeps.plan import fit_sweep, training_sweep
+    from fathom.sweeps.report import report
+    from fathom.sweeps.sweep import carry_out
+
+    specs = {name: _listed(values) for name, values in (vary or {}).items()}
+    given = {
+        **options,
+        "vary": tuple(f"{name}={text}" for name, text in specs.items()),
+        "seeds": _listed(seeds),
+    }
+    if learner in AGENTS:
+        from fathom.environments import resolve
+        from fathom.environments.constructor import argument_text
+        from fathom.runs.launcher import defaults_for
+        from fathom.runs.trained_run import open_run
+
+        texts = {name: argument_text(value) for name, value in (arguments or {}).items()}
+        spec = resolve(str(source), texts, open_run)
+        request = defaults_for(learner, spec.reference, TrainSweepFlags, _preset(options))
+        run_options, config = _split(given, request.options, request.config)
+        request = dataclasses.replace(request, options=run_options, config=config)
+        planned = training_sweep(learner, spec, request)
+    else:
+        from fathom.runs.launcher import fit_defaults
+        from fathom.runs.tasks import resolve_task
+
+        task = resolve_task(learner)
+        defaults = fit_defaults(task, FitSweepFlags, _preset(options))
+        data = {"data": str(source)} if source else {}
+        planned = fit_sweep(task, *_split(given | data, *defaults), arguments or {})
+    return report(planned, carry_out(planned, SweepDisplay(quiet=not progress)))
+
+
 def inspect(
     run: str | Path | Run,
     what: str = "layers",
@@ -247,6 +312,13 @@ def list_runs(runs_dir: str | Path = "runs") -> list[Run]:
     from fathom.runs.run import Run
 
     return Run.list(Path(runs_dir))
+
+
+def _listed(values: Any) -> str:
+    """Values as a flag lists them."""
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        return str(values)
+    return ",".join(str(value) for value in values)
 
 
 def _preset(options: Mapping[str, Any]) -> Path | None:

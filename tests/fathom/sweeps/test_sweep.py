@@ -299,7 +299,7 @@ def test_a_sweep_that_is_killed_twice_ends_like_one_that_is_not(
 
 
 def test_lists_are_a_grid_and_a_trial_that_fails_is_last(
-    tmp_path: Path, workers: InThisProcess, capsys: Any
+    tmp_path: Path, workers: InThisProcess
 ) -> None:
     words = ["sweep", "ppo", "CartPole-v1", "--runs-dir", str(tmp_path), "--name", "g", "--steps", "128", "--seeds", "3",
              "--segment-steps", "64", "--evaluation-episodes", "1", "--hidden-size", "4", "--num-envs", "2",
@@ -312,11 +312,11 @@ def test_lists_are_a_grid_and_a_trial_that_fails_is_last(
     assert trials[-1]["mean"] is None
     assert (tmp_path / "g" / "parallel.png").exists()
     assert workers.started == ["t000-s3", "t001-s3"]
-    words[words.index("num_minibatches=2,5")] = "num_minibatches=5,7"
-    words[words.index("g")] = "h"
-    capsys.readouterr()
-    assert main(words) == 2
-    assert "no trial of" in capsys.readouterr().err
+    common: Any = {"runs_dir": tmp_path, "num_envs": 2, "rollout_steps": 16, "progress": False}
+    with pytest.raises(FathomError, match=r"no trial of .* finished: num_minibatches must divide"):
+        fathom.sweep("ppo", "CartPole-v1", vary={"num_minibatches": [5, 7]}, **common)
+    with pytest.raises(FathomError, match="there is no option 'trails'; did you mean trials"):
+        fathom.sweep("ppo", "CartPole-v1", trails=3, **common)
 
 
 def test_seeds_alone_are_a_sweep_of_a_task(tmp_path: Path, workers: InThisProcess) -> None:
