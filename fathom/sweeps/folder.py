@@ -116,7 +116,10 @@ class SweepFolder:
                     f" on with it by `fathom resume {folder}`"
                 )
             where = {one: getattr(config, one) for one in ("jobs", "ray", "ray_gpus", "ray_memory")}
-            before.config = dataclasses.replace(before.config, **where)
+            config = dataclasses.replace(before.config, **where)
+            if before.trusted and config != before.config:
+                before.config = config
+                before.write_config()
             return before
         if os.path.lexists(folder) and not _is_unfinished(folder):
             raise taken(folder)
