@@ -56,7 +56,8 @@ def read_preset(path: Path, learner: str, is_fit: bool) -> dict[str, Any]:
         FathomError: there is no such file, it is no preset, or it is for another agent or task.
     """
     try:
-        content = tomllib.loads(Folder(path.parent).read(path.name, _MOST).decode())
+        at = path.resolve()  # a link is as good, for the user named it
+        content = tomllib.loads(Folder(at.parent).read(at.name, _MOST).decode())
     except OSError as error:
         raise FathomError(f"the preset {path} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
