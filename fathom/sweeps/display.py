@@ -77,7 +77,8 @@ class SweepDisplay:
         why = trial.user_attrs.get("why", "")
         score = f": {number(trial.value)}" if trial.value is not None else ""
         self.message(
-            f"trial {trial.number + 1:,} of {self._count:,}{f', {values}' if values else ''}{score}"
+            f"t{trial.number:03d} ({trial.number + 1:,} of {self._count:,})"
+            f"{f', {values}' if values else ''}{score}"
             f"{f' ({why})' if why else ''}"
         )
 

@@ -88,16 +88,17 @@ def print_table(sweep: SweepFolder, result: dict[str, Any], console: Console) ->
             str(len(row["scores"])),
             printable(row["why"]),
         )
-    console.print(table, width=max(console.width, 160), soft_wrap=False)
+    width = console.measure(table, options=console.options.update(max_width=10_000)).maximum
+    Console(file=console.file, width=max(width, console.width), highlight=False).print(table)
     best = result["best"]
     values = settings(best["params"])
-    console.print(
-        printable(
-            f"best: t{best['trial']:03d}{f' with {values}' if values else ''}; its score was chosen among"
-            f" {len(result['trials']):,}, so train it with other seeds to know what it is worth"
-        )
-    )
-    console.print(printable(f"written: {sweep.folder}: {', '.join(_written(sweep))}"))
+    lines = [
+        f"best: t{best['trial']:03d}{f' with {values}' if values else ''}; its score was chosen among"
+        f" {len(result['trials']):,}, so train it with other seeds to know what it is worth",
+        f"written: {sweep.folder}: {', '.join(_written(sweep))}",
+    ]
+    for line in lines:
+        console.print(printable(line), soft_wrap=True)
 
 
 def _written(sweep: SweepFolder) -> list[str]:
@@ -184,6 +185,7 @@ def _pictures(
 def _curves(sweep: SweepFolder, best: Sequence[FrozenTrial], score: str) -> bytes:
     """Mean over seeds with Student's interval, of the best trials."""
     figure, axes = _figure(9, 5)
+    spread: list[float] = []
     for trial in best:
         lines = []
         for seed in sweep.config.seeds:
@@ -196,12 +198,19 @@ def _curves(sweep: SweepFolder, best: Sequence[FrozenTrial], score: str) -> byte
         steps = [line["steps"] for line in lines[0][:count]]
         values = np.array([[line["mean"] for line in one[:count]] for one in lines])
         low, high = student_intervals(values)
+        spread += [values.min(), values.max()]
         values_text = settings(trial.params)
         (drawn,) = axes.plot(
             steps, values.mean(0), marker=".", label=f"t{trial.number:03d} {values_text}".strip()
         )
         if len(lines) > 1:
             axes.fill_between(steps, low, high, color=drawn.get_color(), alpha=0.15)
+    if spread:
+        low, high = np.min(spread), np.max(spread)
+        margin = 0.1 * (high - low) or 1.0
+        axes.set_ylim(
+            low - margin, high + margin
+        )  # intervals over two seeds are far wider than that
     axes.set_xlabel("steps")
     axes.set_ylabel(score)
     axes.set_title(f"mean of {len(sweep.config.seeds)} seeds, Student's 95 % interval")
