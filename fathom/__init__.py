@@ -18,7 +18,7 @@ import functools
 import importlib.util
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from fathom.runs.run import Run
 
 __version__ = "0.2.0"
-__all__ = ["FathomError", "fit", "inspect", "list_runs", "load", "resume", "train"]
+__all__ = ["FathomError", "fit", "inspect", "list_runs", "load", "resume", "sweep", "train"]
 
 
 def _check_packages() -> None:
@@ -97,7 +97,7 @@ def train(
         raise FathomError(f"env_args must be a dictionary of names and values, not {env_args!r}")
     texts = {name: argument_text(value) for name, value in (env_args or {}).items()}
     spec = resolve(environment, texts, open_run)
-    defaults = defaults_for(agent, spec.reference)
+    defaults = defaults_for(agent, spec.reference, preset_file=_preset(options))
     run_options, config = _split(options, defaults.options, defaults.config)
     defaults = dataclasses.replace(defaults, options=run_options, config=config)
     display = Display(quiet=not progress)
@@ -132,16 +132,15 @@ def fit(
         FathomError: something cannot be as asked for; its message says what to do.
     """
     from fathom.display import Display
-    from fathom.runs.launcher import new_fit
-    from fathom.runs.options import FitOptions
+    from fathom.runs.launcher import fit_defaults, new_fit
     from fathom.runs.run import Run
     from fathom.runs.runner import train as train_run
     from fathom.runs.task_learner import TaskLearner
-    from fathom.runs.tasks import resolve_task, task_class
+    from fathom.runs.tasks import resolve_task
 
     task = resolve_task(task)
-    defaults = task_class(task).Config()
-    fit_options, config = _split({**options, "data": str(data)}, FitOptions(), defaults)
+    given = {**options, "data": str(data)} if data else options
+    fit_options, config = _split(given, *fit_defaults(task, preset_file=_preset(options)))
     display = Display(quiet=not progress)
     run, read = new_fit(task, fit_options, config, data_args or {}, display.message)
     train_run(run, display, learner=functools.partial(TaskLearner, data=read))
@@ -192,6 +191,71 @@ def resume(
     resumed = load(run, runs_dir, trust=trust)
     resumed.resume(steps, display=Display(quiet=not progress), **changes)
     return resumed
+
+
+def sweep(
+    learner: str,
+    source: str | Path = "",
+    *,
+    vary: Mapping[str, Any] | None = None,
+    seeds: str | Sequence[int] = "0",
+    arguments: Mapping[str, Any] | None = None,
+    progress: bool = True,
+    **options: Any,
+) -> dict[str, Any]:
+    """Train many runs that differ in hyperparameters and seeds, in processes of their own; blocks until the end.
+
+    A sweep of the same name and settings that was killed goes on where it was.
+
+    Args:
+        learner: an agent or a task.
+        source: the agent's environment, or the task's data.
+        vary: a range such as "1e-4:1e-2:log", or a list of values, by the name of a hyperparameter.
+        seeds: of each trial: a list, or a text such as "0-4".
+        arguments: of the environment or the data.
+        progress: show it.
+        options: the flags of `fathom sweep` as keywords: `trials`, `jobs`, `name`, `steps`, hyperparameters …
+
+    Returns:
+        The contents of `sweep.json`; its `best` has `params`, `mean`, `interval` and the names of its `runs`.
+
+    Raises:
+        FathomError: something cannot be as asked for; its message says what to do.
+    """
+    from agents import AGENTS
+    from fathom.commands.sweep import FitSweepFlags, TrainSweepFlags
+    from fathom.sweeps.display import SweepDisplay
+    from fathom.sweeps.plan import fit_sweep, training_sweep
+    from fathom.sweeps.report import report
+    from fathom.sweeps.sweep import carry_out
+
+    specs = {name: _listed(values) for name, values in (vary or {}).items()}
+    given = {
+        **options,
+        "vary": tuple(f"{name}={text}" for name, text in specs.items()),
+        "seeds": _listed(seeds),
+    }
+    if learner in AGENTS:
+        from fathom.environments import resolve
+        from fathom.environments.constructor import argument_text
+        from fathom.runs.launcher import defaults_for
+        from fathom.runs.trained_run import open_run
+
+        texts = {name: argument_text(value) for name, value in (arguments or {}).items()}
+        spec = resolve(str(source), texts, open_run)
+        request = defaults_for(learner, spec.reference, TrainSweepFlags, _preset(options))
+        run_options, config = _split(given, request.options, request.config)
+        request = dataclasses.replace(request, options=run_options, config=config)
+        planned = training_sweep(learner, spec, request)
+    else:
+        from fathom.runs.launcher import fit_defaults
+        from fathom.runs.tasks import resolve_task
+
+        task = resolve_task(learner)
+        defaults = fit_defaults(task, FitSweepFlags, _preset(options))
+        data = {"data": str(source)} if source else {}
+        planned = fit_sweep(task, *_split(given | data, *defaults), arguments or {})
+    return report(planned, carry_out(planned, SweepDisplay(quiet=not progress)))
 
 
 def inspect(
@@ -251,6 +315,19 @@ def list_runs(runs_dir: str | Path = "runs") -> list[Run]:
     return Run.list(Path(runs_dir))
 
 
+def _listed(values: Any) -> str:
+    """Values as a flag lists them."""
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        return str(values)
+    return ",".join(str(value) for value in values)
+
+
+def _preset(options: Mapping[str, Any]) -> Path | None:
+    """The preset's file among keywords."""
+    given = options.get("preset")
+    return None if given is None else Path(given)
+
+
 def _split(given: Mapping[str, Any], options: Any, config: Any) -> tuple[Any, Any]:
     """Put keywords into the options of a run and the hyperparameters, whichever has them."""
     from fathom.arguments import nearest
@@ -263,8 +340,9 @@ def _split(given: Mapping[str, Any], options: Any, config: Any) -> tuple[Any, An
         hint = nearest(unknown[0], sorted(of_run | of_learner))
         raise FathomError(f"there is no option {unknown[0]!r}{hint}")
     asked = {name: value for name, value in given.items() if name in of_run}
-    if "runs_dir" in asked:
-        asked["runs_dir"] = Path(asked["runs_dir"])
+    for name in ("runs_dir", "preset"):
+        if asked.get(name) is not None:
+            asked[name] = Path(asked[name])
     if isinstance(asked.get("wrap"), (str, list)):
         asked["wrap"] = (asked["wrap"],) if isinstance(asked["wrap"], str) else tuple(asked["wrap"])
     if type(asked.get("resize")) is int:

@@ -86,14 +86,19 @@ def prefixed_arguments(words: list[str], prefix: str) -> tuple[list[str], dict[s
     return rest, taken
 
 
-def runs_dir_in(words: list[str]) -> Path:
-    """The value of `--runs-dir`, where a command's other flags depend on the run."""
-    runs_dir = "runs"
+def path_in(words: list[str], flag: str) -> Path | None:
+    """The value of a flag on which a command's other flags depend; None where it is not given."""
+    found = None
     for word, following in zip_longest(words, words[1:], fillvalue=""):
         name, equals, value = word.partition("=")
-        if name in ("--runs-dir", "--runs_dir"):
-            runs_dir = value if equals else following
-    return Path(runs_dir)
+        if name.replace("_", "-") == flag:
+            found = Path(value if equals else following)
+    return found
+
+
+def runs_dir_in(words: list[str]) -> Path:
+    """The value of `--runs-dir`, where a command's other flags depend on the run."""
+    return path_in(words, "--runs-dir") or Path("runs")
 
 
 def run_argument(words: list[str], command: str, default: Any) -> tuple[str, Any]:

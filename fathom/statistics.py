@@ -68,6 +68,14 @@ def student_intervals(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return mean - half, mean + half
 
 
+def interquartile_mean(values: np.ndarray) -> float:
+    """Mean of the middle half of values (n,), the measure of Agarwal et al. 2021 for few runs: neither a lucky nor an
+    unlucky one decides it. A quarter of the values, rounded down, is left out at each end."""
+    from scipy.stats import trim_mean
+
+    return float(trim_mean(np.asarray(values, np.float64), 0.25))
+
+
 def wilson_interval(wins: float, games: int) -> tuple[float, float]:
     """Interval of a win rate (Wilson 1927), which holds for few games and for rates near 0 and 1.
 

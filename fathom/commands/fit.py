@@ -10,6 +10,7 @@ from fathom.arguments import (
     asks_for_help,
     parse,
     parse_with_config,
+    path_in,
     prefixed_arguments,
     split_positional,
 )
@@ -52,17 +53,16 @@ def run(words: list[str]) -> int:
             raise FathomError("fit needs a task, as in `fathom fit digits`")
         from fathom.commands._training import train_and_report
         from fathom.display import Display
-        from fathom.runs.launcher import new_fit
+        from fathom.runs.launcher import fit_defaults, new_fit
         from fathom.runs.task_learner import TaskLearner
         from fathom.runs.tasks import is_own, resolve_task, task_class
         from fathom.schema import plain_value
 
         task = resolve_task(given[0])
-        kind = task_class(task)
+        defaults = fit_defaults(task, FitFlags, path_in(rest, "--preset"))
         flags, config = parse_with_config(
-            FitFlags(),
-            kind.Config(),
-            kind.__name__ if is_own(task) else task,
+            *defaults,
+            task_class(task).__name__ if is_own(task) else task,
             [*given[1:], *rest],
             f"fathom fit {given[0]}",
             out,

@@ -1,11 +1,12 @@
-"""Resume a run from its latest checkpoint, extend it, or go on with changes."""
+"""Resume a run from its latest checkpoint, extend it, go on with changes, or go on with a sweep."""
 
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from pydantic.dataclasses import dataclass
 
@@ -35,6 +36,18 @@ class ResumeFlags:
     """Folder in which a run's name is looked up."""
     trust: bool = False
     """Let a run from elsewhere import, start and read what its run.toml names."""
+    json: bool = False
+    """Print one JSON object on standard output, and progress on standard error."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class SweepResumeFlags:
+    """Go on with a sweep where it was."""
+
+    runs_dir: Path = Path("runs")
+    """Folder in which a sweep's name is looked up."""
+    trust: bool = False
+    """Go on with a sweep from elsewhere: import, start and read what its sweep.toml names."""
     json: bool = False
     """Print one JSON object on standard output, and progress on standard error."""
 
@@ -70,6 +83,8 @@ def run(words: list[str]) -> int:
         from fathom.runs.folder import RunFolder
         from fathom.runs.launcher import protocol_line
 
+        if sweep := _sweep_named(given[0], runs_dir_in(rest)):
+            return _resume_sweep(sweep, [*given[1:], *rest], out)
         resumed = RunFolder.find(given[0], runs_dir_in(rest), "--trust" in rest)
         config, prog = resumed.config, f"fathom resume {given[0]}"
         flags: Any
@@ -102,3 +117,21 @@ def run(words: list[str]) -> int:
         line = printable(protocol_line(resumed.config))
         print(line, file=sys.stderr if flags.json else out)
         return train_and_report(resumed, display, flags.json, out)
+
+
+def _sweep_named(reference: str, runs_dir: Path) -> Path | None:
+    """The folder of the sweep that is meant; None where it is none."""
+    from fathom.runs.folder import SWEEP_CONFIG
+
+    for folder in (Path(reference), runs_dir / reference):
+        if os.path.isfile(folder / SWEEP_CONFIG):
+            return folder
+    return None
+
+
+def _resume_sweep(folder: Path, words: list[str], out: TextIO) -> int:
+    flags = parse(SweepResumeFlags(), words, f"fathom resume {folder}", out)
+    from fathom.commands._sweeping import sweep_and_report
+    from fathom.sweeps.folder import SweepFolder
+
+    return sweep_and_report(SweepFolder.open(folder, flags.trust), flags.json, out)

@@ -10,6 +10,7 @@ from fathom.arguments import (
     asks_for_help,
     parse,
     parse_with_config,
+    path_in,
     prefixed_arguments,
     split_positional,
 )
@@ -63,7 +64,7 @@ def run(words: list[str]) -> int:
         agent = known_agent(given[0])
         environment = resolve(given[1], env_args, open_run) if len(given) > 1 else None
         reference = None if environment is None else environment.reference
-        defaults = defaults_for(agent, reference, TrainFlags)
+        defaults = defaults_for(agent, reference, TrainFlags, path_in(rest, "--preset"))
         prog = " ".join(["fathom train", *given[:2], *(["ENV"] if len(given) < 2 else [])])
         flags, config = parse_with_config(
             defaults.options,

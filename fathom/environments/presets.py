@@ -1,7 +1,8 @@
-"""Presets: the flags that suit an agent in an environment, from the files in `presets/`.
+"""Presets: the flags that suit an agent in an environment, from the files in `presets/` or one of the user's own.
 
 In a preset's file `algorithm` names the agent, `environments` lists patterns for the environment's name,
-and the tables `run` and `agent` hold the flags.
+and the tables `run` and `agent` hold the flags. One of the user's own may be for a task instead: `task` names it,
+and the tables are `run` and `hyperparameters`. It is taken by `--preset`, whatever `environments` says.
 """
 
 from __future__ import annotations
@@ -10,7 +11,14 @@ import fnmatch
 import tomllib
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from pathlib import Path
 from typing import Any
+
+from fathom.errors import FathomError
+from fathom.files import Folder
+
+_MOST = 1 << 17
+"""Bytes of a preset's file."""
 
 
 def preset_names() -> list[str]:
@@ -36,6 +44,40 @@ def preset(agent: str, reference: str) -> tuple[str, dict[str, Any]] | None:
             if best is None or weight > best[0]:
                 best = (weight, file.name.removesuffix(".toml"), content)
     return None if best is None else best[1:]
+
+
+def read_preset(path: Path, learner: str, is_fit: bool) -> dict[str, Any]:
+    """The tables of a preset in a file of the user's.
+
+    Args:
+        learner: the agent or the task that it has to be for.
+
+    Raises:
+        FathomError: there is no such file, it is no preset, or it is for another agent or task.
+    """
+    try:
+        at = path.resolve()  # a link is as good, for the user named it
+        content = tomllib.loads(Folder(at.parent).read(at.name, _MOST).decode())
+    except OSError as error:
+        raise FathomError(f"the preset {path} cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise FathomError(f"the preset {path} cannot be read: {error}") from error
+    named, table = ("task", "hyperparameters") if is_fit else ("algorithm", "agent")
+    if content.get(named) != learner:
+        whose = content.get("algorithm") or content.get("task")
+        whose = f"for {whose!r}" if isinstance(whose, str) else "for no agent or task"
+        raise FathomError(f"the preset {path} is {whose}, not for {learner!r}")
+    if unknown := sorted(content.keys() - {named, "environments", "run", table}):
+        raise FathomError(
+            f"the preset {path} has {unknown[0]!r}: it may have {named}, environments, and the tables run"
+            f" and {table}"
+        )
+    for name in ("run", table):
+        if not isinstance(content.setdefault(name, {}), dict):
+            raise FathomError(
+                f"the preset {path} has {name!r} as a value, and it has to be a table"
+            )
+    return content
 
 
 def _preset_files() -> list[Traversable]:

@@ -19,7 +19,7 @@ from typing import Any
 from fathom.errors import FathomError, printable
 from fathom.files import Folder
 from fathom.runs.config import CONFIG, RunConfig, read_config
-from fathom.runs.folder import EVALUATIONS, METRICS
+from fathom.runs.folder import EVALUATIONS, METRICS, SWEEP_CONFIG
 from fathom.runs.run import Run
 
 SHIPPED = "reference"
@@ -43,7 +43,7 @@ def id_of(relative: str) -> str:
 
 
 class Registry:
-    """The runs beneath a folder and its folder `reference`; a run that is a link is none.
+    """The runs beneath a folder, its folder `reference` and those of sweeps; a run that is a link is none.
 
     Its methods may be called from any thread.
     """
@@ -149,7 +149,8 @@ class Registry:
 
     def _walk(self) -> Iterator[tuple[str, float]]:
         """The path beneath the folder of every run, readable or not, with the time of its last change."""
-        for below in ((), (SHIPPED,)):
+        places: list[tuple[str, ...]] = [(), (SHIPPED,)]
+        for below in places:
             folder = self.runs_dir.joinpath(*below)
             try:
                 if below and folder.is_symlink():
@@ -161,6 +162,8 @@ class Registry:
             for name in names:
                 if name.startswith("."):  # one that is being made
                     continue
+                if not below and _stat(folder / name / SWEEP_CONFIG) is not None:
+                    places.append((name,))
                 times = [_stat(folder / name / file) for file in (CONFIG, METRICS)]
                 if times[0] is not None:
                     yield "/".join((*below, name)), max(one[0] for one in times if one) / 1e9

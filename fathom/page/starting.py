@@ -27,7 +27,7 @@ from fathom.page.site import Site, site_of, view
 from fathom.runs.folder import check_name, free_name
 from fathom.runs.options import FitOptions
 
-_NOT_OFFERED = {"runs_dir", "wrap", "weights", "encoder"}
+_NOT_OFFERED = {"runs_dir", "wrap", "weights", "encoder", "preset"}
 _HARMLESS = re.compile(r"[A-Za-z0-9_.,+ -]{0,200}")
 _RECORDING_HOURS = 0.5
 _MOST_BODY = 1 << 16

@@ -211,15 +211,15 @@ def to_toml(config: RunConfig) -> bytes:
         for key, value in dataclasses.asdict(config).items()
         if value not in ("", {}, [], None)
     }
-    return tomli_w.dumps(_for_toml({"format": FORMAT, **table})).encode()
+    return tomli_w.dumps(toml_value({"format": FORMAT, **table})).encode()
 
 
-def _for_toml(value: Any) -> Any:
+def toml_value(value: Any) -> Any:
     """What TOML can hold: tuples as lists, paths as text, None as the word "none"."""
     if isinstance(value, dict):
-        return {str(key): _for_toml(item) for key, item in value.items()}
+        return {str(key): toml_value(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_for_toml(item) for item in value]
+        return [toml_value(item) for item in value]
     if value is None:
         return "none"
     if isinstance(value, np.generic):

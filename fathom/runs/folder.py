@@ -51,6 +51,8 @@ from fathom.schema import Plain, read_json
 
 KEPT_CHECKPOINTS = 3
 _LOCK_ATTEMPTS = 3
+SWEEP_CONFIG = "sweep.toml"
+"""In the folder of a sweep, whose runs lie in it."""
 METRICS, EVALUATIONS = LOGS = "metrics.jsonl", "evaluations.jsonl"
 
 _MOST_LOG, _MOST_WALKED, _MOST_LINE = 1 << 28, 1 << 32, 1 << 24
@@ -214,7 +216,7 @@ class RunFolder:
                         if not folder.exists():
                             raise
                         if name is not None:
-                            raise _taken(folder) from error
+                            raise taken(folder) from error
                     # Another run took it meanwhile.
                     folder = runs_dir / free_name(runs_dir, config.source, config.learner)
                 sync_folder(runs_dir)
@@ -288,7 +290,7 @@ class RunFolder:
             with reporting_disk_errors(self.folder):
                 file = stack.enter_context(self.files.writing("lock", os.O_RDWR))
                 try:
-                    _lock(file)
+                    hold_lock(file)
                 except BlockingIOError as error:
                     raise FathomError(
                         f"the run {self.folder} is being trained already, by another process or thread"
@@ -581,7 +583,7 @@ class RunFolder:
             self.files.replace(filename, kept())
 
 
-def _lock(file: int) -> None:
+def hold_lock(file: int) -> None:
     """Lock a file for this process alone; BlockingIOError where somebody else has locked it."""
     for attempt in range(_LOCK_ATTEMPTS):
         try:
@@ -602,15 +604,19 @@ def _segment_of(line: bytes) -> int:
 
 
 def run_folders(runs_dir: Path) -> list[Path]:
-    """Every folder under `runs_dir` and its folder `reference` that holds a `run.toml`."""
-    patterns = (f"*/{CONFIG}", f"reference/*/{CONFIG}")
-    return [path.parent for pattern in patterns for path in runs_dir.glob(pattern)]
+    """Every folder that holds a `run.toml`, under `runs_dir`, its folder `reference`, and those of sweeps."""
+    sweeps = [path.parent.name for path in runs_dir.glob(f"*/{SWEEP_CONFIG}")]
+    patterns = (f"{folder}*/{CONFIG}" for folder in ("", "reference/"))
+    below = [path.parent for pattern in patterns for path in runs_dir.glob(pattern)]
+    return below + [
+        path.parent for name in sweeps for path in (runs_dir / name).glob(f"*/{CONFIG}")
+    ]
 
 
-def free_name(runs_dir: Path, source: str, learner: str) -> str:
+def free_name(runs_dir: Path, source: str, learner: str, ending: str = "") -> str:
     """A readable name that no run has yet, such as `pong-dqn` or `pong-dqn-2`."""
     source, learner = _slug(source), _slug(learner)
-    base = learner if source == learner else f"{source}-{learner}"
+    base = (learner if source == learner else f"{source}-{learner}") + ending
     name, count = base, 1
     while (runs_dir / name).exists():
         count += 1
@@ -631,10 +637,11 @@ def check_name(runs_dir: Path, name: str) -> None:
             f"{name!r} cannot name a run: use letters, digits, dots, dashes and underscores"
         )
     if os.path.lexists(runs_dir / name):
-        raise _taken(runs_dir / name)
+        raise taken(runs_dir / name)
 
 
-def _taken(folder: Path) -> FathomError:
+def taken(folder: Path) -> FathomError:
+    """That a name is taken."""
     return FathomError(
         f"{folder} exists already: choose another --name, or go on with it by `fathom resume {folder}`"
     )

@@ -25,7 +25,7 @@ from fathom.display import number
 from fathom.environments import EnvironmentSpec
 from fathom.environments.check import check
 from fathom.environments.constructor import for_toml
-from fathom.environments.presets import preset
+from fathom.environments.presets import preset, read_preset
 from fathom.environments.wrappers import wrapper_references
 from fathom.errors import FathomError, UnsuitableRunError, one_sentence
 from fathom.evaluation import MAX_ENVS
@@ -44,7 +44,7 @@ from fathom.runs.initial_weights import initial_state
 from fathom.runs.options import FitOptions, TrainOptions
 from fathom.runs.process import training_device
 from fathom.runs.task_learner import data_source, protocol_of, task_data, try_task
-from fathom.runs.tasks import default_data, reporting_task_errors
+from fathom.runs.tasks import default_data, reporting_task_errors, task_class
 from fathom.runs.trained_run import open_run
 from fathom.runs.trust import refuse_arguments, refuse_data, refuse_imports, refuse_module
 from fathom.runs.world_frames import SCHEME, absolute_reference
@@ -76,24 +76,59 @@ def known_agent(name: str) -> str:
 
 
 def defaults_for(
-    agent: str, reference: str | None, options: type = TrainOptions
+    agent: str,
+    reference: str | None,
+    options: type = TrainOptions,
+    preset_file: Path | None = None,
 ) -> TrainingRequest:
     """The defaults of an agent, with those of the preset that fits the environment best.
 
     Args:
         reference: the environment's; None where none is chosen yet.
         options: `TrainOptions` or a class derived from it.
+        preset_file: a preset of the user's, which is taken instead.
     """
     kind = agent_class(known_agent(agent))
-    chosen = preset(agent, reference) if reference is not None else None
-    name, tables = chosen if chosen is not None else ("", {})
-    known = {item.name for item in dataclasses.fields(options)}
-    of_run = tables.get("run", {})
+    if preset_file is not None:
+        name, tables = str(preset_file), read_preset(preset_file, agent, is_fit=False)
+    else:
+        chosen = preset(agent, reference) if reference is not None else None
+        name, tables = chosen if chosen is not None else ("", {})
+    return _request(name, options, tables.get("run", {}), kind.Config, tables.get("agent", {}))
+
+
+def fit_defaults(
+    task: str, options: type = FitOptions, preset_file: Path | None = None
+) -> tuple[Any, Any]:
+    """The default options and hyperparameters of a task, or those of a preset of the user's.
+
+    Args:
+        task: as `resolve_task` gives it.
+        options: `FitOptions` or a class derived from it.
+    """
+    kind = task_class(task)
+    if preset_file is None:
+        return options(), kind.Config()
+    tables = read_preset(preset_file, task, is_fit=True)
+    config, name = tables["hyperparameters"], str(preset_file)
+    request = _request(name, options, tables["run"], kind.Config, config)
+    return request.options, request.config
+
+
+def _request(
+    name: str, options: type, of_run: dict[str, Any], kind: type, config: dict[str, Any]
+) -> TrainingRequest:
+    """What a preset asks for; FathomError, which names it, where a value is refused."""
+    known = {item.name for item in dataclasses.fields(options)} - {"preset"}
     if unknown := sorted(of_run.keys() - known):
         raise FathomError(f"the preset {name} sets {', '.join(unknown)}, which no run has")
-    return TrainingRequest(
-        name, options(**of_run), build_config(kind.Config, tables.get("agent", {}))
-    )
+    values = {key: tuple(one) if isinstance(one, list) else one for key, one in of_run.items()}
+    try:
+        return TrainingRequest(name, options(**values), build_config(kind, config))
+    except ValidationError as error:
+        raise FathomError(f"the preset {name} cannot be right: {one_sentence(error)}") from error
+    except FathomError as error:
+        raise FathomError(f"the preset {name} cannot be right: {error}") from error
 
 
 def new_training(

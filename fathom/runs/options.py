@@ -54,6 +54,8 @@ class TrainOptions:
     """Where networks run; auto takes a GPU where there is one."""
     threads: Threads | None = None
     """CPU threads; None means one a core. Results are bit-identical only for the same number."""
+    preset: Path | None = None
+    """File of a preset, such as a sweep writes; it is taken in place of Fathom's own."""
     wrap: tuple[str, ...] = ()
     """Wrapper round the environment: module:Wrapper or file.py:Wrapper, then perhaps its arguments as a JSON
     object; again for another around it."""
@@ -85,3 +87,5 @@ class FitOptions:
     """Where networks run; auto takes a GPU where there is one."""
     threads: Threads | None = None
     """CPU threads; None means one a core. Results are bit-identical only for the same number."""
+    preset: Path | None = None
+    """File of a preset, such as a sweep writes; it is taken in place of Fathom's own."""

@@ -1,0 +1,131 @@
+"""Workers of a sweep that are tasks of a Ray cluster; imported only where one is asked for.
+
+A task trains one run from its last checkpoint, in a process of its own. The runs folder is the same on every machine,
+so a task whose machine dies is begun again on another one, and goes on from there to the same result.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+from fathom.errors import FathomError
+from fathom.runs.folder import RunFolder
+from fathom.sweeps.folder import SweepConfig
+from fathom.sweeps.workers import Ended
+
+_RETRIES = 5
+"""How often Ray begins a task again whose process or machine died."""
+_CONNECT = 10.0
+"""Seconds in which a cluster has to answer."""
+_WAIT = 120.0
+"""Seconds that a task waits for a process on a machine that is thought dead to leave its run."""
+
+
+def connect(address: str) -> Any:
+    """The module `ray`, connected to a cluster.
+
+    Raises:
+        FathomError: Ray is not installed, or there is no cluster at the address.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        raise FathomError('--ray needs Ray: pip install "fathom-rl[ray]"') from error
+    if not ray.is_initialized():
+        handler = signal.getsignal(signal.SIGTERM)
+        try:
+            _check_reachable(address)
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        except Exception as error:  # of many kinds, by what is wrong with the address
+            raise FathomError(
+                f"there is no Ray cluster at {address!r} that can be reached from here; `ray start --head` starts"
+                " one"
+            ) from error
+        finally:
+            with contextlib.suppress(ValueError):  # in another thread than the main one
+                signal.signal(signal.SIGTERM, handler)  # Ray has set its own
+    return ray
+
+
+def _check_reachable(address: str) -> None:
+    """Raise OSError or ValueError where nobody listens at an address, which Ray takes minutes to find out."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT).close()
+
+
+def cluster_cores(address: str) -> int:
+    """The CPUs of a cluster."""
+    return max(1, int(connect(address).cluster_resources().get("CPU", 1)))
+
+
+class RayTasks:
+    """Workers that are tasks of a Ray cluster."""
+
+    def __init__(self, config: SweepConfig) -> None:
+        self._ray = connect(config.ray)
+        self.places = config.jobs
+        needs: dict[str, Any] = {"num_cpus": config.threads, "num_gpus": config.ray_gpus}
+        if config.ray_memory:
+            needs["memory"] = int(config.ray_memory * (1 << 30))
+        # A process for each task, so that nothing of one run is left when the next begins.
+        self._task = self._ray.remote(max_calls=1, max_retries=_RETRIES, **needs)(train_run)
+        self._tasks: dict[Any, Path] = {}
+
+    def start(self, folder: Path) -> None:
+        self._tasks[self._task.remote(str(folder.absolute()))] = folder
+
+    def stop(self, folder: Path) -> None:
+        for task, at in self._tasks.items():
+            if at == folder:
+                self._ray.cancel(task, force=True)  # a run can be killed at any moment
+
+    def ended(self) -> list[Ended]:
+        if not self._tasks:
+            return []
+        ready, _ = self._ray.wait(list(self._tasks), num_returns=len(self._tasks), timeout=0)
+        return [self._end(task, self._tasks.pop(task)) for task in ready]
+
+    def _end(self, task: Any, folder: Path) -> Ended:
+        errors = self._ray.exceptions
+        try:
+            why = self._ray.get(task)
+        except errors.RayTaskError as error:
+            lines = str(error).strip().splitlines()
+            return Ended(folder, False, why=lines[-1] if lines else "its task failed")
+        except (errors.RayError, KeyboardInterrupt) as error:
+            return Ended(folder, False, again=True, why=f"its worker died ({type(error).__name__})")
+        run = RunFolder.open(folder, trust=True)
+        if not run.signed:  # its last machine has another key
+            run.write_config()
+        return Ended(folder, not why, why=why)
+
+    def close(self) -> None:
+        for folder in set(self._tasks.values()):
+            self.stop(folder)
+        with contextlib.suppress(self._ray.exceptions.RayError):
+            while self._tasks:
+                self.ended()
+                time.sleep(0.05)
+        self._ray.shutdown()
+
+
+def train_run(folder: str) -> str:
+    """Train a run to its end on whichever machine this is; gives what went wrong, or nothing."""
+    import fathom
+
+    try:
+        run = fathom.load(folder, trust=True)
+        until = time.monotonic() + _WAIT
+        while run.is_training() and time.monotonic() < until:
+            time.sleep(0.5)
+        fathom.resume(run, progress=False, trust=True)
+    except FathomError as error:
+        return str(error)
+    return ""
