@@ -6,7 +6,7 @@ Confidence intervals are at 95 %.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -100,3 +100,34 @@ def elo_difference(share: float) -> float:
     if share <= 0:
         return -math.inf
     return math.inf if share >= 1 else 400 * math.log10(share / (1 - share))
+
+
+def interquartile_mean(values: np.ndarray) -> float:
+    """Mean of the middle half of all values, the IQM of Agarwal et al. 2021."""
+    from scipy.stats import trim_mean
+
+    return float(trim_mean(np.asarray(values, np.float64), 0.25, axis=None))
+
+
+def stratified_interval(
+    groups: Sequence[np.ndarray], statistic: Callable[[np.ndarray], float]
+) -> tuple[float, float]:
+    """Stratified bootstrap interval of a statistic over groups (Agarwal et al. 2021), always drawn with the same seed.
+
+    Args:
+        groups: values of each group, such as the seeds of a game; they are resampled within their group.
+        statistic: of all values together.
+
+    Returns:
+        Lower and upper end; both are the statistic itself where no group has two values.
+    """
+    if all(len(group) < 2 for group in groups):
+        point = statistic(np.concatenate(groups))
+        return point, point
+    rng = np.random.default_rng(0)
+    drawn = [
+        statistic(np.concatenate([rng.choice(group, len(group)) for group in groups]))
+        for _ in range(2_000)
+    ]
+    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)

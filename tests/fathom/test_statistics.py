@@ -5,7 +5,14 @@ import math
 import numpy as np
 import pytest
 
-from fathom.statistics import bootstrap_interval, elo_difference, student_interval, wilson_interval
+from fathom.statistics import (
+    bootstrap_interval,
+    elo_difference,
+    interquartile_mean,
+    stratified_interval,
+    student_interval,
+    wilson_interval,
+)
 
 
 def test_the_bootstrap_of_a_mean_is_the_same_every_time_and_holds_it() -> None:
@@ -50,3 +57,16 @@ def test_elo_of_ten_to_one_is_four_hundred() -> None:
     assert elo_difference(0.5) == 0
     assert elo_difference(1.0) == math.inf
     assert elo_difference(0.0) == -math.inf
+
+
+def test_the_interquartile_mean_is_that_of_the_middle_half() -> None:
+    values = np.array([[-100.0, 1.0, 2.0, 3.0], [4.0, 5.0, 6.0, 900.0]])
+    assert interquartile_mean(values) == pytest.approx((2 + 3 + 4 + 5) / 4)
+
+
+def test_a_stratified_interval_resamples_within_groups() -> None:
+    # Between the groups lies a gap that no resampling within them can close.
+    groups = [np.array([0.0, 2.0]), np.array([10.0, 12.0])]
+    low, high = stratified_interval(groups, lambda values: float(values.mean()))
+    assert (low, high) == (5.0, 7.0)
+    assert stratified_interval([np.array([1.0]), np.array([3.0])], interquartile_mean) == (2.0, 2.0)
