@@ -102,13 +102,6 @@ def elo_difference(share: float) -> float:
     return math.inf if share >= 1 else 400 * math.log10(share / (1 - share))
 
 
-def interquartile_mean(values: np.ndarray) -> float:
-    """Mean of the middle half of all values, the IQM of Agarwal et al. 2021."""
-    from scipy.stats import trim_mean
-
-    return float(trim_mean(np.asarray(values, np.float64), 0.25, axis=None))
-
-
 def stratified_interval(
     groups: Sequence[np.ndarray], statistic: Callable[[np.ndarray], float]
 ) -> tuple[float, float]:
