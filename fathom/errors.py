@@ -40,6 +40,8 @@ def printable(text: str) -> str:
 
 def _is_control(sign: str) -> bool:
     kind = unicodedata.category(sign)
+    if sign in "\u200c\u200d":  # joiners, which are part of words
+        return False
     return kind[0] == "C" or kind in ("Zl", "Zp")
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,12 +14,14 @@ Record = tuple[str, dict[str, str]]
 
 MOST_BYTES = 20_000_000
 _DELIMITERS = ",;\t|"
+_MOST_STEPS, _LONGEST_CELL = 30_000, 1_000_000
+"""Of a database: the most thousands of instructions of a query, and the most bytes of a cell."""
 
 
 def read_csv(place: str, path: Path, columns: Sequence[str], most: int) -> list[Record]:
     """Return the rows of a CSV file whose first line names the columns, in any order.
 
-    Cells are between commas, semicolons, tabs or vertical bars.
+    Cells are between commas, semicolons, tabs or vertical bars. Other columns are ignored.
 
     Args:
         place: the place in the domain file that names it.
@@ -50,10 +53,6 @@ def read_csv(place: str, path: Path, columns: Sequence[str], most: int) -> list[
         for name in header:
             if header.count(name) > 1:
                 raise DomainError(f"{path}:1: column {name!r} is there twice")
-            if name not in columns:
-                raise DomainError(
-                    f"{path}:1: column {name!r} is no slot of the domain that has a column"
-                )
         _check_columns(place, path, columns, header)
         for cells in reader:
             place = f"{path}:{reader.line_num}"
@@ -65,7 +64,14 @@ def read_csv(place: str, path: Path, columns: Sequence[str], most: int) -> list[
                 )
             texts = (" ".join(cell.split()) for cell in cells)
             records.append(
-                (place, {name: text for name, text in zip(header, texts, strict=True) if text})
+                (
+                    place,
+                    {
+                        name: text
+                        for name, text in zip(header, texts, strict=True)
+                        if text and name in columns
+                    },
+                )
             )
             if len(records) > most:
                 break
@@ -77,11 +83,11 @@ def read_csv(place: str, path: Path, columns: Sequence[str], most: int) -> list[
 def read_sqlite(
     place: str, path: Path, table: str, columns: Sequence[str], most: int
 ) -> list[Record]:
-    """Return the rows of a table in the order of its row ids. It may have other columns too.
+    """Return the rows of a table in the order of its row ids, or of a view. It may have other columns too.
 
     Args:
         place: the place in the domain file that names it.
-        table: a table of the database; the name is checked before it is used in a query.
+        table: a table or a view of the database; the name is checked before it is used in a query.
         most: number of rows to read; one more is read if there are more.
 
     Raises:
@@ -91,11 +97,14 @@ def read_sqlite(
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
         try:
             connection.execute("PRAGMA trusted_schema = OFF")
-            # Only tables: a view could run for ever.
+            # A view could run for ever, or make cells of a gigabyte.
+            calls = itertools.count(1)
+            connection.set_progress_handler(lambda: next(calls) > _MOST_STEPS, 1000)
+            connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST_CELL)
             tables = [
                 name
                 for (name,) in connection.execute(
-                    "SELECT name FROM sqlite_master WHERE type = 'table'"
+                    "SELECT name FROM sqlite_master WHERE type IN ('table', 'view')"
                 )
             ]
             if table not in tables:
@@ -114,6 +123,8 @@ def read_sqlite(
         finally:
             connection.close()
     except sqlite3.Error as problem:
+        if str(problem) == "interrupted":
+            raise DomainError(f"{place}: {path}, {table!r} takes too long to read") from None
         raise DomainError(f"{place}: {path} cannot be read as SQLite: {problem}") from None
     records: list[Record] = []
     for number, cells in enumerate(rows, start=1):

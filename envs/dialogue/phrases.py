@@ -7,6 +7,7 @@ labels, as well as possible for wrong ones.
 """
 
 import difflib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -168,8 +169,12 @@ def agent_sentence(
         # The row lacks a value that every phrase of booking mentions.
         phrases = ["It is booked."]
     phrase = phrases[0] if rng is None else _one(phrases, rng)
+    phrase = _COUNTED.sub(lambda match: match[1] if values[match[2]] == "1" else match[0], phrase)
     return PLACEHOLDER.sub(lambda match: values[match[1]], phrase)
 
+
+_COUNTED = re.compile(r"(\{([^{}]*)\} [a-z]{3,}[a-rt-z])s\b")
+"""A slot with a noun in the plural, which has no s after 1: "1 ticket"."""
 
 Tagged = list[tuple[str, str]]
 """Tokens with their tags."""

@@ -219,7 +219,8 @@ class GoSession:
         self.result, self.left, self.hints, self.dead = "", False, (), set()
         self._all_alive = False
         self._comments, self.win_rates = dict(enumerate(game.comments)), {}
-        self.message = f"A game of {len(board.moves)} moves."
+        number = len(board.moves)
+        self.message = f"A game of {number} move{'s' * (number != 1)}."
         self._count_if_over()
 
     def rate_moves(self, budget: SearchBudget) -> Iterator[None]:

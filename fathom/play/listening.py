@@ -59,7 +59,7 @@ _SMALL = _set(
     "a an the that that's thats that’s is it it's its i i'm im i'll ill we we'll we're you your yours me my us of was were what said this"
     " one so very much uh um oh ah well just be will would sounds looks seems got for with at in on to and then now"
     " can could let's lets let go ahead not at all way need want more everything else thing am happy him her them"
-    " lot lots million many appreciate appreciated that'll that'd wanted know there ticket tickets have had did do does please too sir absolutely really quite entirely hit again who"
+    " lot lots million many set appreciate appreciated that'll that'd wanted know there ticket tickets have had did do does please too sir absolutely really quite entirely hit again who"
 )
 """Words that change nothing in a yes or a no."""
 _NOTHING = _REFUSAL | _set("not really nothing none special particular in thanks thank you")

@@ -16,6 +16,7 @@ import pytest
 
 import envs.dialogue
 from fathom.cli import command_module, command_names, main
+from fathom.errors import printable
 
 TINY = [
     "--steps",
@@ -475,3 +476,8 @@ def test_an_evaluation_shows_its_progress_on_a_terminal(tmp_path: Path) -> None:
     assert b"of 20 evaluated" in os.read(parent, 100_000)
     os.close(parent)
     assert b"\x1b" not in done.stdout
+
+
+def test_what_a_terminal_would_obey_is_escaped_and_joined_letters_are_not() -> None:
+    assert printable("a\x1b[2J\u202e\n") == "a\\x1b[2J\\u202e\\n"
+    assert printable("کتاب\u200cخانه\x07") == "کتاب\u200cخانه\\x07"

@@ -141,7 +141,8 @@ def csv_cafe(tmp_path: Path, csv: str | bytes, source: str = "csv: menu.csv") ->
 
 def test_rows_can_come_from_csv(tmp_path: Path) -> None:
     path = csv_cafe(
-        tmp_path, '\ufeffprice,drink,size\r\n2,"tea, green",small\r\n\r\n,water,large\r\n'
+        tmp_path,
+        '\ufeffprice,drink,milk,size\r\n2,"tea, green",\x1b,small\r\n\r\n,water,,large\r\n',
     )
     domain = load_domain(path)
     assert domain.row(0) == {"drink": "tea, green", "size": "small", "price": "2"}
@@ -156,8 +157,6 @@ def test_rows_can_come_from_csv(tmp_path: Path) -> None:
             "drink,size\n",
             "cafe.yaml:7: slot price has no column in menu.csv, which has drink, size",
         ),
-        ("drink,size,price,milk\n", "menu.csv:1: column 'milk' is no slot"),
-        ("drink,size,price,name\n", "menu.csv:1: column 'name' is no slot of the domain that has"),
         ("drink,size,price,size\n", "menu.csv:1: column 'size' is there twice"),
         ("drink,size,price\n", "cafe.yaml:7: the knowledge base has no rows"),
         ("drink,size,price\ntea,small\n", "menu.csv:2: this row has 2 cells, the first line 3"),
@@ -195,8 +194,10 @@ def test_rows_can_come_from_sqlite(tmp_path: Path) -> None:
             "INSERT INTO menu VALUES (?, ?, ?, ?)",
             [(1, 2.5, "small", "tea"), (2, None, "large", "water")],
         )
+        connection.execute("CREATE VIEW cheap AS SELECT * FROM menu WHERE price < 3")
     connection.close()
     before = (tmp_path / "cafe.db").read_bytes()
+    assert len(load_domain(sqlite_cafe(tmp_path, "cheap")).rows) == 1
     domain = load_domain(sqlite_cafe(tmp_path))
     assert domain.row(0) == {"drink": "tea", "size": "small", "price": "2.5"}
     assert domain.row(1) == {"drink": "water", "size": "large"}
@@ -218,7 +219,7 @@ def test_a_bad_database_is_named_with_the_line_that_names_it(tmp_path: Path) -> 
     message = problem(sqlite_cafe(tmp_path))
     assert message == ("cafe.yaml:7: slot price has no column in cafe.db, which has drink, size")
     assert "cafe.db has no table 'card'; it has menu" in problem(sqlite_cafe(tmp_path, "card"))
-    assert "has no table 'ever'" in problem(sqlite_cafe(tmp_path, "ever"))
+    assert "'ever' takes too long to read" in problem(sqlite_cafe(tmp_path, "ever"))
     # A name is a name: it is quoted, not run.
     odd = 'odd"; DROP TABLE menu; --'
     assert "row 1: price is bytes" in problem(sqlite_cafe(tmp_path, odd))

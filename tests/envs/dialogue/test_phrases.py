@@ -178,6 +178,11 @@ def test_an_agent_says_every_act_and_the_value(name: str) -> None:
             assert frame.value is None or frame.value in sentence
 
 
+def test_one_thing_is_not_a_plural() -> None:
+    said = [agent_sentence(MOVIE, AgentFrame("confirm", "tickets", value)) for value in "12"]
+    assert said == ["1 ticket, right?", "2 tickets, right?"]
+
+
 def test_an_agent_says_what_it_does_not_know() -> None:
     assert (
         agent_sentence(MOVIE, AgentFrame("inform", "price", "unknown"))
