@@ -23,7 +23,7 @@ TRAININGS = {
     "atari": (
         "dqn ALE/Pong-v5 --steps 1200 --segment-steps 400 --learning-starts 200 --batch-size 8"
         " --replay-capacity 600 --target-update-interval 50 --n-step 3 --evaluation-episodes 0"
-        " --cnn nips --hidden-size 64"
+        " --cnn nips --hidden-size 64 --num-envs 4 --train-frequency 2 --threads 1"
     ),
     "recurrent ppo": (
         "ppo CartPole-v1 --steps 1200 --segment-steps 300 --evaluation-episodes 2 --threads 1"
