@@ -158,8 +158,12 @@ def table(cells: list[Cell], measured: dict[str, Any], published: dict[str, Any]
     )
 
     frames = cells[0].steps * FRAME_SKIP
-    others = [entry for entry in published.get("scores", []) if entry["frames"] == frames]
     games = list(dict.fromkeys(cell.game for cell in cells))
+    others = [
+        entry
+        for entry in published["scores"]
+        if entry["frames"] == frames and entry["games"].keys() & games
+    ]
     agents = list(dict.fromkeys(cell.agent for cell in cells))
     heads = ["game", *(f"{agent}, score" for agent in agents)]
     heads += [f"{agent}, human-normalised" for agent in agents]

@@ -1,11 +1,14 @@
-"""How fast does DQN train on Pong, beside stable-baselines3?
+"""How fast does DQN train on Pong, beside stable-baselines3 and Tianshou?
 
-Both have the Nature network, batches of 32, one update every 4 agent steps, a discount of 0.99, Adam
+All have the Nature network, batches of 32, one update every 4 agent steps, a discount of 0.99, Adam
 at 1e-4, a hard target copy every 10,000 steps, no Double Q-learning, ε fixed at 0.01 so that the
 network acts in nearly every step, and the protocol of Mnih et al. 2015 (no sticky actions, up to 30
-no-ops, a lost life ends a training episode). stable-baselines3 runs with its own Atari wrappers in
-three ways, and its fastest counts: one environment and one update every 4 steps, or 8 environments,
-in one process or in one each, and two updates every 8 steps.
+no-ops, a lost life ends a training episode). Each peer runs with its own trainer and replay memory, and
+the fastest of all counts: stable-baselines3, in its own Atari wrappers, with one environment and one
+update every 4 steps, or with 8 environments, in one process or in one each, and two updates every 8
+steps; Tianshou, whose own wrappers fail with NumPy 2.3 and later, in Gymnasium's, with 8 environments in
+one process or in one each. CleanRL is missing: its package on PyPI (0.4.8) needs the old gym, and its
+later scripts are in no package.
 
 Every measurement has a process of its own with the same number of threads; they take turns. The clock
 starts when learning has been going on for `--warmup` steps, so that compiling is not in it.
@@ -30,9 +33,11 @@ PEERS = {
     "stable-baselines3, 1 env": (1, False),
     "stable-baselines3, 8 envs": (8, False),
     "stable-baselines3, 8 processes": (8, True),
+    "tianshou, 8 envs": (8, False),
+    "tianshou, 8 processes": (8, True),
 }
 OURS = "fathom, 8 envs"
-PACKAGES = ("fathom-rl", "stable-baselines3", "torch", "gymnasium", "ale-py", "numpy")
+PACKAGES = ("fathom-rl", "stable-baselines3", "tianshou", "torch", "gymnasium", "ale-py", "numpy")
 GAME = "ALE/Pong-v5"
 BATCH_SIZE = 32
 TRAIN_EVERY = 4
@@ -106,7 +111,9 @@ def make_game(**arguments: Any) -> Any:
     return gymnasium.make(GAME, **arguments)
 
 
-def measure_peer(options: argparse.Namespace, num_envs: int, processes: bool) -> dict[str, Any]:
+def measure_stable_baselines3(
+    options: argparse.Namespace, num_envs: int, processes: bool
+) -> dict[str, Any]:
     """Train stable-baselines3's DQN, and time it from the end of the warm-up on."""
     from stable_baselines3 import DQN
     from stable_baselines3.common.callbacks import BaseCallback
@@ -154,13 +161,86 @@ def measure_peer(options: argparse.Namespace, num_envs: int, processes: bool) ->
     return {"steps": last - first, "updates": updates - updated, "seconds": ended - began}
 
 
+def measure_tianshou(options: argparse.Namespace, num_envs: int, processes: bool) -> dict[str, Any]:
+    """Train Tianshou's DQN, and time it from the end of the warm-up on."""
+    from tianshou.algorithm import DQN
+    from tianshou.algorithm.modelfree.dqn import DiscreteQLearningPolicy
+    from tianshou.algorithm.optim import AdamOptimizerFactory
+    from tianshou.data import Collector, VectorReplayBuffer
+    from tianshou.env import DummyVectorEnv, ShmemVectorEnv
+    from tianshou.env.atari.atari_network import DQNet, ScaledObsInputActionReprNet
+    from tianshou.trainer import OffPolicyTrainerParams
+
+    kind = ShmemVectorEnv if processes else DummyVectorEnv
+    env = kind([make_wrapped_game] * num_envs)
+    env.seed(options.seed)
+    space = env.action_space[0]
+    policy = DiscreteQLearningPolicy(
+        model=ScaledObsInputActionReprNet(DQNet(4, 84, 84, action_shape=int(space.n))),
+        action_space=space,
+        eps_training=EPSILON,
+    )
+    algorithm = DQN(
+        policy=policy,
+        optim=AdamOptimizerFactory(lr=LEARNING_RATE),
+        gamma=DISCOUNT,
+        target_update_freq=TARGET_STEPS // TRAIN_EVERY,
+        is_double=False,
+        huber_loss_delta=1.0,
+    ).to(options.device)
+    buffer = VectorReplayBuffer(
+        options.capacity, num_envs, ignore_obs_next=True, save_only_last_obs=True, stack_num=4
+    )
+    collector = Collector(algorithm, env, buffer, exploration_noise=True)
+    collector.reset()
+    collector.collect(n_step=options.learning_starts, random=True)
+    marks: list[tuple[float, int]] = []
+
+    def mark(epoch: int, steps: int) -> None:
+        """Mark the begin and the end; the trainer calls it before each of its steps."""
+        goal = options.warmup if not marks else marks[0][1] + options.steps
+        if len(marks) < 2 and steps >= goal:
+            marks.append((time.perf_counter(), steps))
+
+    algorithm.run_training(
+        OffPolicyTrainerParams(
+            training_collector=collector,
+            max_epochs=1,
+            epoch_num_steps=options.warmup + options.steps + 4 * num_envs,
+            collection_step_num_env_steps=num_envs,
+            update_step_num_gradient_steps_per_sample=1 / TRAIN_EVERY,
+            batch_size=BATCH_SIZE,
+            training_fn=mark,
+            test_in_training=False,
+            show_progress=False,
+            verbose=False,
+        )
+    )
+    env.close()
+    (began, first), (ended, last) = marks
+    return {
+        "steps": last - first, "updates": (last - first) // TRAIN_EVERY, "seconds": ended - began
+    }  # fmt: skip
+
+
+def make_wrapped_game() -> Any:
+    """Make the game in Gymnasium's wrappers, in any process: Tianshou's own fail with NumPy 2.3 and later."""
+    import numpy
+    from gymnasium import wrappers
+
+    env = make_game(frameskip=1, repeat_action_probability=0.0)
+    env = wrappers.AtariPreprocessing(env, noop_max=30, frame_skip=4, terminal_on_life_loss=True)
+    return wrappers.FrameStackObservation(wrappers.TransformReward(env, numpy.sign), 4)
+
+
 def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
     """Take one measurement in this process."""
     import torch
 
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
-    result = measure_ours(options) if name == OURS else measure_peer(options, *PEERS[name])
+    peer = measure_tianshou if name.startswith("tianshou") else measure_stable_baselines3
+    result = measure_ours(options) if name == OURS else peer(options, *PEERS[name])
     return {"name": name, "steps_per_second": result["steps"] / result["seconds"], **result}
 
 
@@ -234,8 +314,8 @@ def main() -> None:
         print(json.dumps(measure(options.measure, options)))
         return
     found = versions(*PACKAGES)
-    if found["stable-baselines3"] == "not installed":
-        raise SystemExit("the benchmark needs its peer: pip install -e '.[bench]'")
+    if "not installed" in (found["stable-baselines3"], found["tianshou"]):
+        raise SystemExit("the benchmark needs its peers: pip install -e '.[bench]'")
     measurements = []
     for turn in range(options.repeats):
         for name in (OURS, *PEERS):

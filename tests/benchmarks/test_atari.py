@@ -61,6 +61,7 @@ def test_only_scores_at_the_same_number_of_frames_stand_beside_ours(atari: Any) 
     assert _row(lines, "Boxing")[3] == ""  # not published
     assert _row(lines, "IQM")[2] == "0.562 (2 runs of 2 games)"  # the mean of 0.625 and 0.5
     assert _row(lines, "IQM")[3] == "0.750 (means of 1 games)"
+    assert _row(atari.table(cells[1:], measured, PUBLISHED), "game")[3:] == []
 
 
 def test_what_is_not_measured_is_said_to_be_missing(atari: Any) -> None:
