@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
-import pkgutil
 import re
 import sys
 import warnings
-from importlib import import_module
-from types import ModuleType
 
-import fathom.commands
+import fathom
 from fathom.arguments import nearest
+from fathom.commands import command_module, command_names
 from fathom.errors import FathomError, printable
 from fathom.streams import forget, replace_standard_streams
 
@@ -49,17 +47,6 @@ def _plain_warning(message: Warning | str, *_: object) -> str:
     """A warning as a line; Gymnasium colours its own."""
     line = " ".join(re.sub(COLOUR, "", str(message)).split())
     return f"fathom: warning: {printable(line)}\n"
-
-
-def command_names() -> list[str]:
-    """The commands: modules of `fathom.commands`."""
-    modules = pkgutil.iter_modules(fathom.commands.__path__)
-    return sorted(module.name for module in modules if not module.name.startswith("_"))
-
-
-def command_module(name: str) -> ModuleType:
-    """The module of a command."""
-    return import_module(f"fathom.commands.{name}")
 
 
 def _dispatch(words: list[str]) -> int:

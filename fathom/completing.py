@@ -48,12 +48,15 @@ complete -c fathom -a '(__fathom)'
 """The script of each shell: it asks `fathom completion words WORD …`, whose last word is the one being typed."""
 
 
-def completions(words: list[str], commands: dict[str, Callable[[], ModuleType]]) -> list[str]:
+def completions(
+    words: list[str], commands: list[str], module_of: Callable[[str], ModuleType]
+) -> list[str]:
     """What the last word can become; empty where only the names of files make sense.
 
     Args:
         words: after `fathom`; the last one is being typed, and may be empty.
-        commands: the command line's, by name.
+        commands: names of the command line's commands.
+        module_of: gives the module of one.
     """
     *before, current = words or [""]
     if not before:
@@ -61,7 +64,7 @@ def completions(words: list[str], commands: dict[str, Callable[[], ModuleType]])
     name, *given = before
     if name not in commands:
         return []
-    module = commands[name]()
+    module = module_of(name)
     kinds = _flag_classes(module)
     positional, _ = split_positional(given, kinds)
     if current.startswith("-"):
@@ -75,10 +78,10 @@ def completions(words: list[str], commands: dict[str, Callable[[], ModuleType]])
     places = re.findall(r"\b[A-Z][A-Z_]*\b", re.sub(r"\[--[^]]*\]", "", module.USAGE))
     if len(positional) >= len(places):
         return []
-    return _beginning(current, _words_for(places[len(positional)], runs_dir_in(given)))
+    return _beginning(current, _words_for(places[len(positional)], module, runs_dir_in(given)))
 
 
-def _words_for(place: str, runs_dir: Path) -> list[str]:
+def _words_for(place: str, module: ModuleType, runs_dir: Path) -> list[str]:
     """What can stand at a place of a command, by its name in `USAGE`."""
     if place == "AGENT":
         from agents import AGENTS
@@ -96,9 +99,7 @@ def _words_for(place: str, runs_dir: Path) -> list[str]:
     if place == "SHELL":
         return list(SHELLS)
     if place == "WHAT":
-        from fathom.commands.inspect import What
-
-        return list(typing.get_args(What))
+        return list(typing.get_args(module.What))
     return []
 
 

@@ -26,12 +26,9 @@ def run(words: list[str]) -> int:
     from fathom.completing import SHELLS, completions
 
     if words[:1] == ["words"]:
-        import functools
+        from fathom.commands import command_module, command_names
 
-        from fathom.cli import command_module, command_names
-
-        commands = {name: functools.partial(command_module, name) for name in command_names()}
-        for word in completions(words[1:], commands):
+        for word in completions(words[1:], command_names(), command_module):
             print(printable(word))
         return 0
     if asks_for_help(words):
