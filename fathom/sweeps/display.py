@@ -70,6 +70,10 @@ class SweepDisplay:
         listed = ", ".join(f"{name} {done}/{total}" for name, done, total in runs)
         self._bar.update(self._task, description=listed)
 
+    def run_ended(self, name: str, values: Sequence[float]) -> None:
+        """Say that a run was trained to its end."""
+        self.message(f"  {name}{f': {number(values[-1])}' if values else ''}")
+
     def outcome(self, trial: FrozenTrial) -> None:
         """Say how a trial ended."""
         self._bar.advance(self._task)

@@ -98,7 +98,8 @@ class RayTasks:
             why = self._ray.get(task)
         except errors.RayTaskError as error:
             lines = str(error).strip().splitlines()
-            return Ended(folder, False, why=lines[-1] if lines else "its task failed")
+            again = isinstance(error.cause, TimeoutError)
+            return Ended(folder, False, again, lines[-1] if lines else "its task failed")
         except (errors.RayError, KeyboardInterrupt) as error:
             return Ended(folder, False, again=True, why=f"its worker died ({type(error).__name__})")
         run = RunFolder.open(folder, trust=True)
@@ -117,13 +118,19 @@ class RayTasks:
 
 
 def train_run(folder: str) -> str:
-    """Train a run to its end on whichever machine this is; gives what went wrong, or nothing."""
+    """Train a run to its end on whichever machine this is; gives what went wrong, or nothing.
+
+    Raises:
+        TimeoutError: another process does not leave it.
+    """
     import fathom
 
     try:
         run = fathom.load(folder, trust=True)
         until = time.monotonic() + _WAIT
-        while run.is_training() and time.monotonic() < until:
+        while run.is_training():
+            if time.monotonic() > until:
+                raise TimeoutError(f"{folder} is being trained by another process")
             time.sleep(0.5)
         fathom.resume(run, progress=False, trust=True)
     except FathomError as error:

@@ -276,7 +276,7 @@ def _train(
             member.look()
             if end.trained:
                 member.done = True
-                trial.look()
+                display.run_ended(member.folder.name, member.values)
             elif trial.wanted(trial.members.index(member)) and (
                 not end.again or member.attempts >= _ATTEMPTS
             ):

@@ -15,6 +15,7 @@ import fathom
 from fathom.cli import main
 from fathom.errors import FathomError
 from fathom.page.registry import Registry
+from fathom.runs.launcher import fit_defaults
 from fathom.runs.run import Run
 from fathom.sweeps import sweep as sweeping
 from fathom.sweeps.folder import SweepConfig, SweepFolder
@@ -24,7 +25,7 @@ from fathom.sweeps.trials import SEED_STRIDE, Trials
 from fathom.sweeps.workers import Ended
 
 SWEEP = [
-    "sweep", "reinforce", "CartPole-v1", "--name", "s", "--seeds", "0-1", "--trials", "4", "--jobs", "2",
+    "sweep", "reinforce", "CartPole-v1", "--name", "s", "--seeds", "0-1", "--trials", "3", "--jobs", "2",
     "--vary", "learning_rate=1e-3:1e-1:log", "--vary", "discount=0.9,0.99", "--steps", "400",
     "--segment-steps", "200", "--evaluation-episodes", "2", "--hidden-size", "8", "--threads", "1",
 ]  # fmt: skip
@@ -253,7 +254,7 @@ def test_a_sweep_that_is_killed_twice_ends_like_one_that_is_not(
     monkeypatch.chdir(alone)
     assert main(SWEEP) == 0
     table = _table(capsys)
-    assert len(workers.started) == 8
+    assert len(workers.started) == 6
 
     sweep = killed / "runs" / "s"
     _kill_when(SWEEP, killed, lambda: (sweep / run_name(0, 0) / "checkpoints" / "00001").exists())
@@ -264,9 +265,9 @@ def test_a_sweep_that_is_killed_twice_ends_like_one_that_is_not(
     assert main(["resume", "s"]) == 0
     assert _table(capsys) == table
     assert _result(sweep) == _result(alone / "runs" / "s")
-    assert len(workers.started) < 8
+    assert len(workers.started) < 6
     assert begun.items() <= {one.name: one.stat().st_ino for one in sweep.glob("t*")}.items()
-    for name in (run_name(0, 0), run_name(3, 1)):
+    for name in (run_name(0, 0), run_name(2, 1)):
         weights = [
             (
                 folder / "runs" / "s" / name / "checkpoints" / "00002" / "weights.safetensors"
@@ -283,12 +284,12 @@ def test_a_sweep_that_is_killed_twice_ends_like_one_that_is_not(
     assert run.config.hyperparameters["learning_rate"] == best["params"]["learning_rate"]
     assert run.evaluations()[-1]["mean"] == best["scores"]["0"]
     names = {one.name for one in Run.list(killed / "runs")}
-    assert names == {"best", *(run_name(trial, seed) for trial in range(4) for seed in (0, 1))}
+    assert names == {"best", *(run_name(trial, seed) for trial in range(3) for seed in (0, 1))}
     registry = Registry(killed / "runs")
     registry.look_at_all()
     rows = {row["path"]: row for row in registry.rows()["rows"]}
-    assert rows["s/t003-s1"]["state"] == "finished"
-    assert registry.open(rows["s/t003-s1"]["id"]).config.seed == 1
+    assert rows["s/t002-s1"]["state"] == "finished"
+    assert registry.open(rows["s/t002-s1"]["id"]).config.seed == 1
 
     # The same sweep again has nothing to do; another one of the same name is refused.
     workers.started.clear()
@@ -319,15 +320,20 @@ def test_lists_are_a_grid_and_a_trial_that_fails_is_last(
         fathom.sweep("ppo", "CartPole-v1", trails=3, **common)
 
 
-def test_seeds_alone_are_a_sweep_of_a_task(tmp_path: Path, workers: InThisProcess) -> None:
-    words = ["sweep", "spam", "--runs-dir", str(tmp_path), "--name", "d", "--seeds", "0-1", "--epochs", "1",
-             "--minimize", "--threads", "1"]  # fmt: skip
+def test_the_least_error_is_the_best(tmp_path: Path, workers: InThisProcess) -> None:
+    words = ["sweep", "regression", "--runs-dir", str(tmp_path), "--name", "d", "--seeds", "0-1", "--epochs", "1",
+             "--minimize", "--vary", "degree=1,3", "--threads", "1"]  # fmt: skip
     assert main(words) == 0
     result = _result(tmp_path / "d")
-    assert result["score"] == "accuracy"
-    assert result["minimize"]
-    assert set(result["best"]["scores"]) == {"0", "1"}
+    assert result["score"] == "MSE"
+    first, second = result["trials"]
+    assert first == result["best"]
+    assert first["mean"] < second["mean"]
+    assert set(first["scores"]) == {"0", "1"}
     assert (tmp_path / "d" / "curves.png").exists()
+    options, config = fit_defaults("regression", preset_file=tmp_path / "d" / "best.toml")
+    assert config.degree == first["params"]["degree"]
+    assert (options.threads, options.data) == (1, "diabetes")
 
 
 def test_a_sweep_from_elsewhere_is_not_gone_on_with(tmp_path: Path, capsys: Any) -> None:
