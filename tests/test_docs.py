@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.util
 import re
@@ -78,6 +79,9 @@ def read_command(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
     monkeypatch.setattr(RunFolder, "find", stop)
     for module in (fathom.commands.gtp, fathom.commands.match, fathom.commands.play):
         monkeypatch.setattr(module, "go_player", stop)
+    for name in ("fathom.commands._sweeping.sweep_and_report", "fathom.sharing.hub.pull"):
+        with contextlib.suppress(ImportError):
+            monkeypatch.setattr(name, stop)
     monkeypatch.setattr(transcripts, "new_transcript", stop)
     monkeypatch.setattr(fathom.commands.watch, "_listen", stop)
     monkeypatch.chdir(ROOT)
@@ -107,7 +111,9 @@ def flags_of_runs() -> set[str]:
     return {f"--{name.replace('_', '-')}" for name in names} | {"--no-freeze-encoder"}
 
 
-ON_A_RUN = ("evaluate", "record", "predict", "inspect", "resume", "play", "gtp", "match")
+ON_A_RUN = (
+    "evaluate", "record", "predict", "inspect", "resume", "play", "gtp", "match", "export", "push",
+)  # fmt: skip
 PLAYERS = ("random", "playout", "rave")
 
 
