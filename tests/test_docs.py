@@ -79,7 +79,8 @@ def read_command(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
     monkeypatch.setattr(RunFolder, "find", stop)
     for module in (fathom.commands.gtp, fathom.commands.match, fathom.commands.play):
         monkeypatch.setattr(module, "go_player", stop)
-    for name in ("fathom.commands._sweeping.sweep_and_report", "fathom.sharing.hub.pull"):
+    plan = "fathom.sweeps.plan"
+    for name in (f"{plan}.training_sweep", f"{plan}.fit_sweep", "fathom.sharing.hub.pull"):
         with contextlib.suppress(ImportError):
             monkeypatch.setattr(name, stop)
     monkeypatch.setattr(transcripts, "new_transcript", stop)
@@ -143,7 +144,8 @@ def test_every_command_of_a_page_exists(
         words = shlex.split(line, comments=True)
         if re.search(r"…| (COMMAND|AGENT|ENV|TASK|WORLD|N)\b|\$", line):
             continue  # a pattern
-        if words[1] == "domain" or {"elsewhere", "minigrid:MiniGrid-Empty-8x8-v0"} & {*words}:
+        unknown = {"elsewhere", "minigrid:MiniGrid-Empty-8x8-v0", "--preset"}
+        if words[1] == "domain" or unknown & {*words}:
             continue  # on what a reader has
         made.add(read_command(line))
         if words[1] in ON_A_RUN and is_complete(page):
