@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import importlib.util
 import re
@@ -81,8 +80,7 @@ def read_command(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
         monkeypatch.setattr(module, "go_player", stop)
     plan = "fathom.sweeps.plan"
     for name in (f"{plan}.training_sweep", f"{plan}.fit_sweep", "fathom.sharing.hub.pull"):
-        with contextlib.suppress(ImportError):
-            monkeypatch.setattr(name, stop)
+        monkeypatch.setattr(name, stop)
     monkeypatch.setattr(transcripts, "new_transcript", stop)
     monkeypatch.setattr(fathom.commands.watch, "_listen", stop)
     monkeypatch.chdir(ROOT)
