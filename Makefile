@@ -3,22 +3,27 @@ PYTHON ?= python3
 BIN := .venv/bin
 TSC := build/node_modules/.bin/tsc
 
-.PHONY: demo test lint docs bench wheel-test clean
+.PHONY: demo test kernels lint docs bench wheel-test clean
 
 .venv/.installed: pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install -q --disable-pip-version-check "torch>=2.10,<2.14"
-	$(BIN)/pip install -q --disable-pip-version-check -e ".[dev]"
+	$(BIN)/pip install -q --disable-pip-version-check --no-compile "torch>=2.10,<2.14"
+	$(BIN)/pip install -q --disable-pip-version-check --no-compile -e ".[dev]"
 	touch $@
 
 demo: .venv/.installed
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh examples/demo.sh
 
 # Two tests at a time with one thread each: most of them wait for a single thread.
-test: .venv/.installed lint
+test: .venv/.installed lint kernels
 	@command -v chromium chromium-browser >/dev/null || \
 	echo "The page is not tested in a browser: there is no Chromium (on Debian: apt-get install chromium)"
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
+
+# The worlds' kernels are compiled once, before tests that run side by side each do it; `make -j2 test` does it beside the linters.
+kernels: .venv/.installed
+	@echo "compiling the kernels of the worlds"
+	@PATH="$(CURDIR)/$(BIN):$$PATH" sh tools/compile_kernels.sh
 
 lint: .venv/.installed
 	$(BIN)/ruff check .

@@ -69,11 +69,11 @@ def student_intervals(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def interquartile_mean(values: np.ndarray) -> float:
-    """Mean of the middle half of values (n,), the measure of Agarwal et al. 2021 for few runs: neither a lucky nor an
+    """Mean of the middle half of all values, the measure of Agarwal et al. 2021 for few runs: neither a lucky nor an
     unlucky one decides it. A quarter of the values, rounded down, is left out at each end."""
     from scipy.stats import trim_mean
 
-    return float(trim_mean(np.asarray(values, np.float64), 0.25))
+    return float(trim_mean(np.asarray(values, np.float64), 0.25, axis=None))
 
 
 def wilson_interval(wins: float, games: int) -> tuple[float, float]:

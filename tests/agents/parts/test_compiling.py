@@ -40,7 +40,7 @@ class Scale:
 def test_each_of_many_agents_is_compiled_for_itself() -> None:
     x = torch.linspace(-3, 3, 7)
     with torch._dynamo.config.patch(recompile_limit=1):  # torch's own limit is eight versions
-        for factor in range(1, 4):
+        for factor in (1, 2):
             scale = Scale(float(factor))
             quick = compiled(scale.scaled, torch.device("cpu"))
             for _ in range(2):

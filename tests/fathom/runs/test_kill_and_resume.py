@@ -45,7 +45,7 @@ TRAININGS = {
         " --normalize-observations --threads 1"
     ),
     "adversarial imitation": (
-        "gail CartPole-v1 --expert {expert} --steps 6000 --segment-steps 1500 --evaluation-episodes 2"
+        "gail CartPole-v1 --expert {expert} --steps 2400 --segment-steps 600 --evaluation-episodes 2"
         " --normalize-rewards --threads 1"
     ),
 }

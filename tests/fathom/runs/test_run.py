@@ -358,7 +358,7 @@ def test_config_is_rebuilt_from_what_was_written() -> None:
         widths: tuple[int, ...] = (1, 2)
         limit: int | None = 3
 
-    table = config_module._for_toml({"num_envs": 2, "rate": 1, "widths": (3, 4), "limit": None})
+    table = config_module.toml_value({"num_envs": 2, "rate": 1, "widths": (3, 4), "limit": None})
     built = build_config(Config, table)
     assert built == Config(2, 1.0, (3, 4), None)
     assert isinstance(built.rate, float)

@@ -17,7 +17,7 @@ def test_a_run_of_one_thread_computes_on_one_thread_though_numba_starts_its_own(
 ) -> None:
     code = f"""
 from fathom.cli import main
-words = "train dqn ALE/Pong-v5 --threads 1 --steps 64 --evaluation-episodes 0"
+words = "train dqn ALE/Pong-v5 --threads 1 --num-envs 1 --steps 4 --evaluation-episodes 0"
 words += " --replay-capacity 1000 --runs-dir {tmp_path}"
 assert main(words.split()) == 0
 import torch
