@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import importlib.util
+import itertools
 import json
 import os
 import re
@@ -543,14 +544,20 @@ def folder(path: Path) -> None:
     path.mkdir()
 
 
-@pytest.mark.parametrize("kind", [pipe, endless, sparse, long_header, folder])
+FILES = [
+    "run.toml", "latest", "checkpoints/00002/weights.safetensors", "metrics.jsonl", "evaluations.jsonl", "lock",
+    "signature", "model.json", "checkpoints", "checkpoints/00002", "checkpoints/00002/state.safetensors",
+    "checkpoints/00002/state.json", "replay", "replay/observations", "replay/written", "videos", "pictures",
+]  # fmt: skip
+
+
 @pytest.mark.parametrize(
-    "name",
-    ["run.toml", "latest", "lock", "signature", "metrics.jsonl", "evaluations.jsonl", "model.json",
-     "checkpoints", "checkpoints/00002", "checkpoints/00002/weights.safetensors",
-     "checkpoints/00002/state.safetensors", "checkpoints/00002/state.json", "replay",
-     "replay/observations", "replay/written", "videos", "pictures"],
-)  # fmt: skip
+    ("name", "kind"),
+    [
+        *itertools.product(FILES, [pipe, sparse]),
+        *itertools.product(FILES[:4], [endless, long_header, folder]),
+    ],
+)
 def test_no_kind_of_file_is_waited_for_or_read_without_end(
     foreign: Path, name: str, kind: Edit, capsys: pytest.CaptureFixture[str]
 ) -> None:

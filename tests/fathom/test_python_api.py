@@ -96,7 +96,7 @@ def test_training_in_a_thread(tmp_path: Path) -> None:
 
 
 def test_fits_in_threads_are_what_they_are_alone(tmp_path: Path) -> None:
-    options = {"epochs": 3, "filters": 4, "hidden_size": 16, "threads": 1, "progress": False}
+    options = {"epochs": 2, "filters": 4, "hidden_size": 16, "threads": 1, "progress": False}
     alone = fathom.fit("digits", runs_dir=tmp_path, name="alone", **options)  # type: ignore[arg-type]
     errors: list[BaseException] = []
 
@@ -108,20 +108,20 @@ def test_fits_in_threads_are_what_they_are_alone(tmp_path: Path) -> None:
 
     def use() -> None:
         try:
-            for _ in range(5):
+            for _ in range(3):
                 alone.evaluate()
                 alone.task()
         except BaseException as error:
             errors.append(error)
 
-    threads = [threading.Thread(target=fit, args=(number,)) for number in range(3)]
+    threads = [threading.Thread(target=fit, args=(number,)) for number in range(2)]
     threads.append(threading.Thread(target=use))
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert not errors
-    for number in range(3):
+    for number in range(2):
         other = fathom.load(f"thread-{number}", tmp_path)
         scores = [line["mean"] for line in other.evaluations()]
         assert scores == [line["mean"] for line in alone.evaluations()]

@@ -161,16 +161,19 @@ def _use_little_data(kind: Any, config: Any, monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setattr(kind, name, lambda *_: {})
 
 
-@pytest.mark.parametrize("name", TASKS)
-def test_a_stopped_fit_of_every_task_ends_with_the_same_tensors(
+# Of every task a state is trained from in test_task.py; here are some that differ in what a run keeps of them.
+@pytest.mark.parametrize(
+    "name",
+    ["autoencoder", "copy", "descent", "digits", "gan", "pixels", "reading", "regression", "semi-supervised",
+     "slot-filling", "transfer", "word-vectors"],
+)  # fmt: skip
+def test_a_stopped_fit_ends_with_the_same_tensors(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setattr(task_learner, "_REPORT_SECONDS", 0.0)  # a report after every batch
     kind = task_class(name)
     less: dict[str, dict[str, Any]] = {
-        "captions": {"scenes": 150},
         "copy": {"sequences": 60, "longest": 4},
-        "speech": {"hidden_size": 16, "batch_size": 32, "beam_width": 1},
     }
     config = kind.Config(epochs=2, **less.get(name, {}))
     _use_little_data(kind, config, monkeypatch)
