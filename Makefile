@@ -7,8 +7,8 @@ TSC := build/node_modules/.bin/tsc
 
 .venv/.installed: pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install -q --disable-pip-version-check --no-compile "torch>=2.10,<2.14"
-	$(BIN)/pip install -q --disable-pip-version-check --no-compile -e ".[dev]"
+	$(BIN)/pip install -q --disable-pip-version-check "torch>=2.10,<2.14"
+	$(BIN)/pip install -q --disable-pip-version-check -e ".[dev]"
 	touch $@
 
 demo: .venv/.installed
@@ -20,7 +20,7 @@ test: .venv/.installed lint kernels
 	echo "The page is not tested in a browser: there is no Chromium (on Debian: apt-get install chromium)"
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
-# The worlds' kernels are compiled once, before tests that run side by side each do it; `make -j2 test` does it beside the linters.
+# What tests that run side by side would each compile is compiled once; `make -j2 test` does it beside the linters.
 kernels: .venv/.installed
 	@echo "compiling the kernels of the worlds"
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh tools/compile_kernels.sh

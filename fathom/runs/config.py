@@ -31,6 +31,8 @@ from fathom.schema import STRICT, Plain, plain
 
 FORMAT = 2
 """Version of the run folder's layout; other versions are refused."""
+SWEEP_CONFIG = "sweep.toml"
+"""In the folder of a sweep, whose runs lie in it."""
 CONFIG = "run.toml"
 MOST_CONFIG = 1 << 17
 """Bytes of a `run.toml`."""
@@ -170,6 +172,10 @@ def read_config(folder: Path) -> tuple[RunConfig, bytes]:
     try:
         text = Folder(folder).read(CONFIG, MOST_CONFIG)
     except FileNotFoundError as error:
+        if (folder / SWEEP_CONFIG).is_file():
+            raise FathomError(
+                f"{folder} is a sweep; name one of its runs, such as {folder}/t000-s0"
+            ) from error
         raise FathomError(f"{folder} is not a run: it holds no {CONFIG}") from error
     except OSError as error:
         raise FathomError(f"{path} cannot be read: {error.strerror}") from error

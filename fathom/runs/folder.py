@@ -39,6 +39,7 @@ from fathom.runs.checkpoint import (
 from fathom.runs.config import (
     CONFIG,
     MOST_CONFIG,
+    SWEEP_CONFIG,
     RunConfig,
     installed_versions,
     machine,
@@ -51,8 +52,6 @@ from fathom.schema import Plain, read_json
 
 KEPT_CHECKPOINTS = 3
 _LOCK_ATTEMPTS = 3
-SWEEP_CONFIG = "sweep.toml"
-"""In the folder of a sweep, whose runs lie in it."""
 METRICS, EVALUATIONS = LOGS = "metrics.jsonl", "evaluations.jsonl"
 
 _MOST_LOG, _MOST_WALKED, _MOST_LINE = 1 << 28, 1 << 32, 1 << 24

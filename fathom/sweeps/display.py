@@ -49,9 +49,10 @@ class SweepDisplay:
         self._task = self._bar.add_task("", total=trials.count, completed=done)
         config = sweep.config
         where = f"on the Ray cluster {config.ray}" if config.ray else f"{config.jobs} at a time"
+        seeds, threads = len(config.seeds), config.threads
         self.message(
-            f"{sweep.folder}: {trials.count:,} trials with {len(config.seeds):,} seeds each, {where}, {config.threads}"
-            f" threads a run{f', {done:,} trials done already' if done else ''}"
+            f"{sweep.folder}: {trials.count:,} trials with {seeds:,} seed{'s' * (seeds != 1)} each, {where}, {threads}"
+            f" thread{'s' * (threads != 1)} a run{f', {done:,} trials done already' if done else ''}"
         )
 
     def __enter__(self) -> SweepDisplay:
