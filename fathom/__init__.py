@@ -227,8 +227,10 @@ def sweep(
     from fathom.sweeps.display import SweepDisplay
     from fathom.sweeps.plan import fit_sweep, training_sweep
     from fathom.sweeps.report import report
+    from fathom.sweeps.space import refuse_fixed
     from fathom.sweeps.sweep import carry_out
 
+    refuse_fixed(tuple(vary or ()), options)
     specs = {name: _listed(values) for name, values in (vary or {}).items()}
     given = {
         **options,

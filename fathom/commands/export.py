@@ -7,33 +7,20 @@ from pathlib import Path
 from pydantic.dataclasses import dataclass
 
 from fathom.arguments import print_json, run_argument
+from fathom.commands._exporting import ExportOptions
 from fathom.errors import printable
-from fathom.runs.options import STRICT, Device
+from fathom.runs.options import STRICT
 from fathom.streams import quiet
 
 USAGE = "export RUN"
 
 
 @dataclass(frozen=True, config=STRICT)
-class ExportFlags:
+class ExportFlags(ExportOptions):
     """Write a run as a folder for others, with a card: a run that can be evaluated, recorded and asked."""
 
     folder: Path | None = None
     """Where; exports/NAME of the run if not given."""
-    onnx: bool = False
-    """Add the policy network as policy.onnx, and policy.json, which says what it takes and gives."""
-    license: str = ""
-    """Licence of the weights, for the card, by its name on the hub, such as mit or cc-by-4.0."""
-    checkpoint: str = "latest"
-    """Which checkpoint: latest, best (by a training's own evaluations; see --keep of train) or its step."""
-    device: Device = "auto"
-    """Where the network runs; auto takes what the run was trained on."""
-    runs_dir: Path = Path("runs")
-    """Folder in which a run's name is looked up."""
-    trust: bool = False
-    """Let a run from elsewhere import, start and read what its run.toml names."""
-    json: bool = False
-    """Print one JSON object on standard output."""
 
 
 def run(words: list[str]) -> int:
@@ -60,5 +47,6 @@ def run(words: list[str]) -> int:
             print_json(out, {"run": str(loaded.folder), "folder": str(folder), "files": names})
             return 0
         size = sum(path.stat().st_size for path in files)
-        print(printable(f"{folder}: {len(files)} files, {size / 1e6:.1f} MB"), file=out)
+        shown = f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"
+        print(printable(f"{folder}: {len(files)} files, {shown}"), file=out)
     return 0

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pydantic.dataclasses import dataclass
 
 from fathom.arguments import asks_for_help, parse, print_json, split_positional
+from fathom.commands._exporting import ExportOptions
 from fathom.errors import FathomError, printable
-from fathom.runs.options import STRICT, Device
+from fathom.runs.options import STRICT
 from fathom.streams import quiet
 
 USAGE = "push RUN REPOSITORY"
 
 
 @dataclass(frozen=True, config=STRICT)
-class PushFlags:
+class PushFlags(ExportOptions):
     """Export a run and upload it to a repository on the Hugging Face Hub, which is made where there is none.
 
     HF_TOKEN or `hf auth login` says who you are, HF_ENDPOINT names another hub.
@@ -23,20 +22,6 @@ class PushFlags:
 
     private: bool = False
     """Make a new repository one that only its owner sees."""
-    onnx: bool = False
-    """Add the policy network as policy.onnx, and policy.json, which says what it takes and gives."""
-    license: str = ""
-    """Licence of the weights, for the card, by its name on the hub, such as mit or cc-by-4.0."""
-    checkpoint: str = "latest"
-    """Which checkpoint: latest, best (by a training's own evaluations; see --keep of train) or its step."""
-    device: Device = "auto"
-    """Where the network runs; auto takes what the run was trained on."""
-    runs_dir: Path = Path("runs")
-    """Folder in which a run's name is looked up."""
-    trust: bool = False
-    """Let a run from elsewhere import, start and read what its run.toml names."""
-    json: bool = False
-    """Print one JSON object on standard output."""
 
 
 def run(words: list[str]) -> int:

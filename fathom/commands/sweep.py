@@ -93,7 +93,10 @@ def run(words: list[str]) -> int:
             )
         from fathom.commands._sweeping import sweep_and_report
         from fathom.sweeps.plan import fit_sweep, training_sweep
+        from fathom.sweeps.space import refuse_fixed
 
+        flags_typed = (word[2:].partition("=")[0] for word in rest if word.startswith("--"))
+        typed = {name.replace("-", "_") for name in flags_typed}
         prog = " ".join(["fathom sweep", *given[:2]])
         preset = path_in(rest, "--preset")
         flags: Any
@@ -113,6 +116,7 @@ def run(words: list[str]) -> int:
                 defaults.options, defaults.config, given[0], [*given[2:], *rest], prog, out, HELP
             )
             assert environment is not None  # `parse` has printed the help
+            refuse_fixed(flags.vary, typed)
             request = dataclasses.replace(defaults, options=flags, config=config)
             sweep = training_sweep(given[0], environment, request)
         else:
@@ -136,6 +140,7 @@ def run(words: list[str]) -> int:
             flags, config = parse_with_config(
                 options, config, name, [*given[2:], *rest], prog, out, HELP
             )
+            refuse_fixed(flags.vary, typed)
             arguments = {key: plain_value(text) for key, text in data_args.items()}
             sweep = fit_sweep(task, flags, config, arguments)
         return sweep_and_report(sweep, flags.json, out)

@@ -55,6 +55,8 @@ def read_preset(path: Path, learner: str, is_fit: bool) -> dict[str, Any]:
     Raises:
         FathomError: there is no such file, it is no preset, or it is for another agent or task.
     """
+    if not path.is_file():
+        raise FathomError(f"the preset {path} cannot be read: there is no such file")
     try:
         at = path.resolve()  # a link is as good, for the user named it
         content = tomllib.loads(Folder(at.parent).read(at.name, _MOST).decode())

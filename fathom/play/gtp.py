@@ -647,7 +647,7 @@ class Engine:
         """Report on the position until the next command comes."""
         options = AnalysisOptions.read(words, self.board.to_play, self.rules.size)
         board = self._before(options.colour)
-        search = self.player.analyse(board, options.only)
+        search = self._searching(board, options)
         self._stream()
         report_at, reported = time.monotonic() + options.interval, False
         while not (self._waiting() and reported) and not self.ended.is_set():
@@ -662,11 +662,23 @@ class Engine:
                 time.sleep(0.02)
         return ""
 
+    def _searching(self, board: Board, options: AnalysisOptions) -> Callable[[float], None] | None:
+        """What searches the position for some seconds more; None for a player that does not search.
+
+        Raises:
+            GtpError: moves are restricted, and it does not search or none of them is legal.
+        """
+        if options.only is not None and not board.legal()[list(options.only)].any():
+            raise GtpError("none of the moves that are allowed is legal")
+        search = self.player.analyse(board, options.only)
+        if options.only is not None and search is None:
+            raise GtpError(f"{self.player.name} does not search: its moves cannot be restricted")
+        return search
+
     def _generate_and_analyse(self, words: list[str], line: Line) -> str:
         options = AnalysisOptions.read(words, self.board.to_play, self.rules.size)
         board = self._before(options.colour)
-        if options.only is not None and self.player.analyse(board, options.only) is None:
-            raise GtpError(f"{self.player.name} does not search: its moves cannot be restricted")
+        self._searching(board, options)
         self._stream()
         report_at = time.monotonic() + options.interval
 

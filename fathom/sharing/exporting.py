@@ -173,10 +173,11 @@ def _copy_or_record(
     """Copy the video of the checkpoint, or record one where there is none and its environment can be drawn."""
     steps = run.trained_checkpoint(checkpoint).progress.steps
     name = f"step-{steps}.mp4"
-    videos = run.files / "videos"
-    if videos.kind(name) == "file":
-        _copy(videos, name, made, VIDEO)
-        return
+    # An export has its video beside its only checkpoint.
+    for source, video in ((run.files / "videos", name), (run.files, VIDEO)):
+        if source.kind(video) == "file":
+            _copy(source, video, made, VIDEO)
+            return
     message("recording an episode")
     with tempfile.TemporaryDirectory(prefix="fathom-") as temporary:
         try:
@@ -197,8 +198,11 @@ def _copy_or_record(
 @contextlib.contextmanager
 def _new_folder(folder: Path) -> Iterator[Path]:
     """A folder that takes its name when it is complete."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=folder.parent))
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=folder.parent))
+    except FileNotFoundError as error:  # as under /proc
+        raise FathomError(f"{folder} cannot be made there: {error.strerror}") from error
     try:
         temporary.chmod(0o755)
         yield temporary

@@ -197,9 +197,8 @@ class _GreedyActions(nn.Module):
         if isinstance(distribution, Categorical):
             self.sizes = distribution.sizes
             self.register_buffer("first", torch.as_tensor(np.asarray(distribution.first)))
-            self.about = (
-                "logits of the actions (n, actions), of several numbers one after the other"
-            )
+            several = ", those of several numbers one after the other" * (len(self.sizes) > 1)
+            self.about = f"logits of the actions (n, actions){several}"
         elif isinstance(distribution, Gaussian):
             self.about = "means, then logarithms of standard deviations, of unscaled actions (n, 2 · numbers)"
             columns = {

@@ -28,7 +28,7 @@ from fathom.statistics import (
 from fathom.sweeps.display import settings, shown
 from fathom.sweeps.folder import PRESET, RESULT, SweepFolder
 from fathom.sweeps.space import Range, parse_vary
-from fathom.sweeps.sweep import default_hyperparameters, run_name, run_options
+from fathom.sweeps.sweep import default_hyperparameters, run_name
 from fathom.sweeps.trials import Trials
 
 _CURVES, _BARS = 6, 20
@@ -154,14 +154,11 @@ def _preset(sweep: SweepFolder, best: FrozenTrial) -> bytes:
         if config.is_fit
         else {"algorithm": config.agent, "environments": [config.environment]}
     )
-    defaults = dataclasses.asdict(type(run_options(config))())
-    run = {k: v for k, v in config.options.items() if defaults[k] != v} | {
-        "threads": config.threads
-    }
+    run = config.options | {"threads": config.threads}
     if config.is_fit:
         run["data"] = config.data
     table = {**head, "run": run, "hyperparameters" if config.is_fit else "agent": hyperparameters}
-    note = f"# The best of {sweep.name}: trial {best.number}, {number(best.value or 0)} over {len(config.seeds)} seeds.\n"
+    note = f"# The best of {sweep.name}: trial {best.number}, {number(best.value or 0)} with seeds {', '.join(map(str, config.seeds))}.\n"
     return note.encode() + tomli_w.dumps(toml_value(table)).encode()
 
 

@@ -7,7 +7,7 @@ import itertools
 import math
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -83,7 +83,8 @@ def parse_vary(specs: Sequence[str], config: Any) -> dict[str, Dimension]:
             )
         if name not in known:
             raise FathomError(
-                f"there is no hyperparameter {typed.strip()!r} to vary{nearest(name, known)}"
+                f"there is no hyperparameter {typed.strip()!r} to vary{nearest(name, known)};"
+                " flags of the runs, such as --steps, are the same for all"
             )
         if name in space:
             raise FathomError(f"--vary {name} is given twice")
@@ -96,6 +97,12 @@ def parse_vary(specs: Sequence[str], config: Any) -> dict[str, Dimension]:
         for value in (ends.low, ends.high) if isinstance(ends, Range) else ends.values:
             _check(name, value, config)
     return space
+
+
+def refuse_fixed(vary: Sequence[str], fixed: Iterable[str]) -> None:
+    """Raise FathomError where a hyperparameter is to be varied and has a value that was given, too."""
+    for name in {spec.partition("=")[0].strip().replace("-", "_") for spec in vary} & set(fixed):
+        raise FathomError(f"{name} is given a value and to be varied: leave out one of the two")
 
 
 def grid(space: Mapping[str, Dimension]) -> list[dict[str, Any]]:

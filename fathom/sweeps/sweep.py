@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial
 
 from fathom.environments import resolve
 from fathom.environments.constructor import from_toml
-from fathom.errors import FathomError
+from fathom.errors import FathomError, Stopped
 from fathom.runs.agent_learner import agent_class
 from fathom.runs.config import build_config
 from fathom.runs.folder import EVALUATIONS, RunFolder
@@ -270,7 +270,8 @@ def _train(
     """Train the runs of a generation: the first seed of every trial, then the second …"""
     running: dict[Path, tuple[_Trial, _Member]] = {}
     while True:
-        should_stop()
+        if should_stop():
+            raise Stopped
         for end in workers.ended():
             trial, member = running.pop(end.folder)
             member.look()

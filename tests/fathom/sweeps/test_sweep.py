@@ -128,7 +128,10 @@ def test_seeds_are_ranges_and_lists() -> None:
         ("sweep ppo CartPole-v1 --jobs 200 --threads 7", "lower --jobs"),
         ("sweep ppo CartPole-v1 --evaluation-episodes 0", "goes by evaluations"),
         ("sweep ppo CartPole-v1 --preset missing.toml", "cannot be read"),
+        ("sweep ppo CartPole-v1 --preset .", "there is no such file"),
+        ("sweep ppo CartPole-v1 --hidden-size 8 --vary hidden_size=8,16", "leave out one"),
         ("sweep digits --vary learnin_rate=1,2", "did you mean learning_rate"),
+        ("sweep digits --epochs=1 --vary epochs=1,2", "leave out one"),
         ("resume nothing-here", "there is no run"),
     ],
 )
@@ -295,8 +298,8 @@ def test_a_sweep_that_is_killed_twice_ends_like_one_that_is_not(
     workers.started.clear()
     assert main(SWEEP) == 0
     assert not workers.started
-    assert main([*SWEEP, "--discount", "0.95"]) == 2
-    assert "discount is 0.99 there, and 0.95 here" in capsys.readouterr().err
+    assert main([*SWEEP, "--num-envs", "3"]) == 2
+    assert "there, and 3 here" in capsys.readouterr().err
 
 
 def test_lists_are_a_grid_and_a_trial_that_fails_is_last(
