@@ -19,7 +19,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Protocol, Self
 
 import gymnasium as gym
 import numpy as np
@@ -68,6 +68,20 @@ class AgentState:
     """Counters and flags."""
 
 
+class Workers(Protocol):
+    """Other processes that compute pieces of a training."""
+
+    def map(
+        self, function: Callable[[Any, Any], Any], common: Any, pieces: Sequence[Any]
+    ) -> list[Any]:
+        """`function(common, piece)` for every piece, in their order.
+
+        Args:
+            function: at the top of a module. It may be called again where a process dies, so its result has to
+                follow from its arguments, which it does not change.
+        """
+
+
 @dataclass(frozen=True)
 class RunContext:
     """The environments an agent learns in, and the sizes of the run."""
@@ -87,6 +101,8 @@ class RunContext:
     """The environment's scripted policy, if it has one."""
     prior: "Agent | None" = None
     """The trained agent that the hyperparameter `prior` names."""
+    workers: Workers | None = None
+    """Processes for an agent that `spreads`; None computes all in this one, to the same result."""
 
     def __post_init__(self) -> None:
         for name in ("num_envs", "segment_steps", "total_steps"):
@@ -136,6 +152,9 @@ class Agent(ABC):
 
     path_hyperparameters: ClassVar[tuple[str, ...]] = ()
     """Hyperparameters that name files which training reads."""
+
+    spreads: ClassVar[bool] = False
+    """Whether its training has pieces for `RunContext.workers`."""
 
     steps: int
     """Agent steps trained so far."""

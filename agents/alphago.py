@@ -10,6 +10,7 @@ average of the one that learns (Polyak & Juditsky 1992).
 Deviations from the papers: docs/algorithms/alphago.md.
 """
 
+import functools
 import math
 import os
 import warnings
@@ -17,7 +18,7 @@ from collections.abc import Callable, Iterator
 from copy import deepcopy
 from pathlib import Path
 from time import perf_counter
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -44,9 +45,9 @@ from agents.agent import (
 from agents.parts.adam import Adam, clip_by_global_norm, copy_into, gradients_of
 from agents.parts.compiling import LONG_TRAINING, compiled
 from agents.parts.positions import Position, SelfPlay, in_all_symmetries, symmetric
-from agents.search.go_search import GoSearches, SearchConfig
+from agents.search.go_search import Evaluate, GoSearches, Improved, SearchConfig
 from envs.go import core
-from envs.go.board import random_opening
+from envs.go.board import Rules, random_opening
 from envs.go.config import GoConfig
 from envs.go.games import ExpertGames, GamesError, expert_games, has_games, strength
 from envs.go.go import Go
@@ -98,6 +99,8 @@ class AlphaGoConfig:
     """Decay of the exponential average of the weights, which is the network that plays."""
     num_envs: NumEnvs = 64
     """Simultaneous games of self-play."""
+    groups: Size = 1
+    """Groups of these games that are searched apart: on a Ray cluster (--ray) at the same time."""
     simulations: Size = 32
     """Simulations of the tree search for each move of self-play."""
     replay_positions: PositiveInt = 50_000
@@ -109,6 +112,8 @@ class AlphaGoConfig:
         if self.expert_games:  # a run may go on in another folder
             folder = os.path.abspath(os.path.expanduser(self.expert_games))
             object.__setattr__(self, "expert_games", folder)
+        if self.groups > self.num_envs:
+            raise ValueError(f"groups must be at most num_envs, which is {self.num_envs}")
 
 
 class AlphaGo(Agent):
@@ -119,6 +124,7 @@ class AlphaGo(Agent):
 
     Config: ClassVar[type] = AlphaGoConfig
     path_hyperparameters: ClassVar[tuple[str, ...]] = ("expert_games",)
+    spreads: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -174,19 +180,13 @@ class AlphaGo(Agent):
 
     # -- playing --------------------------------------------------------------------------------
 
-    @torch.no_grad()
     def evaluate(self, planes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Evaluate (n, planes, size, size) uint8 positions: an `Evaluate` for searches.
 
         Returns:
             logits (n, size² + 1) float32, values (n,) float32 in −1…1 for the player to move
         """
-        logits, values, _ = self._predict(torch.from_numpy(planes))
-        return logits.cpu().numpy(), values.cpu().numpy()
-
-    def _predict(self, planes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        planes = planes.to(self.device).contiguous(memory_format=torch.channels_last)
-        return self.player(planes)
+        return _evaluate(self.player, self.device, planes)
 
     def act(
         self,
@@ -296,13 +296,11 @@ class AlphaGo(Agent):
         """Play `steps` moves in several games at once, and learn from every game that ends."""
         config, rules = self.config, world.rules
         rng = generator(seed)
-        search = SearchConfig(simulations=config.simulations)
         # Room for the positions of a game with its random opening and the empty board.
-        history = world.limit + 5
-        searches = GoSearches(config.num_envs, rules, self.evaluate, search, seed, history)
+        boards = core.new_boards(config.num_envs, rules, world.limit + 5)
         games: list[list[Position]] = [[] for _ in range(config.num_envs)]
         for g in range(config.num_envs):
-            _begin(searches.boards, g, rules, rng)
+            _begin(boards, g, rules, rng)
         clock = {"environment": 0.0, "acting": 0.0, "learning": 0.0}
         losses: list[torch.Tensor] = []
         finished: list[tuple[int, bool]] = []  # moves, whether black won
@@ -310,24 +308,25 @@ class AlphaGo(Agent):
         due = 0.0  # positions to learn from
         while done < steps:
             began = perf_counter()
-            result = searches.run()
+            result = self._search(boards, rules, (seed, done))
             searched = perf_counter()
-            colours = searches.boards.numbers[:, core.TO_PLAY].copy()
+            colours = boards.numbers[:, core.TO_PLAY].copy()
             seen = np.zeros((config.num_envs, *self.shape), np.uint8)
             for g, game in enumerate(games):
-                core.planes(searches.boards, g, seen[g])
+                core.planes(boards, g, seen[g])
                 policy = result.policies[g].astype(np.float16)
                 game.append(Position(np.packbits(seen[g]), policy, int(colours[g])))
-            searches.advance(result.actions)
+            for g, action in enumerate(result.actions):
+                core.play(boards, g, int(action))
             done += config.num_envs
             last = done >= steps
             for g, game in enumerate(games):
-                ended = searches.boards.numbers[g, core.PASSES] == 2
+                ended = boards.numbers[g, core.PASSES] == 2
                 ended = ended or len(game) >= world.limit
                 if ended or last:
-                    score = core.area(searches.boards, g) - rules.komi
+                    score = core.area(boards, g) - rules.komi
                     owners = np.zeros((rules.size, rules.size), np.int8)
-                    core.owners(searches.boards, g, owners)
+                    core.owners(boards, g, owners)
                     # The winner of a game that the end of the segment cuts off is unknown.
                     self.replay = self.replay.with_game(
                         game, score if ended else 0.0, owners if ended else 0 * owners
@@ -336,7 +335,7 @@ class AlphaGo(Agent):
                     if ended:
                         finished.append((len(game), score > 0))
                     games[g] = []
-                    _begin(searches.boards, g, rules, rng)
+                    _begin(boards, g, rules, rng)
             self.replay = self.replay.newest(config.replay_positions)
             advanced = perf_counter()
             while due >= config.batch_size:
@@ -359,6 +358,21 @@ class AlphaGo(Agent):
                     metrics["black_wins"] = float(np.mean([won for _, won in finished]))
                 losses, finished = [], []
                 yield metrics
+
+    def _search(self, boards: core.Boards, rules: Rules, seed: tuple[int, int]) -> Improved:
+        """Search all games with the network that plays, group by group."""
+        simulations, groups = self.config.simulations, self.config.groups
+        ends = [len(boards.stones) * g // groups for g in range(groups + 1)]
+        pieces = [
+            _Group(core.rows(boards, slice(*ends[g : g + 2])), rules, simulations, (*seed, g))
+            for g in range(groups)
+        ]
+        if self.context.workers is None:
+            found = [_search(self.evaluate, piece) for piece in pieces]
+        else:
+            network = _Network(self.shape, self.config.layers, self.config.width, self.playing)
+            found = self.context.workers.map(_search_elsewhere, network, pieces)
+        return Improved(*map(np.concatenate, zip(*found, strict=True)))
 
     def accuracy(self, games: ExpertGames) -> Metrics:
         """Top-1 and top-5 accuracy of the move and squared error of the value, on held-out positions."""
@@ -490,6 +504,53 @@ class AlphaGo(Agent):
         if config.expert_games:
             has_games(Path(config.expert_games), observation_space.shape[1])
         return 0
+
+
+class _Group(NamedTuple):
+    """Games that are searched together."""
+
+    boards: core.Boards
+    rules: Rules
+    simulations: int
+    seed: tuple[int, ...]
+
+
+class _Network(NamedTuple):
+    """The network that plays, for another process."""
+
+    shape: tuple[int, ...]
+    layers: int
+    width: int
+    weights: dict[str, torch.Tensor]
+
+
+def _search(evaluate: Evaluate, group: _Group) -> Improved:
+    """Search the present positions of a group."""
+    search = SearchConfig(simulations=group.simulations)
+    return GoSearches(group.boards, group.rules, evaluate, search, group.seed).run()
+
+
+def _search_elsewhere(network: _Network, group: _Group) -> Improved:
+    """`_search` in another process, whose memory the arguments are not in."""
+    with torch.device("meta"):
+        player = PolicyValueNetwork(
+            network.shape[0], network.shape[1], network.layers, network.width
+        )
+    player.load_state_dict(network.weights, assign=True)
+    arrays = (array.copy() for array in group.boards[3:])
+    boards = core.Boards(*group.boards[:3], *arrays)
+    evaluate = functools.partial(_evaluate, player, torch.device("cpu"))
+    return _search(evaluate, group._replace(boards=boards))
+
+
+@torch.no_grad()
+def _evaluate(
+    player: PolicyValueNetwork, device: torch.device, planes: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """`AlphaGo.evaluate` with any network."""
+    seen = torch.from_numpy(planes).to(device).contiguous(memory_format=torch.channels_last)
+    logits, values, _ = player(seen)
+    return logits.cpu().numpy(), values.cpu().numpy()
 
 
 def _begin(boards: core.Boards, g: int, rules: core.Rules, rng: np.random.Generator) -> None:

@@ -69,13 +69,15 @@ def searches_speed(
     size: int, evaluate: Evaluate, games: int, simulations: int, seconds: float
 ) -> dict[str, float]:
     """Simulations a second, summed over games that go on as they would in self-play."""
-    searches = GoSearches(games, Rules(size), evaluate, SearchConfig(simulations=simulations))
+    boards, search = core.new_boards(games, Rules(size)), SearchConfig(simulations=simulations)
+    searches = GoSearches(boards, Rules(size), evaluate, search)
     for g in range(games):
         searches.set_board(g, opening(size, g))
     searches.run(1)
     done, began = 0, time.perf_counter()
     while (taken := time.perf_counter() - began) < seconds:
-        searches.advance(searches.run().actions)
+        for g, action in enumerate(searches.run().actions):
+            core.play(searches.boards, g, int(action))
         done += games * simulations
     return {"a second": done / taken}
 

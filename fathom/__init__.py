@@ -58,6 +58,7 @@ def train(
     environment: str,
     *,
     env_args: Mapping[str, Any] | None = None,
+    ray: str | None = None,
     progress: bool = True,
     **options: Any,
 ) -> Run:
@@ -70,6 +71,7 @@ def train(
         agent: such as "dqn"; `fathom list` names them.
         environment: an id, "module:Id", or a class or function: "path/to/file.py:Name", "module:Name".
         env_args: the environment's own arguments: values of JSON.
+        ray: address of a Ray cluster that searches the groups of alphago's games.
         progress: show it.
         options: the flags of `fathom train AGENT ENV` as keywords: those of the run (`steps`, `seed`,
             `name`, `runs_dir`, `record` …) and the agent's hyperparameters (`learning_rate` …).
@@ -83,8 +85,10 @@ def train(
     from fathom.display import Display
     from fathom.environments import resolve
     from fathom.environments.constructor import argument_text
+    from fathom.runs.cluster import workers_at
     from fathom.runs.launcher import defaults_for, new_training, removing_unsuitable
     from fathom.runs.run import Run
+    from fathom.runs.runner import learner_of
     from fathom.runs.runner import train as train_run
     from fathom.runs.trained_run import open_run
 
@@ -101,9 +105,10 @@ def train(
     run_options, config = _split(options, defaults.options, defaults.config)
     defaults = dataclasses.replace(defaults, options=run_options, config=config)
     display = Display(quiet=not progress)
-    run = new_training(agent, spec, defaults, display.message)
-    with removing_unsuitable(run):
-        train_run(run, display)
+    with workers_at(ray, agent) as workers:
+        run = new_training(agent, spec, defaults, display.message)
+        with removing_unsuitable(run):
+            train_run(run, display, learner=functools.partial(learner_of, workers=workers))
     return Run.open(run.folder, trust=True)
 
 
@@ -181,7 +186,7 @@ def resume(
         runs_dir: folder in which a run's name is looked up.
         progress: show it.
         trust: as for `load`; the run then counts as made here.
-        changes: as for `Run.resume`: `learning_rate`, `env_args`, `evaluation_episodes` …
+        changes: as for `Run.resume`: `learning_rate`, `env_args`, `ray`, `evaluation_episodes` …
 
     Raises:
         FathomError: it cannot go on.

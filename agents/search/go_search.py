@@ -407,27 +407,24 @@ class GoSearches:
     """Searches many games at once; one call of the network evaluates a leaf of each.
 
     Args:
-        history: how many positions superko remembers; see `envs.go.core.new_boards`.
-
-    Attributes:
-        boards: the games, `envs.go.core.Boards`. They may be changed by `advance`, `core.play`, `core.clear`
-            or `set_board`; every search begins at their present positions.
+        boards: the games. They may be changed by `core.play`, `core.clear` or `set_board`; every search
+            begins at their present positions.
+        seed: of the noise, as NumPy takes it.
     """
 
     def __init__(
         self,
-        n: int,
+        boards: core.Boards,
         rules: Rules,
         evaluate: Evaluate,
         config: SearchConfig | None = None,
-        seed: int = 0,
-        history: int | None = None,
+        seed: int | Sequence[int] = 0,
     ) -> None:
+        self.boards = boards
         self.rules, self.evaluate, self.config = rules, evaluate, config or SearchConfig()
-        self.boards = core.new_boards(n, rules, history)
         self._rng = np.random.default_rng(seed)
-        size, actions = rules.size, rules.size**2 + 1
-        self._work = core.new_boards(n, rules, history)
+        n, size, actions = len(boards.stones), rules.size, rules.size**2 + 1
+        self._work = core.new_boards(n, rules, core.history_room(boards))
         self._planes = np.zeros((n, core.PLANES, size * size), np.uint8)
         self._legal = np.zeros((n, actions), np.bool_)
         self._leaves = np.zeros(n, np.int32)
@@ -438,11 +435,6 @@ class GoSearches:
         if board.rules != self.rules:
             raise ValueError(f"the search is for {self.rules}, not for {board.rules}")
         core.copy_board(self.boards, g, board.boards, 0)
-
-    def advance(self, actions: np.ndarray) -> None:
-        """Play a legal action in every game."""
-        for g, action in enumerate(actions):
-            core.play(self.boards, g, int(action))
 
     def run(self, simulations: int | None = None) -> Improved:
         """Search the present positions of all games.

@@ -459,6 +459,11 @@ def breathes(boards: Boards, i: int, action: int) -> bool:
     return head != 0 and boards.chains[i, LIBERTIES, head] != 0
 
 
+def rows(boards: Boards, which: slice) -> Boards:
+    """Return some of the boards, which share their memory with all."""
+    return Boards(*boards[:3], *(array[which] for array in boards[3:]))
+
+
 def history_room(boards: Boards) -> int:
     """Return how many positions superko can remember."""
     return boards.hashes.shape[1] - 1 - _FILTER

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import sys
 from pathlib import Path
@@ -36,6 +37,8 @@ class ResumeFlags:
     """Folder in which a run's name is looked up."""
     trust: bool = False
     """Let a run from elsewhere import, start and read what its run.toml names."""
+    ray: str | None = None
+    """Address of a Ray cluster that searches the groups of alphago's games, such as auto or ray-head:6379."""
     json: bool = False
     """Print one JSON object on standard output, and progress on standard error."""
 
@@ -79,9 +82,11 @@ def run(words: list[str]) -> int:
         from fathom.display import Display
         from fathom.runs.agent_learner import agent_class, agent_config
         from fathom.runs.changes import OPTIONS, change
+        from fathom.runs.cluster import workers_at
         from fathom.runs.config import check_hyperparameters
         from fathom.runs.folder import RunFolder
         from fathom.runs.launcher import protocol_line
+        from fathom.runs.runner import learner_of
 
         if sweep := _sweep_named(given[0], runs_dir_in(rest)):
             return _resume_sweep(sweep, [*given[1:], *rest], out)
@@ -110,13 +115,15 @@ def run(words: list[str]) -> int:
                     item.name: getattr(after, item.name)
                     for item in dataclasses.fields(after)
                     if getattr(after, item.name) != getattr(before, item.name)
-                    and item.name not in ("steps", "runs_dir", "trust", "json")
+                    and item.name not in ("steps", "runs_dir", "trust", "ray", "json")
                 }
         display = Display(stderr=flags.json)
-        change(resumed, flags.steps, changes, env_args, display.message)
-        line = printable(protocol_line(resumed.config))
-        print(line, file=sys.stderr if flags.json else out)
-        return train_and_report(resumed, display, flags.json, out)
+        with workers_at(flags.ray, config.agent) as workers:
+            change(resumed, flags.steps, changes, env_args, display.message)
+            line = printable(protocol_line(resumed.config))
+            print(line, file=sys.stderr if flags.json else out)
+            learner = functools.partial(learner_of, workers=workers)
+            return train_and_report(resumed, display, flags.json, out, learner)
 
 
 def _sweep_named(reference: str, runs_dir: Path) -> Path | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 from pydantic.dataclasses import dataclass
 
@@ -27,6 +28,8 @@ hyperparameters of that agent, with the values that will be used in that environ
 class TrainFlags(TrainOptions):
     """The run."""
 
+    ray: str | None = None
+    """Address of a Ray cluster that searches the groups of alphago's games, such as auto or ray-head:6379."""
     json: bool = False
     """Print one JSON object on standard output, and progress on standard error."""
 
@@ -53,12 +56,14 @@ def run(words: list[str]) -> int:
         from fathom.commands._training import train_and_report
         from fathom.display import Display
         from fathom.environments import resolve
+        from fathom.runs.cluster import workers_at
         from fathom.runs.launcher import (
             defaults_for,
             known_agent,
             new_training,
             removing_unsuitable,
         )
+        from fathom.runs.runner import learner_of
         from fathom.runs.trained_run import open_run
 
         agent = known_agent(given[0])
@@ -78,6 +83,8 @@ def run(words: list[str]) -> int:
         assert environment is not None  # `parse` has printed the help
         display = Display(stderr=flags.json)
         chosen = dataclasses.replace(defaults, options=flags, config=config)
-        new = new_training(agent, environment, chosen, display.message)
-        with removing_unsuitable(new):
-            return train_and_report(new, display, flags.json, out)
+        with workers_at(flags.ray, agent) as workers:
+            new = new_training(agent, environment, chosen, display.message)
+            learner = functools.partial(learner_of, workers=workers)
+            with removing_unsuitable(new):
+                return train_and_report(new, display, flags.json, out, learner)

@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from agents import MissingPackageError, load_agent
-from agents.agent import Agent, AgentState, Metrics, RunContext, UnsuitableEnvironmentError
+from agents.agent import (
+    Agent,
+    AgentState,
+    Metrics,
+    RunContext,
+    UnsuitableEnvironmentError,
+    Workers,
+)
 from agents.parts.replay import DamagedReplayError
 from envs.vector import BrokenEnvironmentError
 from fathom.environments import EnvironmentSpec, resolve
@@ -43,9 +50,13 @@ from fathom.runs.trust import refuse_arguments, refuse_imports, refuse_paths
 
 
 class AgentLearner:
-    """The `Learner` of a run that trains an agent."""
+    """The `Learner` of a run that trains an agent.
 
-    def __init__(self, run: RunFolder) -> None:
+    Args:
+        workers: other processes, for an agent that `spreads`.
+    """
+
+    def __init__(self, run: RunFolder, workers: Workers | None = None) -> None:
         self.run, self.config = run, run.config
         kind = agent_class(run.config.agent)
         check_hyperparameters(run.folder, run.config, kind.Config)
@@ -55,6 +66,7 @@ class AgentLearner:
             names = kind.path_hyperparameters
             refuse_paths(run.folder, *(run.config.hyperparameters.get(name) for name in names))
         self.agent = build_agent(run.config, self.environment, run.replay, run.weights_bytes())
+        self.agent.context = dataclasses.replace(self.agent.context, workers=workers)
         self.training_environment = (
             self.environment.for_self_play() if self.agent.self_play else self.environment
         )

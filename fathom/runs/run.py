@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import functools
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,11 +22,12 @@ from fathom.runs.agent_learner import agent_class, trained_agent
 from fathom.runs.bounds import EVALUATION, TEST, refuse_costs, refuse_memory
 from fathom.runs.changes import change
 from fathom.runs.checkpoint import Progress
+from fathom.runs.cluster import workers_at
 from fathom.runs.folder import RunFolder
 from fathom.runs.learner import ShouldStop
 from fathom.runs.options import MOST_EPISODES
 from fathom.runs.process import MISFITS, misfit, random_generators, threads_for
-from fathom.runs.runner import never, train
+from fathom.runs.runner import learner_of, never, train
 from fathom.runs.task_learner import check_metadata, class_of, data_of, evaluate_task, trained_task
 from fathom.runs.tasks import checked_answers, reporting_task_errors
 from fathom.transitions import MOST_TRANSITIONS, Recorded, record_transitions
@@ -251,6 +253,7 @@ class Run(RunFolder):
         env_args: Mapping[str, Any] | None = None,
         display: Display | None = None,
         should_stop: ShouldStop = never,
+        ray: str | None = None,
         **changes: Any,
     ) -> Progress:
         """Go on exactly where the run was, to its end, or with changes that are written to `run.toml`.
@@ -258,6 +261,7 @@ class Run(RunFolder):
         Args:
             steps: new number of steps in all, to extend the run.
             env_args: arguments of the environment that change, such as `max_episode_steps`.
+            ray: address of a Ray cluster that searches the groups of alphago's games.
             changes: `evaluation_episodes`, `evaluation_envs`, `early_stop`, `keep` and hyperparameters, such
                 as `learning_rate`.
 
@@ -266,8 +270,10 @@ class Run(RunFolder):
         """
         shown = Display() if display is None else display
         texts = {name: argument_text(value) for name, value in (env_args or {}).items()}
-        change(self, steps, changes, texts, shown.message)
-        return train(self, shown, should_stop)
+        with workers_at(ray, self.config.agent) as workers:
+            change(self, steps, changes, texts, shown.message)
+            learner = functools.partial(learner_of, workers=workers)
+            return train(self, shown, should_stop, learner)
 
 
 def _check_episodes(episodes: int) -> None:

@@ -10,7 +10,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 
-from agents.agent import AgentState, Metrics
+from agents.agent import AgentState, Metrics, Workers
 from fathom.display import Display, number
 from fathom.errors import FathomError, Stopped, UnsuitableRunError
 from fathom.files import reporting_disk_errors
@@ -36,9 +36,9 @@ def never() -> bool:
     return False
 
 
-def learner_of(run: RunFolder) -> Learner:
-    """Build what learns in a run, untrained."""
-    return TaskLearner(run) if run.config.is_fit else AgentLearner(run)
+def learner_of(run: RunFolder, workers: Workers | None = None) -> Learner:
+    """Build what learns in a run, untrained; `workers` as for `AgentLearner`."""
+    return TaskLearner(run) if run.config.is_fit else AgentLearner(run, workers)
 
 
 def train(

@@ -107,7 +107,7 @@ def _sweep(named: dict[str, Any], options: Any, kind: Any, hyperparameters: Any)
 def _places(options: Any, runs: int) -> tuple[int, int]:
     """Threads of a run, and runs at the same time, so that the cores are shared out."""
     if options.ray:
-        from fathom.sweeps.ray_workers import cluster_cores
+        from fathom.runs.cluster import cluster_cores
 
         there, where = cluster_cores(options.ray), f"the cluster {options.ray} has"
     else:

@@ -1,4 +1,4 @@
-"""Workers of a sweep that are tasks of a Ray cluster; imported only where one is asked for.
+"""Workers of a sweep that are tasks of a Ray cluster.
 
 A task trains one run from its last checkpoint, in a process of its own. The runs folder is the same on every machine,
 so a task whose machine dies is begun again on another one, and goes on from there to the same result.
@@ -7,62 +7,18 @@ so a task whose machine dies is begun again on another one, and goes on from the
 from __future__ import annotations
 
 import contextlib
-import logging
-import signal
-import socket
 import time
 from pathlib import Path
 from typing import Any
 
 from fathom.errors import FathomError
+from fathom.runs.cluster import RETRIES, connect
 from fathom.runs.folder import RunFolder
 from fathom.sweeps.folder import SweepConfig
 from fathom.sweeps.workers import Ended
 
-_RETRIES = 5
-"""How often Ray begins a task again whose process or machine died."""
-_CONNECT = 10.0
-"""Seconds in which a cluster has to answer."""
 _WAIT = 120.0
 """Seconds that a task waits for a process on a machine that is thought dead to leave its run."""
-
-
-def connect(address: str) -> Any:
-    """The module `ray`, connected to a cluster.
-
-    Raises:
-        FathomError: Ray is not installed, or there is no cluster at the address.
-    """
-    try:
-        import ray
-    except ImportError as error:
-        raise FathomError('--ray needs Ray: pip install "fathom-rl[ray]"') from error
-    if not ray.is_initialized():
-        handler = signal.getsignal(signal.SIGTERM)
-        try:
-            _check_reachable(address)
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-        except Exception as error:  # of many kinds, by what is wrong with the address
-            raise FathomError(
-                f"there is no Ray cluster at {address!r} that can be reached from here; `ray start --head` starts"
-                " one"
-            ) from error
-        finally:
-            with contextlib.suppress(ValueError):  # in another thread than the main one
-                signal.signal(signal.SIGTERM, handler)  # Ray has set its own
-    return ray
-
-
-def _check_reachable(address: str) -> None:
-    """Raise OSError or ValueError where nobody listens at an address, which Ray takes minutes to find out."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if host:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT).close()
-
-
-def cluster_cores(address: str) -> int:
-    """The CPUs of a cluster."""
-    return max(1, int(connect(address).cluster_resources().get("CPU", 1)))
 
 
 class RayTasks:
@@ -75,7 +31,7 @@ class RayTasks:
         if config.ray_memory:
             needs["memory"] = int(config.ray_memory * (1 << 30))
         # A process for each task, so that nothing of one run is left when the next begins.
-        self._task = self._ray.remote(max_calls=1, max_retries=_RETRIES, **needs)(train_run)
+        self._task = self._ray.remote(max_calls=1, max_retries=RETRIES, **needs)(train_run)
         self._tasks: dict[Any, Path] = {}
 
     def start(self, folder: Path) -> None:

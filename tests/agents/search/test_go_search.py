@@ -105,7 +105,7 @@ def test_the_fast_search_looks_where_the_readable_one_looks(moves: list[int]) ->
 
 
 def test_gumbel_over_many_games_is_gumbel_in_each() -> None:
-    searches = GoSearches(1, FIVE, guess, seed=3)
+    searches = GoSearches(core.new_boards(1, FIVE), FIVE, guess, seed=3)
     result = searches.run(64)
     rng = np.random.default_rng(3)
     root, action, policy = mcts.gumbel(Game(), Board(FIVE), 64, rng)
@@ -216,7 +216,8 @@ def test_superko_is_not_forgotten_in_a_long_game() -> None:
         search.set_board(board)
         search.run(simulations=200)
         assert not {candidate.action for candidate in search.candidates()} & set(forgotten)
-    searches = GoSearches(2, board.rules, network, history=len(board.moves) + 5)
+    boards = core.new_boards(2, board.rules, len(board.moves) + 5)
+    searches = GoSearches(boards, board.rules, network)
     searches.set_board(1, board)
     assert not searches.run(16).policies[1, forgotten].any()
 
@@ -437,7 +438,7 @@ def test_games_are_searched_together() -> None:
         sizes.append(len(planes))
         return guess(planes)
 
-    searches = GoSearches(12, FIVE, watched, SearchConfig(simulations=16))
+    searches = GoSearches(core.new_boards(12, FIVE), FIVE, watched, SearchConfig(simulations=16))
     for _ in range(3):
         sizes.clear()
         result = searches.run()
@@ -452,14 +453,18 @@ def test_games_are_searched_together() -> None:
             assert legal[action]
             assert not result.policies[g][~legal].any()
         assert (abs(result.values) <= 1).all()
-        searches.advance(result.actions)
+        for g, action in enumerate(result.actions):
+            core.play(searches.boards, g, int(action))
     assert (searches.boards.numbers[:, core.MOVES] == 3).all()
     assert len(set(searches.boards.hashes[:, 0].tolist())) > 1, "noise makes games different"
 
 
 def test_search_improves_the_policy() -> None:
     searches = GoSearches(
-        8, FIVE, stones_ahead, SearchConfig(simulations=48, candidates=26, value_scale=2.0)
+        core.new_boards(8, FIVE),
+        FIVE,
+        stones_ahead,
+        SearchConfig(simulations=48, candidates=26, value_scale=2.0),
     )
     for g in range(8):
         searches.set_board(g, board_of(WHITE_IN_ATARI))
@@ -471,7 +476,7 @@ def test_search_improves_the_policy() -> None:
 
 
 def test_games_that_are_over_say_how_they_ended() -> None:
-    searches = GoSearches(2, FIVE, guess, SearchConfig(simulations=8))
+    searches = GoSearches(core.new_boards(2, FIVE), FIVE, guess, SearchConfig(simulations=8))
     board = board_of(SETTLED, to_play=BLACK)
     board.play(PASS)
     board.play(PASS)
@@ -501,4 +506,4 @@ def test_a_board_under_other_rules_is_refused() -> None:
     with pytest.raises(ValueError, match="search is for"):
         GoSearch(FIVE, guess).set_board(Board(Rules(7)))
     with pytest.raises(ValueError, match="search is for"):
-        GoSearches(1, FIVE, guess).set_board(0, Board(Rules(7)))
+        GoSearches(core.new_boards(1, FIVE), FIVE, guess).set_board(0, Board(Rules(7)))

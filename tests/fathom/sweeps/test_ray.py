@@ -1,4 +1,4 @@
-"""A sweep on a Ray cluster of two nodes, one of which is killed."""
+"""A sweep, and self-play, on a Ray cluster of two nodes, one of which is killed."""
 
 import json
 import sys
@@ -21,17 +21,23 @@ SWEEP = [
 ]  # fmt: skip
 
 
-@pytest.fixture
-def cluster() -> Iterator[Any]:
-    """Two nodes of one processor each, in processes of their own."""
+@pytest.fixture(scope="module")
+def head() -> Iterator[Any]:
+    """A cluster of one node with one processor."""
     from ray.cluster_utils import Cluster
 
     node = {"num_cpus": 1, "object_store_memory": 100 << 20, "include_dashboard": False}
     cluster = Cluster(initialize_head=True, head_node_args=node)
-    cluster.add_node(num_cpus=1, object_store_memory=100 << 20)
     yield cluster
     ray.shutdown()
     cluster.shutdown()
+
+
+@pytest.fixture
+def cluster(head: Any) -> Any:
+    """Two nodes of one processor each, in processes of their own."""
+    head.add_node(num_cpus=1, object_store_memory=100 << 20)
+    return head
 
 
 def _segments(folder: Path) -> int:
@@ -74,6 +80,50 @@ def test_the_run_of_a_node_that_dies_is_gone_on_with_on_another(
     assert Run.open(killed).signed
     result = json.loads((tmp_path / "runs" / "s" / "sweep.json").read_text())
     assert set(result["best"]["scores"]) == {"0", "1"}
+
+
+def test_self_play_on_a_cluster_that_loses_a_node_learns_what_it_would_alone(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    training = [
+        "train", "alphago", "Fathom/Go-v0", "--env.size", "5", "--layers", "2", "--width", "8", "--num-envs", "5",
+        "--groups", "2", "--simulations", "4", "--batch-size", "16", "--steps", "150", "--segment-steps", "75",
+        "--evaluation-episodes", "0", "--threads", "1",
+    ]  # fmt: skip
+    lost = threading.Event()
+
+    def kill() -> None:
+        until = time.monotonic() + 180
+        while time.monotonic() < until and not _segments(tmp_path / "runs" / "cluster"):
+            time.sleep(0.01)
+        (node,) = cluster.worker_nodes
+        cluster.remove_node(node, allow_graceful=False)
+        lost.set()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    assert main([*training, "--name", "cluster", "--ray", cluster.address]) == 0
+    assert lost.is_set()
+    killer.join()
+    assert main([*training, "--name", "alone"]) == 0
+    for checkpoint in ("00001", "00002"):
+        weights = [
+            (
+                tmp_path / "runs" / name / "checkpoints" / checkpoint / "weights.safetensors"
+            ).read_bytes()
+            for name in ("cluster", "alone")
+        ]
+        assert weights[0] == weights[1]
+
+
+def test_an_agent_without_self_play_cannot_be_spread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "ppo", "CartPole-v1", "--ray", "auto"]) == 2
+    assert "self-play over a cluster, and ppo has none" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
 
 
 def test_an_address_without_a_cluster_is_said(
