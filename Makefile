@@ -7,8 +7,9 @@ TSC := build/node_modules/.bin/tsc
 
 .venv/.installed: pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install -q --disable-pip-version-check "torch>=2.10,<2.14"
-	$(BIN)/pip install -q --disable-pip-version-check -e ".[dev]"
+	$(BIN)/pip install -q --disable-pip-version-check --no-compile "torch>=2.10,<2.14"
+	$(BIN)/pip install -q --disable-pip-version-check --no-compile -e ".[dev]"
+	$(BIN)/python -m compileall -qq -j 0 .venv/lib || true  # on all cores; some packages have files of other Pythons
 	touch $@
 
 demo: .venv/.installed

@@ -22,6 +22,7 @@ import os
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +66,9 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=30, help="of each evaluation")
     parser.add_argument("--threads", type=int, default=1, help="of each run")
     parser.add_argument("--jobs", type=int, default=1, help="runs side by side")
+    parser.add_argument(
+        "--ray", help="address of a Ray cluster, in place of --jobs; it needs a shared --folder"
+    )
     parser.add_argument("--folder", type=Path, default=Path("runs/atari"), help="of the runs")
     parser.add_argument("--table", action="store_true", help="only print the table")
     options = parser.parse_args()
@@ -80,15 +84,33 @@ def main() -> None:
     if not options.table:
         measured = load()
         missing = [cell for cell in cells if cell.name not in measured]
-        with ThreadPoolExecutor(options.jobs) as pool:
-            futures = {pool.submit(measure, cell, options): cell for cell in missing}
-            try:
-                for future in as_completed(futures):
-                    cells_now = load() | {futures[future].name: future.result()}
-                    keep(FILE, {"question": (__doc__ or "").splitlines()[0], "cells": cells_now})
-            finally:  # where one fails, or the suite is interrupted, none begins
-                pool.shutdown(cancel_futures=True)
+        for cell, result in (on_ray if options.ray else here)(missing, options):
+            cells_now = load() | {cell.name: result}
+            keep(FILE, {"question": (__doc__ or "").splitlines()[0], "cells": cells_now})
     print("\n".join(table(cells, load(), PUBLISHED)))
+
+
+def here(cells: list[Cell], options: argparse.Namespace) -> Iterator[tuple[Cell, dict[str, Any]]]:
+    """Measure cells on this machine, some at a time; gives each when it is done."""
+    with ThreadPoolExecutor(options.jobs) as pool:
+        futures = {pool.submit(measure, cell, options): cell for cell in cells}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        finally:  # where one fails, or the suite is interrupted, none begins
+            pool.shutdown(cancel_futures=True)
+
+
+def on_ray(cells: list[Cell], options: argparse.Namespace) -> Iterator[tuple[Cell, dict[str, Any]]]:
+    """Measure cells on a Ray cluster; one whose machine dies is resumed on another from its last checkpoint."""
+    from fathom.runs.cluster import RETRIES, connect
+
+    ray = connect(options.ray)
+    task = ray.remote(num_cpus=options.threads, max_retries=RETRIES)(measure)
+    waiting = {task.remote(cell, options): cell for cell in cells}
+    while waiting:
+        (done,), _ = ray.wait(list(waiting), num_returns=1)
+        yield waiting.pop(done), ray.get(done)
 
 
 def load() -> dict[str, Any]:
@@ -98,9 +120,9 @@ def load() -> dict[str, Any]:
 
 def measure(cell: Cell, options: argparse.Namespace) -> dict[str, Any]:
     """Train a cell to its end, from where it is, and evaluate it."""
-    folder = options.folder / cell.name
+    folder = options.folder.absolute() / cell.name
     new = not folder.exists()
-    flags = ["--threads", str(options.threads), "--runs-dir", str(options.folder)]
+    flags = ["--threads", str(options.threads), "--runs-dir", str(folder.parent)]
     command = ["resume", str(folder)]
     if new:
         command = ["train", cell.agent, f"ALE/{cell.game}-v5", "--steps", str(cell.steps)]

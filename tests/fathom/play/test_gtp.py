@@ -662,7 +662,7 @@ def _lines(rng: random.Random, n: int) -> Sequence[str]:
     return pool
 
 
-def test_a_session_survives_a_hundred_thousand_lines_of_noise(
+def test_a_session_survives_forty_thousand_lines_of_noise(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)  # printsgf writes files
@@ -673,7 +673,7 @@ def test_a_session_survives_a_hundred_thousand_lines_of_noise(
     engine = Engine(player("random"), Rules(), SearchBudget(), message.append)
     answered = moved = 0
     rng = random.Random(4)
-    for line in rng.choices(_lines(rng, 20_000), k=100_000):
+    for line in rng.choices(_lines(rng, 20_000), k=40_000):
         message.clear()
         assert engine.handle(line) or "quit" in line
         text = "".join(message)
@@ -685,8 +685,8 @@ def test_a_session_survives_a_hundred_thousand_lines_of_noise(
         assert "\n\n" not in text[:-2], (line, text)
         assert "internal error" not in text, (line, text)
         moved += text[0] == "=" and "play" in line
-    assert answered > 90_000
-    assert moved > 10_000
+    assert answered > 36_000
+    assert moved > 4_000
 
 
 def test_a_line_that_does_not_end_is_one_bad_command() -> None:
