@@ -23,6 +23,7 @@ from fathom.page.comparison import Comparison, Question, compare
 from fathom.page.playing.rooms import rooms_of
 from fathom.page.registry import describe, stamp
 from fathom.page.site import Site, site_of, view
+from fathom.page.sweeps import PICTURES, about_sweep, sweep_of
 from fathom.runs.checkpoint import DamagedCheckpointError, read_progress
 from fathom.runs.config import CONFIG, provenance
 from fathom.runs.folder import EVALUATIONS
@@ -52,6 +53,7 @@ def routes() -> list[BaseRoute]:
         Route("/runs/{id:str}", one_run),
         Route("/api/runs/{id:str}", details),
         Route("/api/runs/{id:str}/curves", curves),
+        Route("/runs/{id:str}/sweep/{name:str}", sweep_picture),
         Route("/runs/{id:str}/{folder:str}/{name:str}", file),
         Route("/compare", comparison),
         Route("/api/compare", compared),
@@ -84,6 +86,8 @@ def details(request: Request) -> Response:
     about: dict[str, Any] = {"id": run_id, "path": printable(str(folder)), **describe(folder)}
     for name in _FOLDERS:
         about[name] = _files(Folder(folder, name))
+    sweep = sweep_of(folder)
+    about["sweep"] = None if sweep is None else about_sweep(sweep)
     with contextlib.suppress(FathomError):
         about |= _about(folder, stamp(folder, CONFIG, EVALUATIONS, "latest", SIGNATURE))
     return JSONResponse(about)
@@ -205,16 +209,28 @@ def curves(request: Request) -> Response:
 def file(request: Request) -> Response:
     """A video, picture or text of a run, in parts where the browser asks for parts (Range)."""
     folder, name = request.path_params["folder"], request.path_params["name"]
-    kind = _KINDS.get(name[name.rfind(".") :])
-    if folder not in _FOLDERS or kind is None or not _NAME.fullmatch(name):
+    if folder not in _FOLDERS or name[name.rfind(".") :] not in _KINDS or not _NAME.fullmatch(name):
         raise HTTPException(404, "there is no such file")
-    place = Folder(site_of(request).registry.folder(request.path_params["id"]), folder)
+    return _sent(Folder(site_of(request).registry.folder(request.path_params["id"]), folder), name)
+
+
+def sweep_picture(request: Request) -> Response:
+    """A picture of the sweep that a run is part of."""
+    name = request.path_params["name"]
+    sweep = sweep_of(site_of(request).registry.folder(request.path_params["id"]))
+    if sweep is None or name not in PICTURES:
+        raise HTTPException(404, "there is no such file")
+    return _sent(Folder(sweep), name)
+
+
+def _sent(place: Folder, name: str) -> Response:
+    """A file, where it is a file."""
     try:
         if place.kind(name) != "file":
             raise HTTPException(404, "there is no such file")
     except (FathomError, OSError) as error:
         raise HTTPException(404, "there is no such file") from error
-    return FileResponse(place.path / name, media_type=kind)
+    return FileResponse(place.path / name, media_type=_KINDS[name[name.rfind(".") :]])
 
 
 def comparison(request: Request) -> Response:

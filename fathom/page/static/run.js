@@ -47,6 +47,23 @@ function tile(folder, one) {
   return el("figure", {}, el("img", { src: `${address}${encodeURIComponent(one.name)}?${one.changed}`, alt: `Picture ${one.name} of the run`, loading: "lazy" }), el("figcaption", {}, one.name));
 }
 
+/** The trials of a sweep, the best first. @param {any} sweep */
+function trials(sweep) {
+  if (!sweep.trials.length) return el("p", { class: "faint" }, "Its table and pictures appear when it is done.");
+  const names = Object.keys(sweep.trials[0].settings);
+  return el("div", { class: "scroll" }, el("table", {},
+    el("thead", {}, el("tr", {}, ...["Trial", ...names, sweep.score, "95 % interval", "IQM", "Runs", ""].map((text) => el("th", { scope: "col" }, text)))),
+    el("tbody", {}, ...sweep.trials.map((/** @type {any} */ one) => el("tr", {},
+      el("td", {}, one.name),
+      ...names.map((name) => el("td", {}, one.settings[name])),
+      el("td", {}, one.mean === null ? "" : number(one.mean)),
+      el("td", {}, one.interval ? `${number(one.interval[0])} to ${number(one.interval[1])}` : ""),
+      el("td", {}, one.iqm === null ? "" : number(one.iqm)),
+      el("td", {}, ...one.runs.flatMap((/** @type {any} */ run) => [run.id === id ? run.name : el("a", { href: `/runs/${run.id}` }, run.name), " "])),
+      el("td", {}, one.why),
+    )))));
+}
+
 /** @param {any} run */
 function showFacts(run) {
   section("state", [run.state, run.why], () => stateOf(run));
@@ -80,6 +97,11 @@ function showFacts(run) {
   section("pictures", run.pictures, () => run.pictures.length ? [
     el("h2", {}, "Pictures"),
     el("div", { class: "tiles" }, ...run.pictures.map((/** @type {any} */ one) => tile("pictures", one))),
+  ] : []);
+  section("sweep", run.sweep, () => run.sweep ? [
+    el("h2", {}, `Sweep ${run.sweep.name}`),
+    trials(run.sweep),
+    el("div", { class: "tiles" }, ...run.sweep.pictures.map((/** @type {any} */ one) => el("figure", {}, el("img", { src: `/runs/${id}/sweep/${one.name}?${one.changed}`, alt: `Picture ${one.name} of the sweep`, loading: "lazy" }), el("figcaption", {}, one.name)))),
   ] : []);
   section("commands", run.commands, () => run.commands ? [
     el("h2", {}, "Commands"),

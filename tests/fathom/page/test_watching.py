@@ -35,6 +35,33 @@ def test_a_run_is_told_with_settings_checkpoints_episodes_and_commands(client):
     assert about["commands"]["Resume"].startswith("fathom resume ")
 
 
+def test_the_sweep_of_a_run_is_shown_with_it(client, tmp_path, new_run):
+    sweep = tmp_path / "runs" / "s"
+    new_run("s/t000-s0")
+    about = f"/api/runs/{id_of('s/t000-s0')}"
+    (sweep / "sweep.toml").write_text("")
+    assert client.get(f"/api/runs/{A}").json()["sweep"] is None
+    unfinished = {"name": "s", "pictures": [], "score": "", "trials": []}
+    assert client.get(about).json()["sweep"] == unfinished
+    trial = {
+        "trial": 0, "state": "complete", "params": {"n_step": 3}, "mean": 1.5, "interval": [1.0, 2.0], "iqm": 1.5,
+        "scores": {"0": 1.5}, "runs": ["t000-s0"], "why": "",
+    }  # fmt: skip
+    (sweep / "sweep.json").write_text(json.dumps({"score": "return", "trials": [trial]}))
+    (sweep / "iqm.png").write_bytes(b"png")
+    told = client.get(about).json()["sweep"]
+    (row,) = told["trials"]
+    assert (row["name"], row["settings"], row["mean"]) == ("t000", {"n_step": "3"}, 1.5)
+    assert row["runs"] == [{"id": id_of("s/t000-s0"), "name": "t000-s0"}]
+    assert [one["name"] for one in told["pictures"]] == ["iqm.png"]
+    address = f"/runs/{id_of('s/t000-s0')}/sweep"
+    assert client.get(f"{address}/iqm.png").content == b"png"
+    assert client.get(f"{address}/sweep.json").status_code == 404
+    assert client.get(f"/runs/{A}/sweep/iqm.png").status_code == 404
+    (sweep / "sweep.json").write_text("{}")  # of another kind
+    assert client.get(about).json()["sweep"]["trials"] == []
+
+
 def test_curves_follow_the_log_and_its_cutting_back(client, tmp_path):
     log = tmp_path / "runs" / "a" / "metrics.jsonl"
     first = client.get(f"/api/runs/{A}/curves").json()
