@@ -3,13 +3,15 @@ PYTHON ?= python3
 BIN := .venv/bin
 TSC := build/node_modules/.bin/tsc
 
+# Modules are compiled where they are first imported, and kept: most of what is installed never is.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test kernels lint docs bench wheel-test clean
 
 .venv/.installed: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install -q --disable-pip-version-check --no-compile "torch>=2.10,<2.14"
 	$(BIN)/pip install -q --disable-pip-version-check --no-compile -e ".[dev]"
-	$(BIN)/python -m compileall -qq -j 0 .venv/lib || true  # on all cores; some packages have files of other Pythons
 	touch $@
 
 demo: .venv/.installed

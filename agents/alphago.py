@@ -295,6 +295,8 @@ class AlphaGo(Agent):
     def _train_by_self_play(self, world: GoConfig, steps: int, seed: int) -> Iterator[Metrics]:
         """Play `steps` moves in several games at once, and learn from every game that ends."""
         config, rules = self.config, world.rules
+        if self.context.workers is not None and config.groups == 1:
+            warnings.warn("groups is 1, so one worker searches at a time", stacklevel=2)
         rng = generator(seed)
         # Room for the positions of a game with its random opening and the empty board.
         boards = core.new_boards(config.num_envs, rules, world.limit + 5)
