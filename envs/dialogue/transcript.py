@@ -127,9 +127,9 @@ def frame_words(frame: Frame) -> str:
     parts = [f"{slot} {value}" for slot, value in frame.informs.items()]
     if frame.request is not None:
         parts.append(f"{frame.request}?")
-    if frame.act not in ("inform", "request") or not parts:
+    if frame.act not in ("inform", "request") or (frame.act == "request" and not parts):
         parts.insert(0, frame.act)
-    return ", ".join(parts)
+    return ", ".join(parts) or "no wish"
 
 
 def goal_words(goal: Goal) -> str:

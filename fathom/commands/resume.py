@@ -137,6 +137,11 @@ def _sweep_named(reference: str, runs_dir: Path) -> Path | None:
 
 
 def _resume_sweep(folder: Path, words: list[str], out: TextIO) -> int:
+    if any(word.partition("=")[0] == "--steps" for word in words):
+        raise FathomError(
+            f"{folder} is a sweep, whose steps stay as they were asked for; a single run of it can be extended:"
+            f" `fathom resume {folder}/t000-s0 --steps N`"
+        )
     flags = parse(SweepResumeFlags(), words, f"fathom resume {folder}", out)
     from fathom.commands._sweeping import sweep_and_report
     from fathom.sweeps.folder import SweepFolder
