@@ -224,13 +224,13 @@ ROWS = (
     *(
         Row(
             f"captions, {network}", "scenes, new combinations", "exact match", score, "–",
-            (f"captions --network {network}",), 3,
+            (f"captions --scenes 12000 --network {network}",), 3,
         )
         for network in ("attention", "plain")
     ),
     Row(
         "captions, attention on the object", "scenes, new combinations", "share",
-        measure("attention on the object"), "–", ("captions --network attention",), 3,
+        measure("attention on the object"), "–", ("captions --scenes 12000 --network attention",), 3,
     ),
     *(
         Row(
