@@ -105,7 +105,7 @@ def train(
     run_options, config = _split(options, defaults.options, defaults.config)
     defaults = dataclasses.replace(defaults, options=run_options, config=config)
     display = Display(quiet=not progress)
-    with workers_at(ray, agent) as workers:
+    with workers_at(ray, agent, run_options.threads, display.message) as workers:
         run = new_training(agent, spec, defaults, display.message)
         with removing_unsuitable(run):
             train_run(run, display, learner=functools.partial(learner_of, workers=workers))

@@ -74,7 +74,7 @@ def read_command(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
         data = options.data or default_data(task)
         raise Understood(options.name or free_name(Path("none"), data, task))
 
-    monkeypatch.setattr("fathom.runs.cluster.connect", lambda address: MagicMock())
+    monkeypatch.setattr("fathom.runs.cluster.RayWorkers", MagicMock())
     monkeypatch.setattr(launcher, "new_training", new_training)
     monkeypatch.setattr(launcher, "new_fit", new_fit)
     monkeypatch.setattr(RunFolder, "find", stop)

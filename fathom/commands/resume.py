@@ -118,7 +118,7 @@ def run(words: list[str]) -> int:
                     and item.name not in ("steps", "runs_dir", "trust", "ray", "json")
                 }
         display = Display(stderr=flags.json)
-        with workers_at(flags.ray, config.agent) as workers:
+        with workers_at(flags.ray, config.agent, config.threads, display.message) as workers:
             change(resumed, flags.steps, changes, env_args, display.message)
             line = printable(protocol_line(resumed.config))
             print(line, file=sys.stderr if flags.json else out)
@@ -137,7 +137,13 @@ def _sweep_named(reference: str, runs_dir: Path) -> Path | None:
 
 
 def _resume_sweep(folder: Path, words: list[str], out: TextIO) -> int:
-    if any(word.partition("=")[0] == "--steps" for word in words):
+    given = {word.partition("=")[0] for word in words}
+    if "--ray" in given:
+        raise FathomError(
+            f"{folder} goes on elsewhere by the command that began it: `fathom sweep … --name {folder.name} --ray"
+            " ADDRESS`"
+        )
+    if "--steps" in given:
         raise FathomError(
             f"{folder} is a sweep, whose steps stay as they were asked for; a single run of it can be extended:"
             f" `fathom resume {folder}/t000-s0 --steps N`"

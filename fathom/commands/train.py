@@ -83,7 +83,7 @@ def run(words: list[str]) -> int:
         assert environment is not None  # `parse` has printed the help
         display = Display(stderr=flags.json)
         chosen = dataclasses.replace(defaults, options=flags, config=config)
-        with workers_at(flags.ray, agent) as workers:
+        with workers_at(flags.ray, agent, flags.threads, display.message) as workers:
             new = new_training(agent, environment, chosen, display.message)
             learner = functools.partial(learner_of, workers=workers)
             with removing_unsuitable(new):

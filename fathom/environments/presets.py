@@ -55,6 +55,10 @@ def read_preset(path: Path, learner: str, is_fit: bool) -> dict[str, Any]:
     Raises:
         FathomError: there is no such file, it is no preset, or it is for another agent or task.
     """
+    if path.is_dir():
+        best = path / "best.toml"
+        hint = f": {best} is the one that a sweep wrote" if best.is_file() else ""
+        raise FathomError(f"the preset {path} is a folder, not a file{hint}")
     if not path.is_file():
         raise FathomError(f"the preset {path} cannot be read: there is no such file")
     try:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import TypeAdapter, with_config
+from pydantic import ConfigDict, Field, TypeAdapter, with_config
 from typing_extensions import TypedDict
 
 from fathom.errors import FathomError, printable
 from fathom.files import Folder
 from fathom.page.registry import id_of, stamp
 from fathom.runs.folder import SWEEP_CONFIG
-from fathom.schema import Plain, read_json
+from fathom.schema import read_json
 from fathom.sweeps.display import shown
 from fathom.sweeps.folder import RESULT
 
@@ -21,20 +21,24 @@ PICTURES = "curves.png", "iqm.png", "importance.png", "parallel.png"
 _MOST_RESULT, _MOST_TRIALS = 1 << 24, 1000
 
 
-@with_config(extra="ignore", strict=True)
+_FINITE = ConfigDict(extra="ignore", strict=True, allow_inf_nan=False)
+_Text = Annotated[str, Field(max_length=1000)]
+
+
+@with_config(_FINITE)
 class _Trial(TypedDict):
-    trial: int
-    params: dict[str, Plain]
+    trial: Annotated[int, Field(ge=0, lt=1_000_000)]
+    params: Annotated[dict[_Text, str | int | float | bool | None], Field(max_length=100)]
     mean: float | None
-    interval: list[float] | None
+    interval: Annotated[list[float], Field(min_length=2, max_length=2)] | None
     iqm: float | None
-    runs: list[str]
-    why: str
+    runs: Annotated[list[_Text], Field(max_length=1000)]
+    why: _Text
 
 
-@with_config(extra="ignore", strict=True)
+@with_config(_FINITE)
 class _Result(TypedDict):
-    score: str
+    score: _Text
     trials: list[_Trial]
 
 
@@ -50,20 +54,24 @@ def sweep_of(run: Path) -> Path | None:
         return None
 
 
-def about_sweep(folder: Path) -> dict[str, Any]:
-    """What is shown of a sweep; no trials before it is done."""
+def about_sweep(folder: Path, path: str) -> dict[str, Any]:
+    """What is shown of a sweep; no trials before it is done.
+
+    Args:
+        path: of the folder beneath that of all runs.
+    """
     there = [
         {"name": name, "changed": at[0]} for name in PICTURES if (at := stamp(folder, name)[0])
     ]
     return {
         "name": printable(folder.name),
         "pictures": there,
-        **_trials(folder, stamp(folder, RESULT)),
+        **_trials(folder, path, stamp(folder, RESULT)),
     }
 
 
 @functools.lru_cache(maxsize=64)
-def _trials(folder: Path, stamp: tuple) -> dict[str, Any]:
+def _trials(folder: Path, path: str, stamp: tuple) -> dict[str, Any]:
     """The trials, the best first, as texts and numbers; with another stamp they are read again."""
     try:
         result: _Result = read_json(Folder(folder).read(RESULT, _MOST_RESULT), _RESULT)
@@ -82,8 +90,7 @@ def _trials(folder: Path, stamp: tuple) -> dict[str, Any]:
                 "iqm": one["iqm"],
                 "why": printable(one["why"]),
                 "runs": [
-                    {"id": id_of(f"{folder.name}/{name}"), "name": printable(name)}
-                    for name in one["runs"]
+                    {"id": id_of(f"{path}{name}"), "name": printable(name)} for name in one["runs"]
                 ],
             }
             for one in result["trials"][:_MOST_TRIALS]

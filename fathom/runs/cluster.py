@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import pickle
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
+from multiprocessing import Pipe
 from typing import Any
 
 import torch
 
 from fathom.errors import FathomError
 from fathom.runs.agent_learner import agent_class
-from fathom.runs.process import prepare
 
 RETRIES = 5
 """How often Ray begins a task again whose process or machine died."""
+_LEAVE = 10.0
+"""Seconds in which a process that talks to a cluster has to end."""
 _CONNECT = 10.0
 """Seconds in which a cluster has to answer."""
 
@@ -34,7 +39,7 @@ def connect(address: str) -> Any:
     if not ray.is_initialized():
         handler = signal.getsignal(signal.SIGTERM)
         try:
-            _check_reachable(address)
+            check_reachable(address)
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         except Exception as error:  # of many kinds, by what is wrong with the address
             raise FathomError(
@@ -47,7 +52,7 @@ def connect(address: str) -> Any:
     return ray
 
 
-def _check_reachable(address: str) -> None:
+def check_reachable(address: str) -> None:
     """Raise OSError or ValueError where nobody listens at an address, which Ray takes minutes to find out."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if host:
@@ -60,12 +65,30 @@ def cluster_cores(address: str) -> int:
 
 
 class RayWorkers:
-    """Processes of a Ray cluster that compute pieces of a training: `agents.agent.Workers`."""
+    """Processes of a Ray cluster that compute pieces of a training: `agents.agent.Workers`.
 
-    def __init__(self, address: str) -> None:
-        self._address = address
-        self._ray = connect(address)
-        self._compute = self._ray.remote(max_retries=RETRIES)(_compute)
+    Args:
+        threads: of each process.
+
+    Raises:
+        FathomError: the cluster cannot be reached, or has no machine with as many CPUs.
+    """
+
+    def __init__(self, address: str, threads: int) -> None:
+        if sys.platform == "win32":
+            raise FathomError("self-play spreads over a Ray cluster from Linux and macOS only")
+        self._pipe, theirs = Pipe()
+        command = [sys.executable, "-m", "fathom.runs.ray_process"]
+        with theirs:
+            self._process = subprocess.Popen(
+                [*command, str(theirs.fileno()), address, str(threads)],
+                pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL,
+            )  # fmt: skip
+        try:
+            self.address, self.cores = self._answer()
+        except BaseException:
+            self.close()
+            raise
 
     def map(
         self, function: Callable[[Any, Any], Any], common: Any, pieces: Sequence[Any]
@@ -73,41 +96,41 @@ class RayWorkers:
         """See `agents.agent.Workers.map`.
 
         Raises:
-            FathomError: the cluster is gone, or has no machine with as many CPUs as this process has threads.
+            FathomError: the cluster is gone.
         """
-        threads = torch.get_num_threads()
-        machines = [node["Resources"].get("CPU", 0) for node in self._ray.nodes() if node["Alive"]]
-        if max(machines, default=0) < threads:
-            raise FathomError(
-                f"no machine of the Ray cluster {self._address} has {threads} CPUs, which are the threads of this"
-                " run: train with fewer --threads"
-            )
-        shared = self._ray.put(common)
-        compute = self._compute.options(num_cpus=threads)
+        with contextlib.suppress(OSError):  # then there is no answer either
+            self._pipe.send_bytes(pickle.dumps((function, common, list(pieces))))
+        return self._answer()
+
+    def _answer(self) -> Any:
+        """What the process says that talks to the cluster."""
         try:
-            return self._ray.get([compute.remote(function, shared, one, threads) for one in pieces])
-        except self._ray.exceptions.RayTaskError:
-            raise
-        except self._ray.exceptions.RayError as error:
-            raise FathomError(
-                f"the Ray cluster {self._address} failed ({type(error).__name__}); `fathom resume RUN` goes on from"
-                " the last checkpoint, with --ray ADDRESS or without"
-            ) from error
+            answer = pickle.loads(self._pipe.recv_bytes())
+        except (EOFError, OSError) as error:
+            raise FathomError("the Ray cluster is gone") from error
+        if isinstance(answer, FathomError):
+            raise answer
+        return answer
 
     def close(self) -> None:
         """Leave the cluster."""
-        self._ray.shutdown()
-
-
-def _compute(function: Callable[[Any, Any], Any], common: Any, piece: Any, threads: int) -> Any:
-    """A piece of a training, with the arithmetic of the process that trains."""
-    prepare(threads, "cpu")
-    return function(common, piece)
+        self._pipe.close()
+        try:
+            self._process.wait(_LEAVE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
 
 @contextlib.contextmanager
-def workers_at(address: str | None, agent: str) -> Iterator[RayWorkers | None]:
+def workers_at(
+    address: str | None, agent: str, threads: int | None, message: Callable[[str], None]
+) -> Iterator[RayWorkers | None]:
     """The workers of a cluster that an agent's training can use; None without an address.
+
+    Args:
+        threads: of the run; PyTorch's default if None.
+        message: is told which cluster it is.
 
     Raises:
         FathomError: it cannot use any, or the cluster cannot be reached.
@@ -120,7 +143,8 @@ def workers_at(address: str | None, agent: str) -> Iterator[RayWorkers | None]:
             f"--ray spreads self-play over a cluster, and {agent or 'a fit'} has none; `fathom sweep … --ray` spreads"
             " whole runs"
         )
-    workers = RayWorkers(address)
+    workers = RayWorkers(address, threads or torch.get_num_threads())
+    message(f"searching on the Ray cluster {workers.address}, which has {workers.cores} CPUs")
     try:
         yield workers
     finally:

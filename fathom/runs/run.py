@@ -270,7 +270,7 @@ class Run(RunFolder):
         """
         shown = Display() if display is None else display
         texts = {name: argument_text(value) for name, value in (env_args or {}).items()}
-        with workers_at(ray, self.config.agent) as workers:
+        with workers_at(ray, self.config.agent, self.config.threads, shown.message) as workers:
             change(self, steps, changes, texts, shown.message)
             learner = functools.partial(learner_of, workers=workers)
             return train(self, shown, should_stop, learner)

@@ -58,8 +58,12 @@ def test_the_sweep_of_a_run_is_shown_with_it(client, tmp_path, new_run):
     assert client.get(f"{address}/iqm.png").content == b"png"
     assert client.get(f"{address}/sweep.json").status_code == 404
     assert client.get(f"/runs/{A}/sweep/iqm.png").status_code == 404
-    (sweep / "sweep.json").write_text("{}")  # of another kind
-    assert client.get(about).json()["sweep"]["trials"] == []
+    of_it = TestClient(create_app(sweep), HOST).get(f"/api/runs/{id_of('t000-s0')}").json()["sweep"]
+    assert of_it["trials"][0]["runs"][0]["id"] == id_of("t000-s0")
+    wrong = json.dumps({"score": "return", "trials": [trial]}).replace("1.5", "1e999")
+    for text in ("{}", wrong):
+        (sweep / "sweep.json").write_text(text)
+        assert client.get(about).json()["sweep"]["trials"] == []
 
 
 def test_curves_follow_the_log_and_its_cutting_back(client, tmp_path):
