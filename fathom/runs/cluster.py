@@ -75,8 +75,6 @@ class RayWorkers:
     """
 
     def __init__(self, address: str, threads: int) -> None:
-        if sys.platform == "win32":
-            raise FathomError("self-play spreads over a Ray cluster from Linux and macOS only")
         self._pipe, theirs = Pipe()
         command = [sys.executable, "-m", "fathom.runs.ray_process"]
         with theirs:

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from fathom.cli import main
+from fathom.errors import FathomError
+from fathom.runs.cluster import RayWorkers
 from fathom.runs.run import Run
 
 ray = pytest.importorskip("ray")
@@ -115,6 +117,23 @@ def test_self_play_on_a_cluster_that_loses_a_node_learns_what_it_would_alone(
             for name in ("cluster", "alone")
         ]
         assert weights[0] == weights[1]
+
+
+def _twice(common: int, piece: int) -> int:
+    return common * piece
+
+
+def test_workers_whose_cluster_is_gone_say_so(head: Any) -> None:
+    workers = RayWorkers(head.address, threads=1)
+    try:
+        assert workers.cores >= 1
+        workers._process.kill()  # as Ray ends a process whose cluster is gone
+        with pytest.raises(FathomError, match="cluster is gone"):
+            workers.map(_twice, 2, [1, 2])
+    finally:
+        workers.close()
+    with pytest.raises(FathomError, match=r"no machine .* has 999 CPUs"):
+        RayWorkers(head.address, threads=999)
 
 
 def test_an_agent_without_self_play_cannot_be_spread(

@@ -128,7 +128,7 @@ def test_seeds_are_ranges_and_lists() -> None:
         ("sweep ppo CartPole-v1 --jobs 200 --threads 7", "lower --jobs"),
         ("sweep ppo CartPole-v1 --evaluation-episodes 0", "goes by evaluations"),
         ("sweep ppo CartPole-v1 --preset missing.toml", "cannot be read"),
-        ("sweep ppo CartPole-v1 --preset .", "there is no such file"),
+        ("sweep ppo CartPole-v1 --preset .", "is a folder, not a file"),
         ("sweep ppo CartPole-v1 --hidden-size 8 --vary hidden_size=8,16", "leave out one"),
         ("sweep digits --vary learnin_rate=1,2", "did you mean learning_rate"),
         ("sweep digits --epochs=1 --vary epochs=1,2", "leave out one"),
