@@ -162,15 +162,15 @@ ROWS = (
     Row(
         "objects, resnet-20", "CIFAR-10-JPEG", "accuracy", score,
         "0.9125 (He et al. 2015, 164 passes)",
-        (f"{_CIFAR} --network resnet --depth 20 --epochs 3",), 3,
+        (f"{_CIFAR} --network resnet --depth 20 --epochs 1",), 3,
     ),
     Row(
         "objects, resnet-20 without shortcuts", "CIFAR-10-JPEG", "accuracy", score, "–",
-        (f"{_CIFAR} --network resnet --depth 20 --epochs 3 --no-shortcuts",), 3,
+        (f"{_CIFAR} --network resnet --depth 20 --epochs 1 --no-shortcuts",), 3,
     ),
     Row(
         "objects, resnet-8 of the same size", "CIFAR-10-JPEG", "accuracy", score, "–",
-        (f"{_CIFAR} --network resnet --depth 8 --width 30 --epochs 3",), 3,
+        (f"{_CIFAR} --network resnet --depth 8 --width 30 --epochs 1",), 3,
     ),
     Row(
         "semi-supervised", "8×8 digits, 100 labels", "error, %", error_percent, "–",
