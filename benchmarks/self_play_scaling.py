@@ -65,7 +65,7 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
         for processors in (1, 2):
             node = {"num_cpus": processors, "include_dashboard": False}
             cluster = Cluster(initialize_head=True, head_node_args=node)
-            workers = RayWorkers(cluster.address)
+            workers = RayWorkers(cluster.address, threads=1)
             try:
                 times[str(processors)].append(rounds(options.games, 2, options.rounds, workers))
             finally:
