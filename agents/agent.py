@@ -102,7 +102,7 @@ class RunContext:
     prior: "Agent | None" = None
     """The trained agent that the hyperparameter `prior` names."""
     workers: Workers | None = None
-    """Processes for an agent that `spreads`; None computes all in this one, to the same result."""
+    """Processes for an agent that `spreads`; None computes all in this one, to the same result on a CPU."""
 
     def __post_init__(self) -> None:
         for name in ("num_envs", "segment_steps", "total_steps"):

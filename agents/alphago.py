@@ -372,7 +372,8 @@ class AlphaGo(Agent):
         if self.context.workers is None:
             found = [_search(self.evaluate, piece) for piece in pieces]
         else:
-            network = _Network(self.shape, self.config.layers, self.config.width, self.playing)
+            weights = {name: weight.detach().cpu() for name, weight in self.playing.items()}
+            network = _Network(self.shape, self.config.layers, self.config.width, weights)
             found = self.context.workers.map(_search_elsewhere, network, pieces)
         return Improved(*map(np.concatenate, zip(*found, strict=True)))
 
@@ -533,7 +534,7 @@ def _search(evaluate: Evaluate, group: _Group) -> Improved:
 
 
 def _search_elsewhere(network: _Network, group: _Group) -> Improved:
-    """`_search` in another process, whose memory the arguments are not in."""
+    """`_search` in another process, on its CPU; arguments are read-only there."""
     with torch.device("meta"):
         player = PolicyValueNetwork(
             network.shape[0], network.shape[1], network.layers, network.width

@@ -81,10 +81,6 @@ class Registry:
         self._paths[run_id] = path
         return self.runs_dir / path
 
-    def path(self, run_id: str) -> str:
-        """The path of a run beneath the folder; as for `folder`."""
-        return self.folder(run_id).relative_to(self.runs_dir).as_posix()
-
     def open(self, run_id: str) -> Run:
         """Open a run.
 

@@ -58,7 +58,7 @@ def about_sweep(folder: Path, path: str) -> dict[str, Any]:
     """What is shown of a sweep; no trials before it is done.
 
     Args:
-        path: of the folder beneath that of all runs.
+        path: of the folder beneath that of all runs, with a slash at its end; empty where it is that folder.
     """
     there = [
         {"name": name, "changed": at[0]} for name in PICTURES if (at := stamp(folder, name)[0])

@@ -86,8 +86,9 @@ def details(request: Request) -> Response:
     about: dict[str, Any] = {"id": run_id, "path": printable(str(folder)), **describe(folder)}
     for name in _FOLDERS:
         about[name] = _files(Folder(folder, name))
-    sweep, path = sweep_of(folder), site.registry.path(run_id).removesuffix(folder.name)
-    about["sweep"] = None if sweep is None else about_sweep(sweep, path)
+    if (sweep := sweep_of(folder)) is not None:
+        path = folder.relative_to(site.registry.runs_dir).as_posix().removesuffix(folder.name)
+        about["sweep"] = about_sweep(sweep, path)
     with contextlib.suppress(FathomError):
         about |= _about(folder, stamp(folder, CONFIG, EVALUATIONS, "latest", SIGNATURE))
     return JSONResponse(about)

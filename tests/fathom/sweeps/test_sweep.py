@@ -299,7 +299,7 @@ def test_a_sweep_that_is_killed_twice_ends_like_one_that_is_not(
     assert main(SWEEP) == 0
     assert not workers.started
     assert main([*SWEEP, "--num-envs", "3"]) == 2
-    assert "there, and 3 here" in capsys.readouterr().err
+    assert "num_envs is 16 there, and 3 here" in capsys.readouterr().err
 
 
 def test_lists_are_a_grid_and_a_trial_that_fails_is_last(
