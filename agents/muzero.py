@@ -104,6 +104,8 @@ class MuZeroConfig:
     """Weight of the negative cosine similarity of predicted and observed states (Ye et al. 2021: 2)."""
     value_limit: PositiveFloat = 300.0
     """Values and rewards are represented between ± this, small ones more finely; those beyond are clipped."""
+    epsilon: UnitInterval = 0.0
+    """Share of the actions in training that are drawn at random among the legal ones; targets of values end before them."""
     hidden_size: Size = 128
     """Width of the dense layers, and size of a latent state where observations are no images or grids."""
     width: Size = 32
@@ -123,17 +125,20 @@ class Targets(NamedTuple):
     """(b, k + 1) float32: 0 after a truncation."""
     rewards: np.ndarray
     """(b, k) float32: of the k steps; 0 after the end."""
+    reward_weights: np.ndarray
+    """(b, k) float32: 0 after a truncation."""
     policy_weights: np.ndarray
     """(b, k + 1) float32: 1 for positions in which the agent acted."""
     state_weights: np.ndarray
     """(b, k + 1) float32: 1 for positions that were observed: these, and the last of an episode."""
 
 
-def targets_of(stretch: Stretches, k: int, discount: float) -> Targets:
+def targets_of(stretch: Stretches, explored: np.ndarray, k: int, discount: float) -> Targets:
     """Targets of positions from the k + n steps that follow each.
 
     Args:
         stretch: (b, k + n) each; an episode's last observation is in the row after its last step.
+        explored: (b, k + n) bool, actions drawn at random: returns end before them.
         k: steps that the model is unrolled.
         discount: negative in a game of two players who alternate.
     """
@@ -149,17 +154,23 @@ def targets_of(stretch: Stretches, k: int, discount: float) -> Targets:
     last[:, 1:] = ended & inside[:, :-1]
     over[:, 1:] = np.logical_or.accumulate(terminated, axis=1)
     powers = discount ** np.arange(n + 1)
-    returns = np.stack([rewards[:, i : i + n] @ powers[:-1] for i in range(k + 1)], axis=1)
-    lengths = np.stack([inside[:, i : i + n].sum(axis=1) for i in range(k + 1)], axis=1)
+    explored = explored & inside[:, :-1]
+    returns, lengths = np.zeros((b, k + 1)), np.zeros((b, k + 1), np.int64)
+    for i in range(k + 1):
+        followed = inside[:, i : i + n] & ~np.logical_or.accumulate(explored[:, i : i + n], axis=1)
+        returns[:, i] = (rewards[:, i : i + n] * followed) @ powers[:-1]
+        lengths[:, i] = followed.sum(axis=1)
     places = lengths + np.arange(k + 1)
     bootstraps = inside[:, : k + 1] & ~np.take_along_axis(over, places, axis=1)
     first = slice(0, k + 1)
+    explored_at = np.pad(explored, ((0, 0), (0, 1)))
     return Targets(
         returns.astype(np.float32),
         np.where(bootstraps, powers[lengths], 0.0).astype(np.float32),
         places,
-        (inside | over)[:, first].astype(np.float32),
+        (inside & ~explored_at | over)[:, first].astype(np.float32),
         rewards[:, :k].astype(np.float32),
+        (inside | over)[:, :k].astype(np.float32),
         inside[:, first].astype(np.float32),
         (inside | last)[:, first].astype(np.float32),
     )
@@ -292,6 +303,12 @@ class MuZero(Agent):
             t0 = perf_counter()
             searched = self._search_with_stored(stream, replay, rng)
             masks = stream.action_masks
+            explored = np.zeros(num_envs, bool)
+            if config.epsilon:
+                explored = rng.random(num_envs) < config.epsilon
+                drawn = rng.random((num_envs, self.num_actions))
+                drawn = (drawn if masks is None else np.where(masks, drawn, -1.0)).argmax(axis=1)
+                searched = searched._replace(actions=np.where(explored, drawn, searched.actions))
             stream.step_async(searched.actions + self.first_action)
             self.steps += num_envs
             done += num_envs
@@ -308,7 +325,7 @@ class MuZero(Agent):
             replay.append(
                 replace(transition, actions=transition.actions - self.first_action), masks
             )
-            self.results.write(replay.rows - 1, searched.policies)
+            self.results.write(replay.rows - 1, searched.policies, explored)
             values.append(float(searched.values.mean()))
             finished += stream.finished.values()
             clock["acting"] += t1 - t0
@@ -366,7 +383,7 @@ class MuZero(Agent):
         )
         steps = k + config.n_step
         stretch = replay.stretches(rows, envs, steps)
-        targets = targets_of(stretch, k, self.discount)
+        targets = targets_of(stretch, self.results.explored_at(rows, envs, steps), k, self.discount)
         values = targets.returns + targets.factors * self._values_at(
             replay, rows[:, None] + targets.places, envs
         )
@@ -446,7 +463,7 @@ class MuZero(Agent):
         value_loss = mean(_cross_entropy(value_logits, value_targets), targets.value_weights, share)  # type: ignore[arg-type]
         reward_loss = mean(
             _cross_entropy(torch.stack(reward_logits, dim=1), reward_targets),
-            targets.value_weights[:, :-1],  # type: ignore[arg-type]
+            targets.reward_weights,  # type: ignore[arg-type]
             share[:, 1:],
         )
         consistency = torch.zeros((), device=self.device)

@@ -19,16 +19,20 @@ class SearchResults:
         self.rows = rows
         self._policies = np.zeros((rows, num_envs, num_actions), np.float16)
         self._priorities = np.zeros((rows, num_envs), np.float32)
+        self._explored = np.zeros((rows, num_envs), np.uint8)
 
-    def write(self, row: int, policies: np.ndarray) -> None:
-        """Keep what was found in a new row, (environments, actions), with the highest priority."""
+    def write(self, row: int, policies: np.ndarray, explored: np.ndarray) -> None:
+        """Keep what was found in a new row, (environments, actions), with the highest priority, and whether each
+        action was drawn at random, (environments,) bool."""
         slot = row % self.rows
+        self._explored[slot] = explored
         self._policies[slot] = policies
         self._priorities[slot] = self._priorities.max() or 1.0
 
     def skip(self, row: int) -> None:
         """Keep nothing of a new row, in which nobody acted."""
-        self._policies[row % self.rows] = self._priorities[row % self.rows] = 0
+        slot = row % self.rows
+        self._policies[slot] = self._priorities[slot] = self._explored[slot] = 0
 
     def renew(self, rows: np.ndarray, envs: np.ndarray, policies: np.ndarray) -> None:
         """Replace the policies of stored rows; the priorities stay."""
@@ -70,9 +74,15 @@ class SearchResults:
         slots = (rows[:, None] + np.arange(count)) % self.rows
         return self._policies[slots, envs[:, None]].astype(np.float32)
 
+    def explored_at(self, rows: np.ndarray, envs: np.ndarray, count: int) -> np.ndarray:
+        """(b, count) bool: whether the actions of each row and those after it were drawn at random."""
+        slots = (rows[:, None] + np.arange(count)) % self.rows
+        return self._explored[slots, envs[:, None]].astype(bool)
+
     def tensors(self) -> dict[str, torch.Tensor]:
         """All that is kept, by name; changes with this object."""
         return {
             "policies": torch.from_numpy(self._policies),
             "priorities": torch.from_numpy(self._priorities),
+            "explored": torch.from_numpy(self._explored),
         }

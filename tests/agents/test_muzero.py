@@ -13,7 +13,7 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from agents.agent import RunContext
-from agents.muzero import MuZero, MuZeroConfig, targets_of
+from agents.muzero import MuZero, MuZeroConfig, Targets, targets_of
 from agents.parts.replay import Stretches
 from agents.parts.search_results import SearchResults
 
@@ -27,8 +27,15 @@ def stretch(rewards: list[float], terminated: int = -1, truncated: int = -1) -> 
     return Stretches(np.zeros((1, n), np.int64), np.array([rewards], np.float32), *ends)
 
 
+def targets_after(given: Stretches, k: int, discount: float, *explored: int) -> Targets:
+    """Targets where the actions of these rows were drawn at random."""
+    drawn = np.zeros(given.rewards.shape, bool)
+    drawn[0, list(explored)] = True
+    return targets_of(given, drawn, k, discount)
+
+
 def test_returns_are_of_n_steps() -> None:
-    targets = targets_of(stretch([1, 2, 3, 4, 5]), k=2, discount=0.5)
+    targets = targets_after(stretch([1, 2, 3, 4, 5]), 2, 0.5)
     assert targets.returns.tolist() == [[1 + 1 + 0.75, 2 + 1.5 + 1, 3 + 2 + 1.25]]
     assert targets.factors.tolist() == [[1 / 8] * 3]
     assert targets.places.tolist() == [[3, 4, 5]]
@@ -38,7 +45,7 @@ def test_returns_are_of_n_steps() -> None:
 
 
 def test_nothing_follows_a_termination() -> None:
-    targets = targets_of(stretch([1, 2, 3, 4, 5], terminated=1), k=3, discount=0.5)
+    targets = targets_after(stretch([1, 2, 3, 4, 5], terminated=1), 3, 0.5)
     assert targets.returns.tolist() == [[1 + 1, 2, 0, 0]]
     assert targets.factors.tolist() == [[0, 0, 0, 0]]
     assert targets.value_weights.tolist() == [[1, 1, 1, 1]]
@@ -48,7 +55,7 @@ def test_nothing_follows_a_termination() -> None:
 
 
 def test_a_truncation_bootstraps_and_then_nothing_is_known() -> None:
-    targets = targets_of(stretch([1, 2, 3, 4, 5], truncated=1), k=3, discount=0.5)
+    targets = targets_after(stretch([1, 2, 3, 4, 5], truncated=1), 3, 0.5)
     assert targets.returns.tolist() == [[1 + 1, 2, 0, 0]]
     assert targets.factors.tolist() == [[0.25, 0.5, 0, 0]]
     assert targets.places[0, :2].tolist() == [2, 2], "from the last observation"
@@ -56,15 +63,33 @@ def test_a_truncation_bootstraps_and_then_nothing_is_known() -> None:
 
 
 def test_in_a_game_of_two_rewards_alternate_in_sign() -> None:
-    targets = targets_of(stretch([0, 0, 1, 9, 9], terminated=2), k=2, discount=-1.0)
+    targets = targets_after(stretch([0, 0, 1, 9, 9], terminated=2), 2, -1.0)
     assert targets.returns.tolist() == [[1, -1, 1]]
+
+
+def test_returns_end_before_an_action_drawn_at_random() -> None:
+    targets = targets_after(stretch([1, 2, 3, 4, 5]), 2, 0.5, 2)
+    assert targets.returns.tolist() == [[1 + 1, 2, 0]]
+    assert targets.factors.tolist() == [[0.25, 0.5, 1]]
+    assert targets.places.tolist() == [[2, 2, 2]]
+    assert targets.value_weights.tolist() == [[1, 1, 0]], "its own position has no target"
+    assert targets.rewards.tolist() == [[1, 2]]
+    assert targets.reward_weights.all(), "what it led to is known all the same"
+    assert targets.policy_weights.all()
+
+
+def test_what_follows_an_end_was_not_drawn() -> None:
+    targets = targets_after(stretch([1, 2, 3, 4, 5], terminated=1), 3, 0.5, 2)
+    assert targets.returns.tolist() == [[1 + 1, 2, 0, 0]]
+    assert targets.value_weights.all()
 
 
 def test_positions_are_drawn_by_priority() -> None:
     results = SearchResults(rows=4, num_envs=2, num_actions=2)
     for row in range(6):
-        results.write(row, np.full((2, 2), float(row)))
+        results.write(row, np.full((2, 2), float(row)), np.array([row == 4, False]))
     assert results.policies_at(np.array([3]), np.array([1]), 3)[0, :, 0].tolist() == [3, 4, 5]
+    assert results.explored_at(np.array([3]), np.array([0]), 3).tolist() == [[False, True, False]]
     rows, envs = np.repeat(np.arange(2, 6), 2), np.tile([0, 1], 4)
     results.set_priorities(rows, envs, np.full(8, 0.01))
     results.set_priorities(np.array([4, 5]), np.array([1, 0]), np.array([3.0, 50.0]))

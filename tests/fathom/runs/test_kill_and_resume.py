@@ -40,6 +40,11 @@ TRAININGS = {
         " --width 8 --num-envs 8 --simulations 4 --batch-size 16 --steps 1600 --segment-steps 400"
         " --evaluation-episodes 2 --threads 1"
     ),
+    "a learnt model": (
+        "muzero CartPole-v1 --steps 1200 --segment-steps 300 --learning-starts 200 --replay-capacity 600"
+        " --num-envs 8 --n-step 4 --unroll-steps 3 --simulations 4 --replay-ratio 4 --epsilon 0.2"
+        " --evaluation-episodes 2 --threads 1"
+    ),
     "cloning": (
         "bc CartPole-v1 --expert {expert} --steps 60000 --segment-steps 15000 --evaluation-episodes 2"
         " --normalize-observations --threads 1"
