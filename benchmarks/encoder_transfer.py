@@ -48,7 +48,7 @@ def trained(game: str, way: str, seed: int, options: argparse.Namespace) -> Run:
     elif way != "scratch":
         given["encoder"] = fitted(game, options)
         given["freeze_encoder"] = way.endswith("frozen")
-    if options.agent == "ppo":  # after so short a training its most probable actions repeat themselves
+    if options.agent == "ppo":  # so early its most probable actions repeat themselves
         given["greedy_evaluation"] = False
     if options.learning_starts is not None:
         given["learning_starts"] = options.learning_starts
