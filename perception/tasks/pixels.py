@@ -1,10 +1,11 @@
 """Images drawn pixel by pixel: PixelCNN and PixelRNN with row LSTMs (van den Oord et al. 2016).
 
 The network gives the probability that a pixel is white, from all pixels before it, so that the likelihood of an image is a
-product, and exact. Unlike in the paper each place of the image has a bias of its own. Images are made black and white: a pixel is white with its grey level as the probability, drawn anew
-for every update, and once, always the same, for the test images. The score is the mean negative log-likelihood (NLL) of
-a test image in nats; smaller is better. Beside it stand pixels that know nothing of each other, and a mixture of such
-images around scikit-learn's k-means clusters.
+product, and exact. Unlike in the paper each place of the image has a bias of its own, and PixelCNN's convolutions are
+dilated. Images are made black and white: a pixel is white with its grey level as the probability, drawn anew for every
+update, and once, always the same, for the test images. The score is the mean negative log-likelihood (NLL) of a test
+image in nats; smaller is better. Beside it stand pixels that know nothing of each other, and a mixture of such images
+around scikit-learn's k-means clusters.
 """
 
 from __future__ import annotations
