@@ -11,7 +11,7 @@ one slow core; legal moves at random score 0.
     fathom train muzero examples/tictactoe.py:TicTacToe --env.opponent perfect --name tictactoe-muzero
 
 learns it as a game of two, from games against itself, and is scored against a perfect player: 0 is a draw in
-every game, and the most that there is.
+every game, and the most that there is; it reaches -0.03 in some twenty minutes.
 """
 
 import functools
