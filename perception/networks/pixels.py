@@ -51,14 +51,14 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, width: int, dilation: int) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
+        self.convolutions = nn.Sequential(
             *(nn.ReLU(), nn.Conv2d(2 * width, width, 1)),
             *(nn.ReLU(), MaskedConv2d("B", width, width, (3, 3), dilation)),
             *(nn.ReLU(), nn.Conv2d(width, 2 * width, 1)),
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.layers(x)
+        return x + self.convolutions(x)
 
 
 class RowLSTM(nn.Module):
